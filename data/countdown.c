@@ -1,0 +1,942 @@
+/* countdown.c: the Countdown task. Expression trees and their values first, since the writer, the
+ * generator, the grader and the file reader all speak in them. Rules and formats: data.h. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data.h"
+
+/* ---- Expression trees ---------------------------------------------------------------------
+ * Owns the shape of an expression. Children come before their parent, so the root is the last
+ * node, evaluation is one walk forward, and the operators in order are the steps. */
+
+enum { NODES = 2 * COUNTDOWN_MAX - 1 };
+
+/* Bound of every integer the generator makes: the product of two still fits an int64. */
+#define VALUE_MAX INT64_C(1000000000)
+
+typedef struct {
+    char op;               /* + - * /, or 0 for a given number */
+    int left, right;       /* nodes, when op is not 0 */
+    int64_t value;         /* of a given number; of any node in the generator's trees */
+} tree_node;
+
+typedef struct {
+    tree_node node[NODES];
+    int size;
+} tree;
+
+static int add_node(tree *t, char op, int left, int right, int64_t value)
+{
+    tree_node *n = &t->node[t->size];
+
+    n->op = op;
+    n->left = left;
+    n->right = right;
+    n->value = value;
+    return t->size++;
+}
+
+/* a op b as the generator allows it; a must be the larger one for - and /. 0: not allowed. */
+static int combine(char op, int64_t a, int64_t b, int64_t *value)
+{
+    if (op == '+')
+        *value = a + b;
+    else if (op == '-')
+        *value = a - b;
+    else if (op == '*')
+        *value = a * b;
+    else if (b != 0 && a % b == 0)
+        *value = a / b;
+    else
+        return 0;
+    return *value >= 0 && *value <= VALUE_MAX;
+}
+
+/* The operators the generator may choose for a >= b, and what they give. Never none: - is
+ * always allowed. */
+static int choices(int64_t a, int64_t b, char op[4], int64_t value[4])
+{
+    const char *all;
+    int n = 0;
+
+    for (all = "+-*/"; *all; all++)
+        if (combine(*all, a, b, &value[n]))
+            op[n++] = *all;
+    return n;
+}
+
+/* A random expression: two of the values left become one, until one is left. Tame: only what
+ * choices allows, so values are known; else any operator, either order, and no values. */
+static void grow(tree *t, const int *numbers, int count, int tame, dual_rng *rng)
+{
+    int open[COUNTDOWN_MAX];           /* roots of the parts not joined yet */
+    int left, i, j;
+
+    t->size = 0;
+    for (i = 0; i < count; i++)
+        open[i] = add_node(t, 0, 0, 0, numbers[i]);
+    for (left = count; left > 1; left--) {
+        char op[4] = { '+', '-', '*', '/' };
+        int64_t value[4] = { 0 };
+        int n = 4, a, b, large, pick;
+
+        i = (int)dual_rng_below(rng, (size_t)left);
+        j = (int)dual_rng_below(rng, (size_t)left - 1);
+        j += j >= i;
+        a = open[i];
+        b = open[j];
+        large = t->node[a].value >= t->node[b].value ? a : b;
+        if (tame)
+            n = choices(t->node[large].value, t->node[large == a ? b : a].value, op, value);
+        pick = (int)dual_rng_below(rng, (size_t)n);
+        if (tame && (op[pick] == '-' || op[pick] == '/') && large == b) {
+            b = a;
+            a = large;
+        }
+        open[i] = add_node(t, op[pick], a, b, value[pick]);
+        open[j] = open[left - 1];
+    }
+}
+
+/* ---- Exact values -------------------------------------------------------------------------
+ * Fractions of int64, lowest terms, den > 0, both within +-INT64_MAX (so -x always exists).
+ * A result that does not fit is an overflow, never a rounded or wrapped value. */
+
+typedef struct { int64_t num, den; } fraction;
+
+static int64_t magnitude(int64_t a)
+{
+    return a < 0 ? -a : a;
+}
+
+/* *c = a * b; 0: does not fit. */
+static int multiply(int64_t a, int64_t b, int64_t *c)
+{
+    if (b != 0 && magnitude(a) > INT64_MAX / magnitude(b))
+        return 0;
+    *c = a * b;
+    return 1;
+}
+
+/* *c = a + b; 0: does not fit. */
+static int add(int64_t a, int64_t b, int64_t *c)
+{
+    if (b > 0 ? a > INT64_MAX - b : a < -INT64_MAX - b)
+        return 0;
+    *c = a + b;
+    return 1;
+}
+
+static countdown_verdict apply(char op, fraction a, fraction b, fraction *c)
+{
+    int64_t x, y, u, v;
+
+    if (op == '-')
+        b.num = -b.num;
+    if (op == '/') {
+        int64_t num = b.num;
+
+        if (num == 0)
+            return COUNTDOWN_ZERO_DIVISION;
+        b.num = num < 0 ? -b.den : b.den;
+        b.den = magnitude(num);
+    }
+    if (op == '*' || op == '/') {
+        if (!multiply(a.num, b.num, &c->num))
+            return COUNTDOWN_OVERFLOW;
+    } else if (!multiply(a.num, b.den, &x) || !multiply(b.num, a.den, &y)
+               || !add(x, y, &c->num)) {
+        return COUNTDOWN_OVERFLOW;
+    }
+    if (!multiply(a.den, b.den, &c->den))
+        return COUNTDOWN_OVERFLOW;
+
+    for (u = magnitude(c->num), v = c->den; v != 0; ) {   /* u becomes the common divisor */
+        int64_t rest = u % v;
+
+        u = v;
+        v = rest;
+    }
+    c->num /= u;
+    c->den /= u;
+    return COUNTDOWN_CORRECT;
+}
+
+/* COUNTDOWN_CORRECT: the tree has a value and it is in *value. */
+static countdown_verdict evaluate(const tree *t, fraction *value)
+{
+    fraction at[NODES];
+    int i;
+
+    for (i = 0; i < t->size; i++) {
+        const tree_node *n = &t->node[i];
+        countdown_verdict verdict = COUNTDOWN_CORRECT;
+
+        at[i].num = n->value;
+        at[i].den = 1;
+        if (n->op)
+            verdict = apply(n->op, at[n->left], at[n->right], &at[i]);
+        if (verdict != COUNTDOWN_CORRECT)
+            return verdict;
+    }
+    *value = at[t->size - 1];
+    return COUNTDOWN_CORRECT;
+}
+
+/* A random expression that has a value: what someone writes who knows the form and no more. */
+static fraction guess(tree *t, const int *numbers, int count, dual_rng *rng)
+{
+    fraction value;
+
+    do {
+        grow(t, numbers, count, 0, rng);
+    } while (evaluate(t, &value) != COUNTDOWN_CORRECT);
+    return value;
+}
+
+/* ---- Writing ------------------------------------------------------------------------------
+ * Owns the spelling, the one that words_decode gives back: no blanks around operators. */
+
+typedef struct {
+    char *out;
+    size_t size, used;     /* used counts on beyond size */
+} sink;
+
+static sink open_sink(char *out, size_t size)
+{
+    sink s;
+
+    s.out = out;
+    s.size = size;
+    s.used = 0;
+    if (size > 0)
+        out[0] = 0;
+    return s;
+}
+
+static void put(sink *s, const char *text)
+{
+    for (; *text; text++, s->used++)
+        if (s->used + 1 < s->size) {
+            s->out[s->used] = *text;
+            s->out[s->used + 1] = 0;
+        }
+}
+
+static void put_char(sink *s, char c)
+{
+    char text[2];
+
+    text[0] = c;
+    text[1] = 0;
+    put(s, text);
+}
+
+static void put_number(sink *s, int64_t value)
+{
+    char text[24];
+
+    snprintf(text, sizeof text, "%ld", (long)value);   /* |value| <= VALUE_MAX fits a long */
+    put(s, text);
+}
+
+static void put_step(sink *s, char op, int64_t a, int64_t b, int64_t value)
+{
+    put_number(s, a);
+    put_char(s, op);
+    put_number(s, b);
+    put_char(s, '=');
+    put_number(s, value);
+}
+
+static int binds(char op)
+{
+    return op == 0 ? 3 : op == '*' || op == '/' ? 2 : 1;
+}
+
+/* Parentheses only where the value needs them: a+(b-c) is written a+b-c, a-(b+c) keeps them. */
+static void put_tree(sink *s, const tree *t, int at)
+{
+    const tree_node *n = &t->node[at];
+    int side;
+
+    if (n->op == 0) {
+        put_number(s, n->value);
+        return;
+    }
+    for (side = 0; side < 2; side++) {
+        int child = side ? n->right : n->left;
+        int inner = binds(t->node[child].op), outer = binds(n->op);
+        int keep = inner < outer || (side && inner == outer && (n->op == '-' || n->op == '/'));
+
+        if (side)
+            put_char(s, n->op);
+        if (keep)
+            put(s, "(");
+        put_tree(s, t, child);
+        if (keep)
+            put(s, ")");
+    }
+}
+
+size_t countdown_prompt(const countdown_problem *p, char *out, size_t size)
+{
+    sink s = open_sink(out, size);
+    int i;
+
+    put(&s, "numbers:");
+    for (i = 0; i < p->count; i++) {
+        put(&s, " ");
+        put_number(&s, p->numbers[i]);
+    }
+    put(&s, " target: ");
+    put_number(&s, p->target);
+    return s.used;
+}
+
+size_t countdown_worked(const countdown_problem *p, char *out, size_t size)
+{
+    sink s = open_sink(out, size);
+    int i;
+
+    for (i = 0; i < p->count - 1; i++) {
+        put(&s, p->steps[i]);
+        put(&s, "\n");
+    }
+    put(&s, "### ");
+    put(&s, p->solution);
+    return s.used;
+}
+
+const char *countdown_final(const char *y)
+{
+    const char *mark = strrchr(y, '#');
+
+    return mark ? mark + 1 : y;
+}
+
+/* ---- Keys and splits ----------------------------------------------------------------------
+ * A split is a pure function of the key: no list of test problems has to be kept, and whoever
+ * draws problems, with whatever seed or machine, cannot draw a test problem for training. */
+
+typedef struct {
+    int count, numbers[COUNTDOWN_MAX], target;   /* sorted, unused ones 0 */
+} problem_key;
+
+static int compare_ints(const void *a, const void *b)
+{
+    int x = *(const int *)a, y = *(const int *)b;
+
+    return (x > y) - (x < y);
+}
+
+static problem_key key_of(const int *numbers, int count, int target)
+{
+    problem_key key;
+    int i;
+
+    memset(&key, 0, sizeof key);
+    key.count = count;
+    key.target = target;
+    for (i = 0; i < count; i++)
+        key.numbers[i] = numbers[i];
+    qsort(key.numbers, (size_t)count, sizeof *key.numbers, compare_ints);
+    return key;
+}
+
+/* One round of splitmix64's finaliser: values, not bytes, go in, so endianness plays no part. */
+static uint64_t mix(uint64_t hash, int value)
+{
+    hash += (uint64_t)value + UINT64_C(0x9E3779B97F4A7C15);
+    hash = (hash ^ (hash >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    hash = (hash ^ (hash >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return hash ^ (hash >> 31);
+}
+
+countdown_split countdown_split_of(const int *numbers, int count, int target)
+{
+    /* Two unrelated hashes; the start 1 holds out 9 of the 91 targets 10..100. Never change
+     * either: every score ever reported rests on them. */
+    const uint64_t target_hash = mix(UINT64_C(1), target);
+    uint64_t hash = UINT64_C(2);
+    problem_key key = key_of(numbers, count, target);
+    int i;
+
+    if (target_hash % 10 == 0)
+        return COUNTDOWN_HELDOUT;
+    for (i = 0; i < count; i++)
+        hash = mix(hash, key.numbers[i]);
+    hash = mix(hash, target) % 10;
+    return hash == 0 ? COUNTDOWN_TEST : hash == 1 ? COUNTDOWN_VALID : COUNTDOWN_TRAIN;
+}
+
+const char *countdown_split_name(countdown_split split)
+{
+    static const char *const names[] = { "train", "valid", "test", "held-out targets" };
+
+    return names[split];
+}
+
+/* ---- The generator ------------------------------------------------------------------------
+ * Owns which problems exist: those an expression with integer values >= 0 can reach. */
+
+enum { TRIES = 1000000 };   /* a second or so; the rarest useful split takes a few hundred */
+
+countdown_options countdown_defaults(void)
+{
+    countdown_options o = { 3, 5, 1, 99, 10, 100, COUNTDOWN_TRAIN };
+
+    return o;
+}
+
+const char *countdown_check(const countdown_options *o)
+{
+    if (o->count_min < COUNTDOWN_MIN || o->count_max > COUNTDOWN_MAX
+        || o->count_min > o->count_max)
+        return "how many numbers: expected 2 <= min <= max <= 6";
+    if (o->number_min < 0 || o->number_max > COUNTDOWN_NUMBER_MAX
+        || o->number_min > o->number_max)
+        return "numbers: expected 0 <= min <= max <= 1000000";
+    if (o->target_min < 0 || o->target_max > COUNTDOWN_NUMBER_MAX
+        || o->target_min > o->target_max)
+        return "target: expected 0 <= min <= max <= 1000000";
+    return NULL;
+}
+
+static int draw_between(dual_rng *rng, int low, int high)
+{
+    return low + (int)dual_rng_below(rng, (size_t)(high - low) + 1);
+}
+
+static void draw_numbers(const countdown_options *o, dual_rng *rng, int count, int *numbers)
+{
+    int i;
+
+    for (i = 0; i < count; i++)
+        numbers[i] = draw_between(rng, o->number_min, o->number_max);
+}
+
+/* Fills in steps and solution from the expression that made the problem. */
+static void explain(countdown_problem *p, const tree *t)
+{
+    sink s = open_sink(p->solution, sizeof p->solution);
+    int i, step = 0;
+
+    put_tree(&s, t, t->size - 1);
+    for (i = 0; i < t->size; i++) {
+        const tree_node *n = &t->node[i];
+
+        if (n->op) {
+            s = open_sink(p->steps[step], sizeof p->steps[step]);
+            put_step(&s, n->op, t->node[n->left].value, t->node[n->right].value, n->value);
+            step++;
+        }
+    }
+}
+
+int countdown_draw(const countdown_options *o, dual_rng *rng, countdown_problem *p)
+{
+    tree t;
+    long tries;
+
+    if (countdown_check(o))
+        return 0;
+    memset(p, 0, sizeof *p);
+    /* Chosen once, outside the loop: the counts differ in how many draws are accepted. */
+    p->count = draw_between(rng, o->count_min, o->count_max);
+    for (tries = 0; tries < TRIES; tries++) {
+        int64_t value;
+
+        draw_numbers(o, rng, p->count, p->numbers);
+        grow(&t, p->numbers, p->count, 1, rng);
+        value = t.node[t.size - 1].value;
+        if (value < o->target_min || value > o->target_max)
+            continue;
+        p->target = (int)value;
+        if (countdown_split_of(p->numbers, p->count, p->target) != o->split)
+            continue;
+        explain(p, &t);
+        return 1;
+    }
+    return 0;
+}
+
+/* Draws among all facts of one operator by drawing pairs until one is a fact: for * and / about
+ * one pair in 15 is. */
+static void put_fact(sink *s, dual_rng *rng)
+{
+    char op = "+-*/"[dual_rng_below(rng, 4)];
+    int64_t a, b, value;
+
+    do {
+        a = draw_between(rng, 0, 100);
+        b = draw_between(rng, 0, 100);
+    } while (!combine(op, a, b, &value) || value > 100);
+    put_step(s, op, a, b, value);
+}
+
+size_t countdown_base(const countdown_options *o, double facts, dual_rng *rng, char *out,
+                      size_t size)
+{
+    sink s = open_sink(out, size);
+    countdown_problem p;
+    tree t;
+    long tries;
+
+    if (countdown_check(o))
+        return 0;
+    if (dual_rng_uniform(rng) < facts) {
+        put_fact(&s, rng);
+        return s.used;
+    }
+    p.count = draw_between(rng, o->count_min, o->count_max);
+    for (tries = 0; tries < TRIES; tries++) {
+        /* The key is settled before the expression is drawn, so that refusing keys of other
+         * splits cannot tie the expression to the target. */
+        draw_numbers(o, rng, p.count, p.numbers);
+        p.target = draw_between(rng, o->target_min, o->target_max);
+        if (countdown_split_of(p.numbers, p.count, p.target) != COUNTDOWN_TRAIN)
+            continue;
+        s.used = countdown_prompt(&p, out, size);
+        put(&s, "\n");
+        guess(&t, p.numbers, p.count, rng);
+        put_tree(&s, &t, t.size - 1);
+        return s.used;
+    }
+    return 0;
+}
+
+/* ---- Parsing ------------------------------------------------------------------------------
+ * Owns the grammar of data.h. Text may be hostile: each byte is read once, recursion ends at
+ * NESTING, and beyond COUNTDOWN_MAX numbers no tree is kept, only the grammar is checked. */
+
+enum { NESTING = 100, LONGEST = 4096 };
+
+typedef struct {
+    const char *at;
+    int depth, bad;
+    int numbers;           /* read so far, saturating at COUNTDOWN_MAX + 1 */
+    tree t;
+} parser;
+
+static int parse_sum(parser *p);
+
+static void skip_blanks(parser *p)
+{
+    while (*p->at == ' ' || *p->at == '\t')
+        p->at++;
+}
+
+static void expect(parser *p, char c)
+{
+    skip_blanks(p);
+    if (*p->at == c)
+        p->at++;
+    else
+        p->bad = 1;
+    skip_blanks(p);
+}
+
+static int is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* Digits without a leading zero; a value above VALUE_MAX stays just above it. */
+static int64_t parse_digits(parser *p)
+{
+    int64_t value = 0;
+
+    skip_blanks(p);
+    if (!is_digit(p->at[0]) || (p->at[0] == '0' && is_digit(p->at[1])))
+        p->bad = 1;
+    for (; is_digit(*p->at); p->at++)
+        if (value <= VALUE_MAX)
+            value = 10 * value + (*p->at - '0');
+    skip_blanks(p);
+    return value > VALUE_MAX ? VALUE_MAX + 1 : value;
+}
+
+static int parse_factor(parser *p)
+{
+    int node = 0;
+    int64_t value;
+
+    skip_blanks(p);
+    if (*p->at == '(') {
+        if (p->depth == NESTING) {
+            p->bad = 1;
+            return 0;
+        }
+        p->at++;
+        p->depth++;
+        node = parse_sum(p);
+        p->depth--;
+        expect(p, ')');
+        return node;
+    }
+    value = parse_digits(p);
+    if (p->numbers <= COUNTDOWN_MAX && ++p->numbers <= COUNTDOWN_MAX)
+        node = add_node(&p->t, 0, 0, 0, value);
+    return node;
+}
+
+/* left op right, unless there is no tree to keep: after too many numbers or an error, operators
+ * may outnumber the room for them and nodes mean nothing. */
+static int join(parser *p, char op, int left, int right)
+{
+    return p->bad || p->numbers > COUNTDOWN_MAX ? 0 : add_node(&p->t, op, left, right, 0);
+}
+
+static int parse_product(parser *p)
+{
+    int node = parse_factor(p);
+
+    while (!p->bad && (*p->at == '*' || *p->at == '/')) {
+        char op = *p->at++;
+
+        node = join(p, op, node, parse_factor(p));
+    }
+    return node;
+}
+
+static int parse_sum(parser *p)
+{
+    int node = parse_product(p);
+
+    while (!p->bad && (*p->at == '+' || *p->at == '-')) {
+        char op = *p->at++;
+
+        node = join(p, op, node, parse_product(p));
+    }
+    return node;
+}
+
+/* 1: all of the text is one expression; its tree is in p->t if p->numbers <= COUNTDOWN_MAX. */
+static int parse(parser *p, const char *text)
+{
+    size_t length = 0;
+
+    memset(p, 0, sizeof *p);
+    while (length <= LONGEST && text[length])
+        length++;
+    if (length > LONGEST)
+        return 0;
+    p->at = text;
+    parse_sum(p);
+    return !p->bad && *p->at == 0;
+}
+
+/* ---- The grader ---------------------------------------------------------------------------
+ * Any correct expression counts; string equality with a solution plays no part. */
+
+/* Form and numbers only. */
+static countdown_verdict parse_answer(const countdown_problem *problem, const char *answer,
+                                      parser *p)
+{
+    int given[COUNTDOWN_MAX], left = problem->count, i, j;
+
+    if (!parse(p, answer))
+        return COUNTDOWN_MALFORMED;
+    if (p->numbers != problem->count)
+        return COUNTDOWN_WRONG_NUMBERS;
+    for (i = 0; i < left; i++)
+        given[i] = problem->numbers[i];
+    for (i = 0; i < p->t.size; i++) {
+        if (p->t.node[i].op)
+            continue;
+        for (j = 0; j < left && given[j] != p->t.node[i].value; j++)
+            ;
+        if (j == left)
+            return COUNTDOWN_WRONG_NUMBERS;
+        given[j] = given[--left];
+    }
+    return COUNTDOWN_CORRECT;
+}
+
+countdown_verdict countdown_grade(const countdown_problem *problem, const char *answer)
+{
+    parser p;
+    fraction value;
+    countdown_verdict verdict = parse_answer(problem, answer, &p);
+
+    if (verdict == COUNTDOWN_CORRECT)
+        verdict = evaluate(&p.t, &value);
+    if (verdict == COUNTDOWN_CORRECT && (value.num != problem->target || value.den != 1))
+        verdict = COUNTDOWN_WRONG_VALUE;
+    return verdict;
+}
+
+const char *countdown_verdict_name(countdown_verdict verdict)
+{
+    static const char *const names[] = {
+        "correct", "malformed", "wrong numbers", "wrong value", "division by zero", "overflow"
+    };
+
+    return names[verdict];
+}
+
+int countdown_uses_each_once(const countdown_problem *problem, const char *answer)
+{
+    parser p;
+
+    return parse_answer(problem, answer, &p) == COUNTDOWN_CORRECT;
+}
+
+/* ---- What a problem asks for --------------------------------------------------------------- */
+
+int countdown_plus_minus_suffice(const countdown_problem *p)
+{
+    unsigned plus;   /* bit i: number i is added, else subtracted */
+
+    /* Without * and / every expression is a signed sum, and every choice of signs with one plus
+     * or more is an expression: that number comes first. All minus (0) is none. */
+    for (plus = 1; plus < 1u << p->count; plus++) {
+        long sum = 0;
+        int i;
+
+        for (i = 0; i < p->count; i++)
+            sum += plus >> i & 1 ? p->numbers[i] : -p->numbers[i];
+        if (sum == p->target)
+            return 1;
+    }
+    return 0;
+}
+
+double countdown_floor(const countdown_problem *p, dual_rng *rng, size_t draws)
+{
+    size_t hits = 0, i;
+
+    for (i = 0; i < draws; i++) {
+        tree t;
+        fraction value = guess(&t, p->numbers, p->count, rng);
+
+        hits += value.num == p->target && value.den == 1;
+    }
+    return (double)hits / (double)draws;
+}
+
+/* ---- Files --------------------------------------------------------------------------------
+ * Refuses any row it could not train or grade on; data that is wrong in silence costs days. */
+
+/* A whole number 0..COUNTDOWN_NUMBER_MAX, or -1. */
+static int whole_number(dual_json json)
+{
+    double value = dual_json_type(json) == '0' ? dual_json_number(json, -1) : -1;
+
+    if (!(value >= 0 && value <= COUNTDOWN_NUMBER_MAX) || value != (double)(int)value)
+        return -1;
+    return (int)value;
+}
+
+/* 1: a string without NUL bytes that fits into out. */
+static int plain_string(dual_json json, char *out, size_t size)
+{
+    size_t length;
+
+    if (dual_json_type(json) != '"')
+        return 0;
+    length = dual_json_string(json, out, size);
+    return length < size && strlen(out) == length;
+}
+
+/* Takes value out of the n values; 0: it is not there. */
+static int take(int64_t *values, int n, int64_t value)
+{
+    int i;
+
+    for (i = 0; i < n; i++)
+        if (values[i] == value) {
+            values[i] = values[n - 1];
+            return 1;
+        }
+    return 0;
+}
+
+/* Replays one step on the n values left: two go, one comes. Writes its canonical spelling. */
+static int replay(const char *text, int64_t *values, int n, char *out, size_t size)
+{
+    parser p;
+    int64_t a, b, claimed, value;
+    char op;
+    sink s;
+
+    memset(&p, 0, sizeof p);
+    p.at = text;
+    a = parse_digits(&p);
+    op = *p.at;
+    if (p.bad || !op || !strchr("+-*/", op))
+        return 0;
+    p.at++;
+    b = parse_digits(&p);
+    expect(&p, '=');
+    claimed = parse_digits(&p);
+    if (p.bad || *p.at || !take(values, n, a) || !take(values, n - 1, b)
+        || !combine(op, a, b, &value) || value != claimed)
+        return 0;
+    values[n - 2] = value;
+    s = open_sink(out, size);
+    put_step(&s, op, a, b, value);
+    return 1;
+}
+
+/* NULL: the row is in *p. Otherwise what was expected of it. */
+static const char *read_numbers(dual_json row, countdown_problem *p)
+{
+    dual_json nums = dual_json_get(row, "nums"), key, value = { NULL, NULL };
+
+    if (dual_json_type(nums) != '[')
+        return "expected \"nums\", a list of numbers";
+    while (dual_json_each(nums, &key, &value)) {
+        if (p->count == COUNTDOWN_MAX)
+            return "too many numbers, expected 2 to 6 of them in \"nums\"";
+        p->numbers[p->count] = whole_number(value);
+        if (p->numbers[p->count++] < 0)
+            return "expected whole numbers 0..1000000 in \"nums\"";
+    }
+    if (p->count < COUNTDOWN_MIN)
+        return "too few numbers, expected 2 to 6 of them in \"nums\"";
+    p->target = whole_number(dual_json_get(row, "target"));
+    if (p->target < 0)
+        return "expected \"target\", a whole number 0..1000000";
+    return NULL;
+}
+
+static const char *read_steps(dual_json row, countdown_problem *p)
+{
+    dual_json steps = dual_json_get(row, "steps"), key, value = { NULL, NULL };
+    int64_t values[COUNTDOWN_MAX];
+    char text[128];
+    int left = p->count, i;
+
+    if (dual_json_type(steps) != '[')
+        return "expected \"steps\", a list of strings";
+    for (i = 0; i < p->count; i++)
+        values[i] = p->numbers[i];
+    while (dual_json_each(steps, &key, &value)) {
+        char *line = p->steps[p->count - left];
+
+        if (left == 1)
+            return "too many steps, expected one less than there are numbers";
+        if (!plain_string(value, text, sizeof text)
+            || !replay(text, values, left, line, sizeof p->steps[0]))
+            return "expected each of \"steps\" to be a true \"a op b = c\" on the numbers left";
+        left--;
+    }
+    if (left != 1 || values[0] != p->target)
+        return "the steps do not end at the target, expected one less than there are numbers";
+    return NULL;
+}
+
+static const char *read_row(dual_json row, countdown_problem *p)
+{
+    char answer[LONGEST + 1];
+    parser parsed;
+    sink s;
+    const char *wrong;
+
+    memset(p, 0, sizeof *p);
+    if (dual_json_type(row) != '{')
+        return "expected one JSON object, {\"nums\", \"target\", \"steps\", \"answer\"}";
+    wrong = read_numbers(row, p);
+    if (!wrong)
+        wrong = read_steps(row, p);
+    if (wrong)
+        return wrong;
+    if (!plain_string(dual_json_get(row, "answer"), answer, sizeof answer))
+        return "expected \"answer\", a string with an expression";
+    if (parse_answer(p, answer, &parsed) != COUNTDOWN_CORRECT)
+        return "expected \"answer\" to be an expression with each number once";
+    s = open_sink(p->solution, sizeof p->solution);
+    put_tree(&s, &parsed.t, parsed.t.size - 1);
+    /* What is graded is what is kept: without its spare parentheses. */
+    if (countdown_grade(p, p->solution) != COUNTDOWN_CORRECT)
+        return "\"answer\" is wrong, expected it to reach the target";
+    return NULL;
+}
+
+int countdown_read(const char *file, countdown_set *set, char *error, size_t size)
+{
+    size_t length, room = 0, line = 1;
+    char *text = data_read(file, &length, error, size), *at, *end;
+    const char *wrong = NULL;
+
+    set->items = NULL;
+    set->count = 0;
+    if (!text)
+        return 0;
+    for (at = text; !wrong && *at; at = *end ? end + 1 : end, line++) {
+        size_t bytes;
+
+        end = at + strcspn(at, "\n");
+        bytes = (size_t)(end - at);
+        if (bytes > 0 && at[bytes - 1] == '\r')
+            bytes--;
+        if (strspn(at, " \t") >= bytes)
+            continue;
+        if (set->count == room) {
+            size_t more = room ? 2 * room : 256;
+            countdown_problem *grown = NULL;
+
+            if (more < (size_t)-1 / sizeof *grown)
+                grown = realloc(set->items, more * sizeof *grown);
+            if (!grown) {
+                wrong = "out of memory, expected a file that fits in it";
+                break;
+            }
+            set->items = grown;
+            room = more;
+        }
+        wrong = read_row(dual_json_text(at, bytes), &set->items[set->count]);
+        if (wrong)
+            break;
+        set->count++;
+    }
+    if (wrong)
+        snprintf(error, size, "%s:%lu: %s", file, (unsigned long)line, wrong);
+    else if (set->count == 0)
+        snprintf(error, size, "%s: no problem in it, expected one JSON object a line", file);
+    free(text);
+    if (wrong || set->count == 0) {
+        countdown_free(set);
+        return 0;
+    }
+    return 1;
+}
+
+void countdown_free(countdown_set *set)
+{
+    free(set->items);
+    set->items = NULL;
+    set->count = 0;
+}
+
+/* Any total order does, so long as equal keys are equal bytes: key_of clears what is unused. */
+static int compare_keys(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(problem_key));
+}
+
+size_t countdown_overlap(const countdown_set *a, const countdown_set *b, unsigned char *shared)
+{
+    problem_key *keys = malloc((b->count ? b->count : 1) * sizeof *keys);
+    size_t found = 0, i;
+
+    if (!keys)
+        return (size_t)-1;
+    for (i = 0; i < b->count; i++)
+        keys[i] = key_of(b->items[i].numbers, b->items[i].count, b->items[i].target);
+    qsort(keys, b->count, sizeof *keys, compare_keys);
+    for (i = 0; i < a->count; i++) {
+        const countdown_problem *p = &a->items[i];
+        problem_key key = key_of(p->numbers, p->count, p->target);
+        int hit = bsearch(&key, keys, b->count, sizeof *keys, compare_keys) != NULL;
+
+        if (shared)
+            shared[i] = (unsigned char)hit;
+        found += (size_t)hit;
+    }
+    free(keys);
+    return found;
+}

@@ -1,0 +1,501 @@
+/* words.c: the word-level tokenizer, and the one way files are read.
+ *
+ * For synthetic tasks, whose whole language is a few hundred words. The vocabulary is a list
+ * that travels with a trained model as vocab.txt; nothing here knows any task but the list of
+ * words_new_countdown. The rules of reading and writing are in data.h. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data.h"
+
+/* ---- Files --------------------------------------------------------------------------------
+ * Owns the bytes until they are returned. Reads in doubling steps instead of asking for the
+ * size first: pipes have none, and `long` may be too small for it. */
+
+char *data_read(const char *file, size_t *length, char *error, size_t size)
+{
+    FILE *stream = fopen(file, "rb");
+    char *text = NULL;
+    const char *problem = NULL;
+    size_t used = 0, room = 0;
+
+    if (!stream) {
+        snprintf(error, size, "%s: cannot be opened, expected a readable file", file);
+        return NULL;
+    }
+    while (!problem) {
+        if (used + 1 >= room) {                       /* one byte stays free for the NUL */
+            size_t more = room ? 2 * room : 65536;
+            char *grown = more > room ? realloc(text, more) : NULL;
+
+            if (!grown) {
+                problem = "out of memory, expected a file that fits in it";
+                break;
+            }
+            text = grown;
+            room = more;
+        }
+        size_t got = fread(text + used, 1, room - 1 - used, stream);
+        if (got == 0)
+            break;
+        used += got;
+    }
+    if (!problem && ferror(stream))
+        problem = "reading fails, expected a readable file";
+    fclose(stream);
+    if (!problem && memchr(text, 0, used))
+        problem = "holds a NUL byte, expected text";
+    if (problem) {
+        snprintf(error, size, "%s: %s", file, problem);
+        free(text);
+        return NULL;
+    }
+    text[used] = 0;
+    *length = used;
+    return text;
+}
+
+/* ---- The vocabulary -----------------------------------------------------------------------
+ * Owns one copy of the words and a hash table over them (open addressing, at most half full).
+ * Refuses lists that could not be read back from text. */
+
+struct words {
+    char *text;            /* all words, each NUL-terminated */
+    const char **word;     /* [size], into text */
+    size_t size;
+    int32_t *slot;         /* [slots], a power of two: id, or -1 for free */
+    size_t slots;
+    size_t longest;        /* bytes of the longest word: no text beyond it needs a look */
+    int32_t end;
+};
+
+enum { WORDS_MAX = 1000000 };   /* ids stay far inside an int */
+
+static size_t first_slot(const words *w, const char *word, size_t length)
+{
+    uint32_t hash = 2166136261u;                      /* FNV-1a */
+    size_t i;
+
+    for (i = 0; i < length; i++)
+        hash = (hash ^ (unsigned char)word[i]) * 16777619u;
+    return hash & (w->slots - 1);
+}
+
+/* The slot that holds the word, or the free one where it would go. */
+static size_t find_slot(const words *w, const char *word, size_t length)
+{
+    size_t at = first_slot(w, word, length);
+
+    while (w->slot[at] >= 0) {
+        const char *there = w->word[w->slot[at]];
+
+        if (strncmp(there, word, length) == 0 && there[length] == 0)
+            break;
+        at = (at + 1) & (w->slots - 1);
+    }
+    return at;
+}
+
+/* A word as messages show it: one line, whatever the text held. */
+static const char *shown(const char *word, size_t length, char out[41])
+{
+    size_t i;
+
+    for (i = 0; i < length && i < 40; i++)
+        out[i] = (unsigned char)word[i] < 32 ? '?' : word[i];
+    out[i] = 0;
+    return out;
+}
+
+/* <like this>: reserved, never matched in text. */
+static int is_special(const char *word)
+{
+    size_t length = strlen(word);
+
+    return length > 2 && word[0] == '<' && word[length - 1] == '>';
+}
+
+words *words_new(const char *const *list, size_t n, char *error, size_t size)
+{
+    words *w = calloc(1, sizeof *w);
+    char name[41];
+    size_t bytes = 1, i;
+
+    if (n > WORDS_MAX) {
+        snprintf(error, size, "%lu words, expected at most %d", (unsigned long)n, WORDS_MAX);
+        free(w);
+        return NULL;
+    }
+    for (i = 0; i < n; i++)
+        bytes += strlen(list[i]) + 1;
+    if (w) {
+        for (w->slots = 2; w->slots < 2 * n; )
+            w->slots *= 2;
+        w->text = malloc(bytes);
+        w->word = malloc((n + 1) * sizeof *w->word);
+        w->slot = malloc(w->slots * sizeof *w->slot);
+    }
+    if (!w || !w->text || !w->word || !w->slot) {
+        snprintf(error, size, "out of memory for %lu words", (unsigned long)n);
+        words_free(w);
+        return NULL;
+    }
+    for (i = 0; i < w->slots; i++)
+        w->slot[i] = -1;
+
+    for (bytes = 0, i = 0; i < n; i++) {
+        size_t length = strlen(list[i]), at = find_slot(w, list[i], length);
+
+        if (w->slot[at] >= 0) {
+            snprintf(error, size, "word %lu \"%s\" is there twice, expected once",
+                     (unsigned long)i + 1, shown(list[i], length, name));
+            words_free(w);
+            return NULL;
+        }
+        w->slot[at] = (int32_t)i;
+        w->word[i] = memcpy(w->text + bytes, list[i], length + 1);
+        w->size = i + 1;
+        bytes += length + 1;
+        if (length > w->longest)
+            w->longest = length;
+    }
+
+    w->end = words_id(w, "<end>");
+    if (w->end < 0) {
+        snprintf(error, size, "no word <end>, expected one");
+        words_free(w);
+        return NULL;
+    }
+    /* A word that its own spelling does not give back would silently never be used. */
+    for (i = 0; i < n; i++) {
+        int32_t id = -1;
+
+        if (is_special(list[i]))
+            continue;
+        if (words_encode(w, list[i], &id, 1, NULL, 0) != 1 || id != (int32_t)i) {
+            snprintf(error, size, "word %lu \"%s\" is never read from a text, expected "
+                     "letters and digits, or punctuation", (unsigned long)i + 1,
+                     shown(list[i], strlen(list[i]), name));
+            words_free(w);
+            return NULL;
+        }
+    }
+    return w;
+}
+
+words *words_new_countdown(void)
+{
+    static const char *const fixed[] = {
+        "<end>", "\n", "numbers:", "target:", "+", "-", "*", "/", "(", ")", "=", "###"
+    };
+    enum { FIXED = sizeof fixed / sizeof *fixed, NUMBERS = 101, FIRST = 9, NEXT = 10 };
+    const char *list[FIXED + NUMBERS + FIRST + NEXT];
+    char text[NUMBERS + FIRST + NEXT][8];
+    char error[80];
+    size_t n = 0, i;
+
+    for (i = 0; i < NUMBERS; i++)
+        snprintf(text[n++], sizeof text[0], "%u", (unsigned)i % 1000);
+    for (i = 1; i <= FIRST; i++)
+        snprintf(text[n++], sizeof text[0], "<%u_>", (unsigned)i % 10);
+    for (i = 0; i < NEXT; i++)
+        snprintf(text[n++], sizeof text[0], "<_%u>", (unsigned)i % 10);
+    for (i = 0; i < FIXED; i++)
+        list[i] = fixed[i];
+    for (i = 0; i < n; i++)
+        list[FIXED + i] = text[i];
+    return words_new(list, FIXED + n, error, sizeof error);
+}
+
+void words_free(words *w)
+{
+    if (!w)
+        return;
+    free(w->text);
+    free((void *)w->word);
+    free(w->slot);
+    free(w);
+}
+
+size_t words_size(const words *w)
+{
+    return w->size;
+}
+
+int32_t words_id(const words *w, const char *word)
+{
+    return w->slot[find_slot(w, word, strlen(word))];
+}
+
+int32_t words_end(const words *w)
+{
+    return w->end;
+}
+
+const char *words_word(const words *w, int32_t id)
+{
+    return id >= 0 && (size_t)id < w->size ? w->word[id] : NULL;
+}
+
+/* ---- vocab.txt ----------------------------------------------------------------------------
+ * One word a line, so that any editor and any language reads it. Refuses what an editor may
+ * have done to it by accident (empty lines, an unknown escape). */
+
+/* Undoes \n and \\ in place. 0: another escape. */
+static int unescape(char *word)
+{
+    char *to = word;
+
+    for (; *word; word++) {
+        if (*word == '\\') {
+            word++;
+            if (*word != 'n' && *word != '\\')
+                return 0;
+            *to++ = *word == 'n' ? '\n' : '\\';
+        } else {
+            *to++ = *word;
+        }
+    }
+    *to = 0;
+    return 1;
+}
+
+words *words_load(const char *file, char *error, size_t size)
+{
+    size_t length, lines = 1, n = 0, i;
+    char *text = data_read(file, &length, error, size), *at;
+    const char **list = NULL;
+    words *w = NULL;
+    char why[160];
+
+    if (!text)
+        return NULL;
+    for (i = 0; i < length; i++)
+        lines += text[i] == '\n';
+    list = malloc(lines * sizeof *list);
+    if (!list) {
+        snprintf(error, size, "%s: out of memory for %lu words", file, (unsigned long)lines);
+        goto done;
+    }
+    for (at = text; at < text + length; ) {
+        char *end = at + strcspn(at, "\n"), *next = *end ? end + 1 : end;
+
+        if (end > at && end[-1] == '\r')
+            end--;
+        *end = 0;
+        if (end == at || !unescape(at)) {
+            snprintf(error, size, "%s:%lu: expected one word, with \\n for the line break and "
+                     "\\\\ for a backslash", file, (unsigned long)n + 1);
+            goto done;
+        }
+        list[n++] = at;
+        at = next;
+    }
+    w = words_new(list, n, why, sizeof why);
+    if (!w)
+        snprintf(error, size, "%s: %s", file, why);
+done:
+    free((void *)list);
+    free(text);
+    return w;
+}
+
+int words_save(const words *w, const char *file, char *error, size_t size)
+{
+    FILE *stream = fopen(file, "wb");   /* binary: the same bytes on every system */
+    int fine = stream != NULL;
+    size_t i;
+
+    for (i = 0; fine && i < w->size; i++) {
+        const char *c;
+
+        for (c = w->word[i]; *c; c++) {
+            if (*c == '\n' || *c == '\\')
+                putc('\\', stream);
+            putc(*c == '\n' ? 'n' : *c, stream);
+        }
+        putc('\n', stream);
+    }
+    if (stream) {
+        fine = !ferror(stream);
+        fine = fclose(stream) == 0 && fine;
+    }
+    if (!fine)
+        snprintf(error, size, "%s: cannot be written, expected a writable place", file);
+    return fine;
+}
+
+/* ---- Reading text -------------------------------------------------------------------------
+ * Its own character classes: those of <ctype.h> change with the locale, a vocabulary must not. */
+
+static int is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static int is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (c & 0x80);
+}
+
+static int is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+static int is_punctuation(char c)
+{
+    return c && c != '\n' && !is_blank(c) && !is_digit(c) && !is_letter(c);
+}
+
+/* Bytes at `at` that belong together whatever the vocabulary says. */
+static size_t run_length(const char *at)
+{
+    size_t n = 1;
+
+    if (is_digit(*at))
+        while (is_digit(at[n]))
+            n++;
+    else if (is_letter(*at))
+        while (is_letter(at[n]) || is_digit(at[n]))
+            n++;
+    return n;
+}
+
+/* Id of piece <d_> (first) or <_d>, or -1. */
+static int32_t piece_id(const words *w, char digit, int first)
+{
+    char piece[8];
+
+    snprintf(piece, sizeof piece, first ? "<%c_>" : "<_%c>", digit);
+    return words_id(w, piece);
+}
+
+/* The id of the i-th piece of a run of n digits, or -1. <0_> does not exist: no leading zero. */
+static int32_t number_piece(const words *w, const char *digits, size_t n, size_t i)
+{
+    return n > 1 && is_digit(*digits) ? piece_id(w, digits[i], i == 0) : -1;
+}
+
+size_t words_encode(const words *w, const char *text, int32_t *ids, size_t max, char *error,
+                    size_t size)
+{
+    const char *at = text;
+    char name[41];
+    size_t n = 0;
+
+    while (*at) {
+        size_t run, end, i;
+        int32_t id = -1;
+
+        if (is_blank(*at)) {
+            at++;
+            continue;
+        }
+        run = end = run_length(at);
+        while (*at != '\n' && end < w->longest && is_punctuation(at[end]))
+            end++;
+        for (; end >= run; end--) {
+            id = w->slot[find_slot(w, at, end)];
+            if (id >= 0)
+                break;
+        }
+        if (id >= 0) {
+            if (n < max)
+                ids[n] = id;
+            n++;
+            at += end;
+            continue;
+        }
+        for (i = 0; i < run; i++) {
+            id = number_piece(w, at, run, i);
+            if (id < 0) {
+                snprintf(error, size, "byte %lu: unknown word \"%s\", expected one of the "
+                         "%lu words of the vocabulary", (unsigned long)(at - text) + 1,
+                         shown(at, run, name), (unsigned long)w->size);
+                return (size_t)-1;
+            }
+            if (n < max)
+                ids[n] = id;
+            n++;
+        }
+        at += run;
+    }
+    return n;
+}
+
+/* ---- Writing text -------------------------------------------------------------------------
+ * One canonical spelling: encode(decode(ids)) = ids whenever the text shows no <..>. */
+
+/* 1: `word` is one character and that is among `set`. */
+static int one_of(const char *word, const char *set)
+{
+    return word[0] && !word[1] && strchr(set, word[0]);
+}
+
+static int blank_between(const char *left, const char *right)
+{
+    return left && !one_of(left, "\n(+-*/=") && !one_of(right, "\n)+-*/=.,?");
+}
+
+/* Digit of a piece <d_> (first) or <_d>; 0: the word is no such piece. */
+static char piece_digit(const char *word, int first)
+{
+    char digit = 0;
+
+    if (word && strlen(word) == 4 && is_special(word) && word[first ? 2 : 1] == '_')
+        digit = word[first ? 1 : 2];
+    return is_digit(digit) ? digit : 0;
+}
+
+/* How many of the n ids, from the first on, are the pieces of one number as encode would cut
+ * it; 0: none. A number that is a word (35) is never cut, so <3_> <_5> does not count as 35. */
+static size_t number_length(const words *w, const int32_t *ids, size_t n)
+{
+    char digits[16];
+    size_t k = 0;
+
+    while (k < n && piece_digit(words_word(w, ids[k]), k == 0)) {
+        if (k < sizeof digits - 1)
+            digits[k] = piece_digit(words_word(w, ids[k]), k == 0);
+        k++;
+    }
+    digits[k < sizeof digits ? k : sizeof digits - 1] = 0;
+    return k > 1 && words_id(w, digits) < 0 ? k : 0;
+}
+
+static void put(char *out, size_t size, size_t *used, const char *text)
+{
+    for (; *text; text++, ++*used)
+        if (*used + 1 < size)
+            out[*used] = *text;
+}
+
+size_t words_decode(const words *w, const int32_t *ids, size_t n, char *out, size_t size)
+{
+    const char *left = NULL;   /* the word before, for the blank */
+    size_t used = 0, i = 0;
+
+    while (i < n) {
+        size_t pieces = number_length(w, ids + i, n - i), k;
+        const char *word = words_word(w, ids[i]);
+
+        if (!word)
+            word = "<?>";
+        if (blank_between(left, word))
+            put(out, size, &used, " ");
+        if (pieces == 0)
+            put(out, size, &used, word);
+        for (k = 0; k < pieces; k++) {
+            char digit[2] = { piece_digit(w->word[ids[i + k]], k == 0), 0 };
+
+            put(out, size, &used, digit);
+        }
+        left = word;
+        i += pieces ? pieces : 1;
+    }
+    if (size > 0)
+        out[used < size ? used : size - 1] = 0;
+    return used;
+}

@@ -1,0 +1,319 @@
+/* dual.h - dual-model latent reasoning: a Base language model, a Coprocessor that reads its KV
+ * cache, thinks over N_L soft tokens and answers with latents. Needs a C99 compiler, libc, libm.
+ *
+ * Method: "Exploring System 1 and 2 communication for latent reasoning in LLMs", arXiv 2510.00494,
+ * on top of Liu et al. 2024, arXiv 2412.17747. README.md explains it, dual.c implements it.
+ *
+ *   dual_ctx c;  dual_exchange e;  dual_outcome out;  dual_adamw opt;  dual_config shape;
+ *   dual_system h2 = dual_system_preset("h2");              // Z as embeddings, Base trained
+ *   dual_init(&c, malloc(size), size);                      // (NULL, 0) only counts the bytes
+ *   if (!dual_config_read(&c, "gpt2", &shape)) puts(c.error);
+ *   dual_model *base = dual_model_new(&c, &shape), *cop = dual_model_new(&c, &shape);
+ *   if (!dual_model_load(&c, base, "gpt2")) puts(c.error);
+ *   h2.latents = 16;
+ *   if (!dual_exchange_new(&c, &e, &h2, base, cop)) puts(c.error);
+ *   dual_exchange_init(&e, 1);                              // Coprocessor := copy of the Base
+ *   dual_exchange_train(&c, &e);                            // gradients for what h2 trains
+ *   dual_adamw_new(&c, &opt, &e);
+ *   for (step = 0; step < steps; step++) {
+ *       dual_mark m = dual_mark_here(&c);
+ *       dual_run(&c, &e, &batch, &out);                     // read, think, speak; loss
+ *       dual_backward(&c, out.loss);
+ *       dual_adamw_step(&c, &opt, dual_schedule(step, steps, 0.02, 1e-3));
+ *       dual_release(&c, m);                                // the tape is gone, its memory reused
+ *   }
+ *
+ * Conventions. Every activation is a matrix of rows: [rows, cols], row-major; a batch is ragged,
+ * its sequences laid one after another. Nothing is freed one by one: memory comes from one block
+ * and goes back by marks. Functions that read outside input return 1, or 0 with one line in
+ * ctx->error. Wrong shapes are the caller's bug and end in ctx->fatal. */
+#ifndef DUAL_H
+#define DUAL_H
+#include <stddef.h>
+#include <stdint.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifndef DUAL_REAL
+#define DUAL_REAL float            /* -DDUAL_REAL=double: everything in double, for tests */
+#endif
+typedef DUAL_REAL dual_real;
+
+/* ---- context: one block of memory, one tape -------------------------------------------------- */
+
+typedef struct dual_ctx {
+    unsigned char *memory;         /* NULL: counting, every op only measures and computes nothing */
+    size_t size, used, peak;       /* bytes */
+    struct dual_node *tape;        /* newest recorded operation */
+    int inference;                 /* 1: record nothing, gradients are not wanted */
+    dual_real *pack;               /* matmul's packing buffer */
+    struct dual_chunk *chunks;          /* descriptions made while counting */
+    double flops;                  /* 2 x multiply-adds of matmuls and attention since dual_init */
+    double weight_grad_flops;      /* the part of them spent on weight gradients */
+    void (*fatal)(const char *);   /* default: print to stderr, abort */
+    char error[400];
+} dual_ctx;
+
+typedef struct { size_t used; struct dual_node *tape; } dual_mark;
+
+void dual_init(dual_ctx *, void *memory, size_t size);    /* memory stays the caller's */
+void dual_done(dual_ctx *);                               /* after counting: frees descriptions */
+void *dual_alloc(dual_ctx *, size_t count, size_t size);  /* 64-byte aligned, not cleared; NULL
+                                                             while counting */
+dual_mark dual_mark_here(const dual_ctx *);
+void dual_release(dual_ctx *, dual_mark);                 /* forget all made since the mark */
+int dual_failed(dual_ctx *, const char *format, ...);     /* sets error, returns 0 */
+void dual_threads(int n);                                 /* 0: leave it to OpenMP */
+double dual_seconds(void);                                /* wall clock, arbitrary origin */
+int dual_make_folder(const char *path);                   /* parents too; 1 if it then exists */
+
+/* ---- random numbers: splitmix64, one word of state ------------------------------------------- */
+
+typedef struct { uint64_t state; } dual_rng;
+dual_rng dual_rng_seed(uint64_t seed, uint64_t stream);   /* unrelated sequence per stream */
+uint64_t dual_rng_next(dual_rng *);
+double dual_rng_uniform(dual_rng *);                      /* [0, 1) */
+double dual_rng_normal(dual_rng *);                       /* mean 0, variance 1 */
+size_t dual_rng_below(dual_rng *, size_t n);              /* 0 .. n-1, unbiased */
+
+/* ---- tensors and the tape -------------------------------------------------------------------- */
+
+typedef struct dual_tensor {
+    size_t rows, cols, stride;     /* element (r, c) is data[r * stride + c] */
+    dual_real *data, *grad;        /* grad: NULL until something flows into it */
+    struct dual_tensor *base;      /* a view's owner, else NULL */
+    size_t offset;                 /* a view's first element in it */
+    int needs_grad;
+} dual_tensor;
+
+dual_tensor *dual_tensor_new(dual_ctx *, size_t rows, size_t cols);      /* not cleared */
+dual_tensor *dual_view(dual_ctx *, dual_tensor *, size_t row, size_t rows, size_t col, size_t cols);
+dual_tensor *dual_detach(dual_ctx *, dual_tensor *);      /* same data, gradient stops here */
+void dual_need_grad(dual_ctx *, dual_tensor *);           /* make it a trained leaf, grad = 0 */
+/* Reverse scan of the tape from a [1,1] loss: adds into every reachable trained leaf's grad. */
+void dual_backward(dual_ctx *, dual_tensor *loss);
+
+/* ---- operations; every one has its backward. int32 arrays are kept, not copied --------------- */
+
+/* out[r] = source[which[r]] row index[r]; which NULL: all from source[0]. Embedding look-up,
+ * concatenation, slicing and repetition of rows are all this. */
+dual_tensor *dual_gather(dual_ctx *, size_t n_sources, dual_tensor *const *source, size_t rows,
+                         const int32_t *which, const int32_t *index);
+enum { DUAL_IN_OUT, DUAL_OUT_IN }; /* weight as [in,out] (GPT-2's Conv1D) or [out,in] (Linear) */
+dual_tensor *dual_linear(dual_ctx *, dual_tensor *x, dual_tensor *weight, dual_tensor *bias,
+                         int layout);                     /* x W (+ bias [1,out] or NULL) */
+dual_tensor *dual_add(dual_ctx *, dual_tensor *, dual_tensor *);
+dual_tensor *dual_gain(dual_ctx *, dual_tensor *x, dual_tensor *gain);   /* gain [1,1] times x */
+dual_tensor *dual_layernorm(dual_ctx *, dual_tensor *x, dual_tensor *weight, dual_tensor *bias,
+                            double eps);
+/* weight [1,w]: every run of w columns is normed on its own (w = head_dim: q/k norm). */
+dual_tensor *dual_rmsnorm(dual_ctx *, dual_tensor *x, dual_tensor *weight, double eps);
+dual_tensor *dual_gelu(dual_ctx *, dual_tensor *);        /* tanh form, GPT-2's gelu_new */
+dual_tensor *dual_swiglu(dual_ctx *, dual_tensor *gate, dual_tensor *up); /* silu(gate) * up */
+dual_tensor *dual_rotary(dual_ctx *, dual_tensor *x, size_t head_dim, const int32_t *position,
+                         double theta);                   /* half-split pairs */
+
+/* Visibility: query row r sees rows begin[r] .. end[r]-1 of k and v, for each of several pairs. */
+typedef struct { dual_tensor *k, *v; const int32_t *begin, *end; } dual_keys;
+/* q [rows, heads*head_dim], k, v [*, kv_heads*head_dim] -> [rows, heads*head_dim]. Rows
+ * border[i] .. border[i+1]-1 form part i; two parts never see the same key row. */
+dual_tensor *dual_attention(dual_ctx *, dual_tensor *q, size_t heads, size_t kv_heads,
+                            size_t n_keys, const dual_keys *keys,
+                            size_t parts, const int32_t *border);
+/* Mean over rows of -log softmax(logits)[target], as [1,1]. Its backward turns the logits, in
+ * place, into their own gradient: read them before. */
+dual_tensor *dual_cross_entropy(dual_ctx *, dual_tensor *logits, const int32_t *target);
+
+/* ---- models ---------------------------------------------------------------------------------- */
+
+enum { DUAL_GPT2, DUAL_QWEN3 };
+typedef struct {
+    int family, tied;              /* tied: the head is the token embedding */
+    size_t vocab, positions, layers, hidden, heads, kv_heads, head_dim, mlp;
+    double norm_eps, rope_theta;
+} dual_config;
+
+typedef struct {
+    char name[80];                 /* Hugging Face's name, GPT-2 with "transformer." */
+    dual_tensor *tensor;           /* vectors are [1,n] */
+    double init;                   /* std of the random start; < 0: constant -init (norm weights) */
+    int decay, vector;             /* weight decay applies; stored as one dimension */
+    double rate;                   /* learning rate multiplier */
+} dual_param;
+
+typedef struct dual_model {
+    dual_config config;
+    size_t n_params;
+    dual_param *param;             /* the one table: allocation, init, files, optimiser */
+    struct dual_layer *layer;
+    dual_tensor *wte, *wpe, *norm_w, *norm_b, *head;      /* wpe, norm_b: GPT-2; head: [vocab,d] */
+} dual_model;
+
+/* Per layer keys and values, [rows, kv_heads*head_dim]; keys are already normed and rotated. */
+typedef struct { dual_tensor **k, **v; } dual_cache;
+/* One earlier cache as this pass's rows see it; cache NULL: this pass's own rows. */
+typedef struct { const dual_cache *cache; const int32_t *begin, *end; } dual_seen;
+
+typedef struct {
+    const char *name;              /* "read", "think", "speak" */
+    dual_model *model;
+    size_t rows, parts, n_seen;
+    dual_tensor *input;            /* [rows, hidden], before GPT-2 adds its position embedding */
+    const int32_t *token;          /* [rows] what the row is: a token id, or -1-i for latent i */
+    const int32_t *position;       /* [rows] */
+    const int32_t *border;         /* [parts+1], as in dual_attention */
+    const dual_seen *seen;
+    int cache_only;                /* stop after the last layer's keys and values */
+    dual_tensor **trace;           /* NULL, or [layers+1]: block inputs, then before final norm */
+    dual_cache cache;              /* out */
+    dual_tensor *hidden;           /* out: after the final norm; NULL if cache_only */
+} dual_pass;
+
+int dual_config_read(dual_ctx *, const char *folder, dual_config *);     /* config.json */
+int dual_config_check(dual_ctx *, const dual_config *);   /* every impossible shape is named */
+dual_model *dual_model_new(dual_ctx *, const dual_config *);
+void dual_model_init(dual_model *, dual_rng);             /* random weights, std 0.02 */
+void dual_model_copy(dual_model *to, const dual_model *from);
+int dual_model_load(dual_ctx *, dual_model *, const char *folder);
+int dual_model_save(dual_ctx *, const dual_model *, const char *folder, const char *note);
+size_t dual_model_params(const dual_model *);             /* elements, tied head once */
+dual_tensor *dual_forward(dual_ctx *, dual_pass *);       /* one pass; returns pass->hidden */
+dual_tensor *dual_logits(dual_ctx *, dual_model *, dual_tensor *hidden); /* [rows, vocab] */
+
+/* ---- the exchange ---------------------------------------------------------------------------- */
+
+typedef enum { DUAL_NONE, DUAL_PAUSE, DUAL_SOFT, DUAL_CHAIN, DUAL_EMBED, DUAL_KV } dual_injection;
+typedef struct {
+    char name[16];                 /* the preset's, or "custom" */
+    dual_injection inject;         /* what stands at the latent positions */
+    int base_trained;
+    size_t latents;                /* N_L */
+    int detach;                    /* stop the gradient through KV_theta (a trained Base only) */
+    int gain;                      /* one trained scalar on the injected latents, starts at 1 */
+} dual_system;
+
+/* none pause soft prompt wide coconut liu h1 h2 h1h2; an unknown name has latents SIZE_MAX. */
+dual_system dual_system_preset(const char *name);
+const char *dual_injection_name(dual_injection);
+int dual_system_needs_coprocessor(const dual_system *);
+
+typedef struct {
+    dual_system system;
+    dual_model *base, *coprocessor; /* coprocessor NULL unless inject is embed or kv */
+    dual_param soft;                /* S [N_L,d]; pause, coconut: s [1,d]; none: tensor NULL */
+    dual_param gain;                /* [1,1], tensor NULL if off */
+} dual_exchange;
+
+/* Refuses with the reason what method section 7.12 refuses. */
+int dual_exchange_new(dual_ctx *, dual_exchange *, const dual_system *, dual_model *base,
+                      dual_model *coprocessor);
+void dual_exchange_init(dual_exchange *, uint64_t seed);
+void dual_exchange_train(dual_ctx *, dual_exchange *);    /* marks and allocates gradients */
+/* All tensors of the exchange, each once: 0 at the end. owner: 'B', 'C' or 'S'. */
+dual_param *dual_exchange_param(dual_exchange *, size_t i, char *owner);
+size_t dual_exchange_trained(dual_exchange *);            /* trained elements */
+
+/* One augmentation: after `prefix` tokens of a sequence come the latents, the cue (read, never
+ * scored) and the targets. Finetuning: one group, prefix = whole prompt. Pretraining: M groups. */
+typedef struct {
+    size_t sequence, prefix;       /* groups are sorted by sequence */
+    const int32_t *cue;   size_t n_cue;
+    const int32_t *target; size_t n_target;
+} dual_group;
+
+/* Evaluation controls, method section 7.10: what each group gets instead of its own latents. */
+typedef enum { DUAL_RIGHT, DUAL_SWAPPED, DUAL_MEAN, DUAL_NOISE, DUAL_ZERO, DUAL_DROP } dual_source;
+typedef struct { dual_source from; size_t slot; uint64_t seed; } dual_control;
+
+typedef struct {
+    size_t n_sequences; const int32_t *const *text; const size_t *length;
+    size_t n_groups;    const dual_group *group;
+    dual_tensor *cue_rows;         /* NULL, or [c,d]: a cue given as rows, for every group */
+    dual_control control;          /* zeroed: the right latents */
+} dual_batch;
+
+typedef struct {
+    dual_tensor *loss;             /* mean over all targets of the batch; NULL without targets */
+    dual_tensor *logits;           /* [all targets, vocab]; row t of a group predicts its y_t */
+    dual_tensor *latents;          /* [groups*N_L, d]: Z; soft, pause, coconut: final-norm states
+                                      at the slots; h1, h1h2: last layer's values; none: NULL */
+    size_t n_passes;
+    dual_pass *pass;               /* in order, with every row's position and what it sees */
+} dual_outcome;
+
+int dual_batch_check(dual_ctx *, const dual_exchange *, const dual_batch *);
+void dual_run(dual_ctx *, dual_exchange *, const dual_batch *, dual_outcome *);
+
+typedef struct {
+    size_t max_new;
+    int32_t end;                   /* end token, or -1 */
+    double temperature;            /* 0: greedy */
+    dual_rng rng;
+    dual_real *logits;             /* NULL, or [groups, max_new, vocab]: what was chosen from */
+} dual_sampling;
+/* Continues every group after its cue with the cache; targets are ignored. tokens [groups,max_new];
+ * length[g] counts tokens before the end token, and is max_new + 1 when none came. */
+void dual_generate(dual_ctx *, dual_exchange *, const dual_batch *, dual_sampling *,
+                   int32_t *tokens, size_t *length);
+
+/* ---- optimiser ------------------------------------------------------------------------------- */
+
+typedef struct {
+    size_t n; dual_param **param;  /* the trained ones */
+    dual_real **m, **v;            /* first and second moments */
+    double beta1, beta2, eps, decay, clip;                /* 0.9 0.95 1e-8 0.1 1.0 */
+    uint64_t step;
+} dual_adamw;
+void dual_adamw_new(dual_ctx *, dual_adamw *, dual_exchange *);
+/* One step over all trained tensors, then their gradients are 0. Returns the norm before clip. */
+double dual_adamw_step(dual_ctx *, dual_adamw *, double rate);
+/* Linear warm-up over max(1, warmup*steps) (step 0 is at 1/warm-up of the peak), cosine to 0. */
+double dual_schedule(uint64_t step, uint64_t steps, double warmup, double peak);
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+/* JSON read in place: a value is a slice of the text, nothing is allocated. begin NULL: absent. */
+typedef struct { const char *begin, *end; } dual_json;
+dual_json dual_json_text(const char *text, size_t length); /* checks all of it; absent if wrong */
+int dual_json_type(dual_json);     /* '{' '[' '"' '0' (number) 't' 'f' 'n'; 0: absent */
+dual_json dual_json_get(dual_json object, const char *key);
+int dual_json_each(dual_json container, dual_json *key, dual_json *value); /* first: value absent */
+double dual_json_number(dual_json, double otherwise);
+size_t dual_json_string(dual_json, char *out, size_t size); /* decoded, cut; returns full length */
+
+/* A named tensor of a safetensors file, as the reader hands them out one by one. */
+typedef struct { char name[128]; char type[8]; size_t rows, cols, count; } dual_entry;
+typedef struct dual_file dual_file;
+dual_file *dual_file_open(dual_ctx *, const char *path);  /* safetensors; header checked whole */
+size_t dual_file_count(const dual_file *);
+dual_entry dual_file_entry(const dual_file *, size_t i);
+size_t dual_file_find(const dual_file *, const char *name);              /* SIZE_MAX: not there */
+size_t dual_file_note(const dual_file *, const char *key, char *out, size_t size); /* metadata */
+int dual_file_read(dual_ctx *, dual_file *, size_t i, dual_real *out);   /* converts, in chunks */
+void dual_file_close(dual_file *);
+/* Writes F32 (name, tensor) to a temporary name, flushes, renames: whole or not there. */
+int dual_file_save(dual_ctx *, const char *path, size_t n, const dual_param *const *param,
+                   const char *note);
+char *dual_text_read(dual_ctx *, const char *path, size_t *length);      /* malloc'ed, NUL-ended */
+int dual_text_save(dual_ctx *, const char *path, const char *text, size_t length);
+
+/* ---- latent analysis: in double whatever dual_real is; formulas in tests/reference/README.md -- */
+
+typedef struct {
+    double h_off, h_diag, floor;   /* mean off-diagonal, mean diagonal, mean k_j/d */
+    double silhouette, rank;       /* rank: exp of the entropy of the centred spectrum */
+    double h_shuffled;             /* H_off after each prompt's slots were shuffled */
+    double h_half, h_half_diag;    /* subspaces from one half, variance of the other */
+    size_t k_min, k_max;
+} dual_latents;
+/* z [n,slots,d]; k = 0: the smallest k_j that keeps 99 % of slot j's variance. H [slots,slots] and
+ * norms [slots] may be NULL; sil [n,slots] and pca [n,slots,2], ratio[2] too. */
+int dual_latents_analyse(dual_ctx *, const double *z, size_t n, size_t slots, size_t d, size_t k,
+                         dual_latents *out, double *H, double *norms, double *sil, double *pca,
+                         double *ratio);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
