@@ -2977,8 +2977,7 @@ int dual_latents_analyse(dual_ctx *c, const double *z, size_t n, size_t slots, s
             if (value[j] > 0) entropy -= value[j] / all * log(value[j] / all);
         out->rank = all > 0 ? exp(entropy) : 0;
         /* PCA of all rows about their common mean; the axes' signs are arbitrary */
-        double total_mean = 0, trace = 0;
-        (void)total_mean;
+        double trace = 0;
         memset(sum, 0, d * d * sizeof *sum);
         memset(mean, 0, d * sizeof *mean);
         for (size_t r = 0; r < n * slots; r++)

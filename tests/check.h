@@ -80,19 +80,21 @@ static inline void check_fatal(const char *message)
     exit(1);
 }
 
-static inline void check_begin(dual_ctx *ctx, size_t bytes)
+/* Returns the block to hand to check_end: the context's own pointer is an aligned one. */
+static inline void *check_begin(dual_ctx *ctx, size_t bytes)
 {
     void *memory = malloc(bytes);
     if (!memory)
         check_fatal("out of memory");
     dual_init(ctx, memory, bytes);
     ctx->fatal = check_fatal;
+    return memory;
 }
 
-static inline void check_end(dual_ctx *ctx)
+static inline void check_end(dual_ctx *ctx, void *memory)
 {
-    free(ctx->memory);
-    ctx->memory = NULL;
+    dual_done(ctx);
+    free(memory);
 }
 
 static inline int check_in_double(void)

@@ -230,7 +230,8 @@ static int archive_read(archive *a, const char *path)
         char type[16] = "";
         size_t width;
         dual_json_string(dual_json_get(value, "dtype"), type, sizeof type);
-        width = ends_with(type, "64") ? 8 : ends_with(type, "F32") ? 4 : ends_with(type, "F16") * 2;
+        width = ends_with(type, "64") ? 8 : ends_with(type, "F32") ? 4
+              : ends_with(type, "F16") ? 2 : 0;
         if (width == 0) continue;  /* the notes, or a mask in bytes */
         dual_json_string(key, now->name, sizeof now->name);
         numbers(dual_json_get(value, "data_offsets"), 1, &from);
@@ -267,6 +268,7 @@ static double tolerance_of(const array *a)
     return a && IN_DOUBLE && ends_with(a->name, "_f64") ? tol_exact : tol_activation;
 }
 
+/* Token ids for the library, which keeps the pointer: they live until the next check. */
 static int32_t *ids(const array *a, size_t first, size_t n)
 {
     int32_t *out = take(n, sizeof *out);
@@ -288,7 +290,8 @@ static double apart(const double *a, const double *b, size_t n)
     return worst;
 }
 
-/* Our tensor against the elements from `skip` on; missing or of another size is infinitely far. */
+/* Our tensor against the elements from `skip` on. Missing or of another size is infinitely far,
+ * so no caller needs to ask first, and nothing passes for want of a counterpart. */
 static double distance(const dual_tensor *t, const array *a, size_t skip)
 {
     double worst = 0;
@@ -403,6 +406,7 @@ static void check_model(const char *root, const char *name)
     if (m) item(found == m->n_params ? worst : HUGE_VAL, 0, "%s", name);
 }
 
+/* The same weights in another layout must load to the same bits: no tolerance, and no luck. */
 static void check_twins(const char *root, const char *name, const char *twin)
 {
     dual_model *a = model_open(root, name), *b = model_open(root, twin);
@@ -586,6 +590,7 @@ static void check_two_passes(const archive *values, dual_model *m, const ragged 
     }
 }
 
+/* The preset's choices but for N_L, which the tree's soft tokens say. */
 static int exchange_open(dual_exchange *e, const char *system, size_t latents, dual_model *base,
                          dual_model *coprocessor)
 {
@@ -638,6 +643,8 @@ static void check_greedy(const archive *values, dual_exchange *e, const ragged *
     }
 }
 
+/* The plain model, first by hand-made passes, then as the system `none`: whose batch is ragged, and
+ * whose loss is one mean over all targets, not a mean of the sequences' means. */
 static void check_forward(const char *root, const char *name)
 {
     const char *grads = say("%s/forward/%s/grads.safetensors", root, name);
@@ -706,7 +713,7 @@ static int mode_batch(dual_batch *batch, const archive *inputs, const mode_name 
         g[i].target = ids(y, first, ahead);
         g[i].n_target = ahead;
         g[i].cue = text[0] + g[i].prefix - 1;
-        g[i].n_cue = mode->reread;
+        g[i].n_cue = mode->reread ? 1 : 0;
     }
     *batch = (dual_batch){0};
     batch->n_sequences = 1;
@@ -764,6 +771,8 @@ static void check_first_as_cue(dual_exchange *e, const dual_batch *batch, const 
              "logits with y_0 as the cue");
 }
 
+/* A mode's values, then its gradients: of whatever the file trains, with the rest proven untouched.
+ * C, S and E of a trained Base's mode have the gradients of the frozen one's, stored there. */
 static void check_mode(const char *root, const char *name, const char *mode)
 {
     const char *folder = say("%s/dual/%s", root, name);
@@ -822,6 +831,7 @@ static void check_mode(const char *root, const char *name, const char *mode)
 
 /* ---- latent/ and adamw/ ---------------------------------------------------------------------- */
 
+/* In double whatever dual_real is, so always held to the close tolerance. */
 static void check_latents(const char *root)
 {
     const array *z, *h, *s, *p;
@@ -882,6 +892,7 @@ static void check_parameters(const dual_model *m, const archive *want)
     }
 }
 
+/* Every step under the listed learning rate; after the last, the first batch's loss once more. */
 static void check_adamw(const char *root, const char *name, const char *schedule)
 {
     const char *folder = say("%s/adamw/%s", root, name);

@@ -270,6 +270,8 @@ static void test_bad_headers(void)
         "{" TENSOR("a", "F32", "[3]", "[0,12]") "," TENSOR("b", "F32", "[2]", "[8,16]") "}",
         "{" TENSOR("a", "F32", "[2]", "[8,16]") "," TENSOR("b", "F32", "[3]", "[0,12]") "}",
         "{" TENSOR("a", "F32", "[4]", "[0,16]") "," TENSOR("b", "F32", "[1]", "[4,8]") "}",
+        "{" TENSOR("a", "F32", "[2]", "[0,8]") "," TENSOR("b", "F32", "[2]", "[4,12]") "}",
+        "{" TENSOR("a", "F32", "[2]", "[0,8]") "," TENSOR("b", "F32", "[2]", "[0,8]") "}",
         "{" TENSOR("a", "F32", "[4]", "[0,16]") "," TENSOR("b", "F32", "[2]", "[16,24]") "}"
     };
     static const uint64_t length[] = { 0, 1, 7, 65, 100, 100000000, 0x7fffffff, 0x80000000u,
@@ -903,8 +905,8 @@ static void test_text(void)
 
 int main(int argc, char **argv)
 {
+    void *memory = check_begin(&ctx, (size_t)32 << 20);
     snprintf(folder, sizeof folder, "%s/test_files.tmp", argc > 1 ? argv[1] : ".");
-    check_begin(&ctx, (size_t)32 << 20);
     if (!dual_make_folder(folder))
         check_fatal("cannot make a folder for the test's files");
     test_formats();
@@ -917,6 +919,6 @@ int main(int argc, char **argv)
     test_text();
     check_size(entries(folder), POSIX ? 2 : 0, "files left at the end (. and .. count)");
     remove(folder);
-    check_end(&ctx);
+    check_end(&ctx, memory);
     return check_done();
 }

@@ -1,0 +1,524 @@
+/* train.c: trains a Base on its text (--objective lm) or a system on the task (--objective answer).
+ *
+ *     ./train --objective lm --out runs/base
+ *     ./train --system h2 --base runs/base --latents 8 --out runs/h2
+ *
+ * Owns the command line, the loop, checkpoints and what is printed: results on stdout, the rest on
+ * stderr. No arithmetic on tensors: that is dual.c. Exit 2: usage, 1: the run failed, 130: stopped
+ * by Ctrl-C after saving. */
+#include "data/run.h"
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OPTIONS_MAX = 64 };
+static volatile sig_atomic_t stopped;      /* the one thing a signal handler may touch */
+
+static void on_signal(int signal_number) {
+    (void)signal_number;
+    stopped = 1;
+}
+
+static void fail(int status, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "train: ");
+    vfprintf(stderr, format, args);
+    fprintf(stderr, "\n");
+    va_end(args);
+    exit(status);
+}
+
+/* Everything of one invocation. */
+typedef struct {
+    run r;
+    run_task task;
+    dual_ctx c;
+    dual_adamw adamw;
+    example *test;                         /* scored at equal shares of the steps */
+    size_t n_test;
+    double step_flops;
+    char *log;                             /* log.csv as it stands, rewritten at every checkpoint */
+    size_t log_length, log_room;
+} job;
+
+/* ---- Settings --------------------------------------------------------------------------------
+ * A resumed run takes every option that moves a number from its run.json; giving one again is fine
+ * as long as it says the same. */
+
+static void take_saved_settings(run_settings *set, const unsigned char *given) {
+    dual_ctx c;
+    run_settings saved;
+    char now[RUN_PATH], then[RUN_PATH];
+    dual_init(&c, NULL, 0);
+    if (!run_load_settings(&c, set->out, &saved)) fail(1, "%s", c.error);
+    for (const option *o = RUN_OPTIONS; o->name; o++) {
+        if (!*o->name || !o->saved) continue;
+        option_print(o, set, now, sizeof now);
+        option_print(o, &saved, then, sizeof then);
+        /* asked for by another option, the saved value is the outcome */
+        if (given[o - RUN_OPTIONS] && strcmp(now, then))
+            fail(2, "--resume: %s was begun with --%s %s, not %s; choose another --out to change it",
+                 set->out, o->name, *then ? then : "\"\"", now);
+        char ignored[80];
+        option_set(o, set, then, ignored, sizeof ignored);
+    }
+    dual_done(&c);
+}
+
+/* A single model whose parameters come nearest the Base's and Coprocessor's together: same layers
+ * and head width, more heads (method.md, system `wide`). */
+static void widen(dual_ctx *c, run_settings *set, dual_config *shape) {
+    char folder[RUN_PATH + 8];
+    dual_config base, best;
+    double wanted, nearest = HUGE_VAL;
+    snprintf(folder, sizeof folder, "%s/base", set->wide_of);
+    if (!dual_config_read(c, folder, &base)) fail(1, "--wide-of: %s", c->error);
+    wanted = 2.0 * (double)dual_model_params(dual_model_new(c, &base));
+    best = base;
+    for (size_t times = 1; times <= 4 * base.heads; times++) {
+        dual_config f = base;
+        const size_t group = base.heads / base.kv_heads;
+        f.heads = base.heads + times * group;
+        f.kv_heads = f.heads / group;
+        f.hidden = base.hidden * f.heads / base.heads;
+        f.mlp = base.mlp * f.heads / base.heads;
+        if (base.hidden * f.heads % base.heads || base.mlp * f.heads % base.heads) continue;
+        const double off = fabs((double)dual_model_params(dual_model_new(c, &f)) - wanted);
+        if (off < nearest) {
+            nearest = off;
+            best = f;
+        }
+    }
+    *shape = best;
+}
+
+/* The Base's shape, from --base, --init, --wide-of or the size options; settings follow it. */
+static void find_shape(job *j) {
+    run_settings *set = &j->r.set;
+    dual_config *f = &j->r.shape;
+    dual_ctx c;
+    char folder[RUN_PATH + 8];
+    dual_init(&c, NULL, 0);
+    if (!!*set->base + !!*set->init + !!*set->wide_of > 1)
+        fail(2, "--base, --init and --wide-of: one of them");
+    if (*set->base || *set->init) {
+        snprintf(folder, sizeof folder, *set->base ? "%s/base" : "%s", *set->base ? set->base
+                                                                                  : set->init);
+        if (!dual_config_read(&c, folder, f)) fail(1, "%s", c.error);
+    } else if (*set->wide_of) {
+        widen(&c, set, f);
+    } else {
+        const int qwen = !strcmp(set->arch, "qwen3");
+        if (!qwen && strcmp(set->arch, "gpt2")) fail(2, "--arch: gpt2 or qwen3, not %s", set->arch);
+        if (!set->heads) fail(2, "--heads must be above 0");
+        f->family = qwen ? DUAL_QWEN3 : DUAL_GPT2;
+        f->tied = 1;
+        f->vocab = words_size(j->task.vocabulary);
+        f->positions = set->context;
+        f->layers = set->layers;
+        f->hidden = set->width;
+        f->heads = set->heads;
+        f->kv_heads = !qwen ? set->heads : set->kv_heads ? set->kv_heads : (set->heads + 1) / 2;
+        f->head_dim = qwen && set->head_dim ? set->head_dim : set->width / set->heads;
+        f->mlp = set->mlp ? set->mlp : (qwen ? 3 : 4) * set->width;
+        f->norm_eps = qwen ? 1e-6 : 1e-5;
+        f->rope_theta = 1e6;
+        if (!dual_config_check(&c, f)) fail(2, "%s", c.error);
+    }
+    if (f->vocab < words_size(j->task.vocabulary))
+        fail(1, "the Base knows %zu tokens, the task needs %zu: it was not made for it", f->vocab,
+             words_size(j->task.vocabulary));
+    snprintf(set->arch, sizeof set->arch, f->family == DUAL_QWEN3 ? "qwen3" : "gpt2");
+    set->layers = f->layers;
+    set->width = f->hidden;
+    set->heads = f->heads;
+    set->kv_heads = f->kv_heads;
+    set->head_dim = f->head_dim;
+    set->mlp = f->mlp;
+    set->context = f->positions;
+    j->r.coprocessor_shape = *f;
+    dual_done(&c);
+}
+
+static void check_settings(job *j) {
+    run_settings *set = &j->r.set;
+    char error[300];
+    const int lm = !strcmp(set->objective, "lm");
+    if (!lm && strcmp(set->objective, "answer"))
+        fail(2, "--objective: answer or lm, not %s", set->objective);
+    if (!*set->out) fail(2, "--out DIR is wanted: where the run is kept");
+    if (!run_system(set, &j->r.system, error, sizeof error)) fail(2, "%s", error);
+    if (lm && (j->r.system.inject != DUAL_NONE || !j->r.system.base_trained))
+        fail(2, "--objective lm trains a Base: leave --system at none");
+    if (!set->steps || !set->batch || set->context < 2)
+        fail(2, "--steps, --batch and --context must be above 0 (context above 1)");
+    if (!set->log_every || !set->save_every)
+        fail(2, "--log-every and --save-every must be above 0");
+    if (!run_task_open(set, &j->task, error, sizeof error)) fail(2, "%s", error);
+    find_shape(j);
+    if (!j->r.system.base_trained && !*set->base && !*set->init)
+        fail(2, "%s trains nothing of the Base, and a Base of random weights knows nothing. Make one "
+             "first:\n  ./train --task %s --objective lm --out runs/base\nthen add --base runs/base",
+             j->r.system.name, set->task);
+    if (!lm && !*set->base && !*set->init && !set->quiet)
+        fprintf(stderr, "train: warning: the Base starts from random weights; --base RUN gives it "
+                "one that has learned\n");
+    if (!(set->rate > 0)) set->rate = lm ? 3e-3 : run_default_rate(j->r.system.name,
+                                                                  j->r.system.base_trained, set->width);
+    j->step_flops = run_step_flops(&j->r, &j->task);
+    if (*set->match_flops && !set->resume) {
+        dual_ctx c;
+        run other;
+        run_task task;
+        dual_init(&c, NULL, 0);
+        if (!run_open(&c, set->match_flops, &other)) fail(1, "--match-flops: %s", c.error);
+        if (!run_task_open(&other.set, &task, error, sizeof error)) fail(1, "%s", error);
+        set->steps = (size_t)(run_step_flops(&other, &task) * (double)other.set.steps /
+                              j->step_flops + 0.5);
+        run_task_close(&task);
+        dual_done(&c);
+    }
+}
+
+/* ---- Memory: counted by running the very code, printed before it is taken ---------------------- */
+
+static void megabytes(const char *what, size_t bytes) {
+    fprintf(stderr, "  %-34s %10.2f MiB\n", what, (double)bytes / 1048576);
+}
+
+static void make_dummies(const job *j, example *e, int32_t *zeros) {
+    memset(e, 0, SCORE_BATCH * sizeof *e);
+    for (size_t i = 0; i < SCORE_BATCH; i++) {
+        e[i].x = e[i].y = zeros;
+        e[i].n_x = j->task.max_x;
+        e[i].n_y = j->task.max_y;
+    }
+}
+
+/* Counts one step on the longest batch and one round of scoring; prints the table. */
+static size_t count_memory(const job *j) {
+    dual_ctx c;
+    run copy = j->r;
+    run_batch b;
+    dual_outcome out;
+    dual_adamw adamw;
+    size_t at[4], step;
+    char error[300];
+    static example dummy[SCORE_BATCH];
+    dual_init(&c, NULL, 0);
+    if (!run_build(&c, &copy)) fail(2, "%s", c.error);
+    at[0] = c.used;
+    dual_exchange_train(&c, &copy.exchange);
+    at[1] = c.used;
+    dual_adamw_new(&c, &adamw, &copy.exchange);
+    at[2] = c.used;
+    if (!run_batch_longest(&j->r.set, &j->task, &b, error, sizeof error)) fail(1, "%s", error);
+    if (!dual_batch_check(&c, &copy.exchange, &b.batch)) fail(2, "%s", c.error);
+    dual_mark m = dual_mark_here(&c);
+    dual_run(&c, &copy.exchange, &b.batch, &out);
+    dual_backward(&c, out.loss);
+    step = c.peak;
+    dual_release(&c, m);
+    run_batch_free(&b);
+    int32_t *zeros = calloc(j->task.max_x + j->task.max_y + 1, sizeof *zeros);
+    if (!zeros) fail(1, "out of memory");
+    make_dummies(j, dummy, zeros);
+    double loss;
+    dual_control right = {DUAL_RIGHT, 0, 0};
+    run_score(&c, &copy, &j->task, dummy, SCORE_BATCH, right, 0, 1, NULL, &loss);
+    free(zeros);
+    at[3] = c.peak;
+    if (!j->r.set.quiet) {
+        fprintf(stderr, "memory\n");
+        megabytes("parameters", at[0]);
+        megabytes("gradients of what is trained", at[1] - at[0]);
+        megabytes("AdamW moments", at[2] - at[1]);
+        megabytes("tape of one step, longest batch", step - at[2]);
+        megabytes("more for scoring (decoding)", at[3] - step);
+        megabytes("in all", at[3]);
+    }
+    dual_done(&c);
+    return at[3];
+}
+
+/* ---- Header ---------------------------------------------------------------------------------- */
+
+static double mean_norm(const dual_tensor *t) {
+    double sum = 0;
+    for (size_t r = 0; t && r < t->rows; r++) {
+        double square = 0;
+        for (size_t k = 0; k < t->cols; k++)
+            square += (double)t->data[r * t->stride + k] * (double)t->data[r * t->stride + k];
+        sum += sqrt(square) / (double)t->rows;
+    }
+    return sum;
+}
+
+static void print_header(job *j) {
+    const run *r = &j->r;
+    const dual_system *s = &r->system;
+    const dual_config *f = &r->shape;
+    char what[160], flops[16], trained[16], all[16], cop[16] = "-", error[300];
+    run_batch b;
+    dual_outcome out;
+    run_describe_system(s, what, sizeof what);
+    run_human(j->step_flops, flops, sizeof flops);
+    run_human((double)dual_exchange_trained(&j->r.exchange), trained, sizeof trained);
+    run_human((double)dual_model_params(r->base), all, sizeof all);
+    if (r->coprocessor) run_human((double)dual_model_params(r->coprocessor), cop, sizeof cop);
+    if (!run_batch_make(&r->set, &j->task, 0, &b, error, sizeof error)) fail(1, "%s", error);
+    const dual_mark m = dual_mark_here(&j->c);
+    j->c.inference = 1;
+    dual_run(&j->c, &j->r.exchange, &b.batch, &out);
+    j->c.inference = 0;
+    const dual_group *g = &b.group[0];
+    fprintf(stderr, "system      %s\n", what);
+    fprintf(stderr, "Base        %s, %zu layers, width %zu, %zu heads, %zu positions, %s "
+            "parameters, %s\n", r->set.arch, f->layers, f->hidden, f->heads, f->positions, all,
+            s->base_trained ? "trained" : "frozen");
+    fprintf(stderr, "Coprocessor %s parameters%s\n", cop, !r->coprocessor ? "" :
+            s->inject == DUAL_KV ? ", trained up to its last layer's keys and values" : ", trained");
+    fprintf(stderr, "gradient    %s\n", !s->base_trained ? "through the frozen Base to the latents; "
+            "its cache is read untaped" : s->detach ? "Base trained, its cache detached" :
+            r->coprocessor ? "Base trained, also through its cache" : "Base trained");
+    fprintf(stderr, "positions   prompt 0..%ld, %zu latents, cue at %ld, targets after it (first "
+            "example)\n", (long)g->prefix - 1, s->inject == DUAL_NONE ? 0 : s->latents,
+            (long)(g->prefix + (s->inject == DUAL_NONE ? 0 : s->latents) +
+                   (s->inject == DUAL_CHAIN)));
+    fprintf(stderr, "trained     %s parameters; %zu passes, %s FLOPs per step; %zu steps, peak rate "
+            "%g\n", trained, out.n_passes, flops, r->set.steps, r->set.rate);
+    fprintf(stderr, "row norms   wte %.3f, S %.3f, %s %.3f\n", mean_norm(r->base->wte),
+            mean_norm(r->exchange.soft.tensor), s->inject == DUAL_KV ? "last values" : "Z",
+            mean_norm(out.latents));
+    dual_release(&j->c, m);
+    run_batch_free(&b);
+}
+
+/* ---- log.csv ------------------------------------------------------------------------------------
+ * step,loss,grad_norm,rate,accuracy,tflop,seconds: accuracy is empty where nothing was scored. */
+
+static void log_add(job *j, const char *line) {
+    const size_t n = strlen(line);
+    if (j->log_length + n + 1 > j->log_room) {
+        j->log_room = 2 * j->log_room + n + 4096;
+        char *more = realloc(j->log, j->log_room);
+        if (!more) fail(1, "out of memory for the log");
+        j->log = more;
+    }
+    memcpy(j->log + j->log_length, line, n + 1);
+    j->log_length += n;
+}
+
+/* Starts the log, or takes over what a resumed run had logged up to its checkpoint. Returns the
+ * seconds it had run. */
+static double log_begin(job *j) {
+    char path[RUN_PATH + 16];
+    size_t length;
+    double seconds = 0;
+    log_add(j, "step,loss,grad_norm,rate,accuracy,tflop,seconds\n");
+    if (!j->r.step) return 0;
+    snprintf(path, sizeof path, "%s/log.csv", j->r.set.out);
+    char *old = dual_text_read(&j->c, path, &length), *line = old;
+    while (line && *line) {
+        char *end = strchr(line, '\n'), *comma;
+        if (!end) break;
+        *end = 0;
+        if (strtoull(line, NULL, 10) && strtoull(line, NULL, 10) <= j->r.step) {
+            log_add(j, line);
+            log_add(j, "\n");
+            if ((comma = strrchr(line, ',')) != NULL) seconds = strtod(comma + 1, NULL);
+        }
+        line = end + 1;
+    }
+    free(old);
+    return seconds;
+}
+
+static void checkpoint(job *j) {
+    char path[RUN_PATH + 16];
+    snprintf(path, sizeof path, "%s/log.csv", j->r.set.out);
+    if (!run_save(&j->c, &j->r, &j->adamw) ||
+        !dual_text_save(&j->c, path, j->log, j->log_length))
+        fail(1, "%s", j->c.error);
+}
+
+/* ---- The loop --------------------------------------------------------------------------------- */
+
+/* The step that point i of the scored shares falls on. */
+static int is_score_step(const run_settings *set, uint64_t step) {
+    for (size_t i = 1; i <= set->score_points; i++)
+        if (step == (set->steps * i + set->score_points / 2) / set->score_points) return 1;
+    return 0;
+}
+
+static double accuracy(job *j, double temperature, double *each_once) {
+    const dual_control right = {DUAL_RIGHT, 0, 0};
+    answer *a = calloc(j->n_test, sizeof *a);
+    double hits = 0, once = 0;
+    if (!a) fail(1, "out of memory for %zu answers", j->n_test);
+    run_score(&j->c, &j->r, &j->task, j->test, j->n_test, right, temperature, 1, a, NULL);
+    for (size_t i = 0; i < j->n_test; i++) {
+        hits += a[i].verdict == COUNTDOWN_CORRECT;
+        once += a[i].each_once;
+    }
+    free(a);
+    if (each_once) *each_once = once / (double)j->n_test;
+    return hits / (double)j->n_test;
+}
+
+static void left(double seconds, char *out, size_t size) {
+    const unsigned long s = (unsigned long)(seconds + 0.5);
+    if (s >= 3600) snprintf(out, size, "%luh%02lum", s / 3600, s / 60 % 60);
+    else snprintf(out, size, "%lum%02lus", s / 60, s % 60);
+}
+
+static void train(job *j) {
+    const run_settings *set = &j->r.set;
+    const int lm = !strcmp(set->objective, "lm"), terminal = run_is_terminal(2);
+    const double before = log_begin(j), begun = dual_seconds();
+    const uint64_t first = j->r.step;
+    double shown = begun;
+    char error[300], line[300], eta[32];
+    while (j->r.step < set->steps && !stopped) {
+        run_batch b;
+        dual_outcome out;
+        const dual_mark m = dual_mark_here(&j->c);
+        if (!run_batch_make(set, &j->task, j->r.step, &b, error, sizeof error)) fail(1, "%s", error);
+        if (!dual_batch_check(&j->c, &j->r.exchange, &b.batch)) fail(1, "%s", j->c.error);
+        const double rate = dual_schedule(j->r.step, set->steps, set->warmup, set->rate);
+        dual_run(&j->c, &j->r.exchange, &b.batch, &out);
+        const double loss = (double)out.loss->data[0];
+        dual_backward(&j->c, out.loss);
+        const double norm = dual_adamw_step(&j->c, &j->adamw, rate);
+        dual_release(&j->c, m);
+        run_batch_free(&b);
+        if (!(loss < 1e30) || !(norm < 1e30))
+            fail(1, "step %llu: loss %g, gradient norm %g: it diverged; a smaller --lr may help. The "
+                 "last checkpoint in %s is whole", (unsigned long long)j->r.step, loss, norm,
+                 set->out);
+        j->r.step++;
+        j->r.loss_sum += loss;
+        j->r.loss_steps++;
+        const double now = dual_seconds(), speed = (double)(j->r.step - first) / (now - begun + 1e-9);
+        left((double)(set->steps - j->r.step) / speed, eta, sizeof eta);
+        if (terminal && !set->quiet && now - shown > 0.3) {
+            fprintf(stderr, "\r%s step %llu/%zu  loss %.4f  %.1f steps/s  %s left \033[K",
+                    j->r.system.name, (unsigned long long)j->r.step, set->steps, loss, speed, eta);
+            shown = now;
+        }
+        const int score = j->n_test && !lm && is_score_step(set, j->r.step);
+        if (score || j->r.step % set->log_every == 0 || j->r.step == set->steps) {
+            const double tflop = j->step_flops * (double)j->r.step * 1e-12;
+            const double hits = score ? accuracy(j, 0, NULL) : -1;
+            const double mean = j->r.loss_sum / (double)j->r.loss_steps;
+            char scored[24] = "";
+            if (score) snprintf(scored, sizeof scored, "%.6g", hits);
+            if (terminal && !set->quiet) fprintf(stderr, "\r\033[K");
+            printf("step=%llu loss=%.5f grad_norm=%.4f lr=%.3e tflop=%.4f steps_per_s=%.2f left=%s%s%s\n",
+                   (unsigned long long)j->r.step, mean, norm, rate, tflop, speed, eta,
+                   score ? " accuracy=" : "", scored);
+            fflush(stdout);
+            snprintf(line, sizeof line, "%llu,%.9g,%.9g,%.9g,%s,%.9g,%.1f\n",
+                     (unsigned long long)j->r.step, mean, norm, rate, scored, tflop,
+                     before + dual_seconds() - begun);
+            log_add(j, line);
+            j->r.loss_sum = 0;
+            j->r.loss_steps = 0;
+        }
+        if (j->r.step % set->save_every == 0 && j->r.step < set->steps) checkpoint(j);
+    }
+    if (terminal && !set->quiet) fprintf(stderr, "\r\033[K");
+    checkpoint(j);
+}
+
+/* method.md 7.8: a Base that is to be frozen must know the form and not the task. */
+static void print_gate(job *j) {
+    double once, sampled = accuracy(j, 1, &once), floor_sum = 0;
+    dual_rng rng = dual_rng_seed(1, 77);
+    for (size_t i = 0; i < j->n_test; i++)
+        floor_sum += countdown_floor(&j->test[i].problem, &rng, 200) / (double)j->n_test;
+    printf("gate: %.1f %% of %zu samples use each number once (wanted: 90 %%), accuracy %.1f %%, a "
+           "random expression's %.1f %%: %s\n", 100 * once, j->n_test, 100 * sampled,
+           100 * floor_sum, once >= 0.9 ? "passed" : "NOT passed: train it longer (--steps)");
+}
+
+int main(int argc, char **argv) {
+    static job j;
+    unsigned char given[OPTIONS_MAX] = {0};
+    const char *rest[1];
+    size_t n_rest, bytes;
+    char error[400];
+    run_settings *set = &j.r.set;
+    for (int i = 1; i < argc; i++)
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+            printf("usage: ./train --out DIR [options]\nTrains a Base (--objective lm), or a system "
+                   "on the task, and keeps it in DIR.\n");
+            options_help(RUN_OPTIONS);
+            return 0;
+        }
+    options_defaults(RUN_OPTIONS, set);
+    if (!options_parse(RUN_OPTIONS, set, argc, argv, rest, &n_rest, 0, given, error, sizeof error))
+        fail(2, "%s", error);
+    if (*set->out && run_exists(set->out)) {
+        if (set->resume) take_saved_settings(set, given);
+        else if (!set->dry_run)
+            fail(2, "%s holds a run already: --resume goes on with it, another --out starts anew",
+                 set->out);
+    } else set->resume = 0;
+    check_settings(&j);
+    dual_threads((int)set->threads);
+    bytes = count_memory(&j);
+    void *memory = malloc(bytes + 64);
+    if (!memory)
+        fail(1, "this machine does not give %zu MiB; a smaller --batch, --width or --context takes "
+             "less", bytes >> 20);
+    dual_init(&j.c, memory, bytes + 64);
+    if (!run_build(&j.c, &j.r)) fail(2, "%s", j.c.error);
+    /* the random start, then whatever folder replaces it */
+    dual_model_init(j.r.base, dual_rng_seed(set->seed, 0xBA5E));
+    char folder[RUN_PATH + 8];
+    snprintf(folder, sizeof folder, *set->base ? "%s/base" : "%s", *set->base ? set->base : set->init);
+    if (*folder && !dual_model_load(&j.c, j.r.base, folder)) fail(1, "%s", j.c.error);
+    dual_exchange_init(&j.r.exchange, set->seed);
+    dual_exchange_train(&j.c, &j.r.exchange);
+    dual_adamw_new(&j.c, &j.adamw, &j.r.exchange);
+    j.adamw.decay = set->decay;
+    j.adamw.clip = set->clip;
+    if (set->resume && !run_load(&j.c, &j.r, set->out, &j.adamw)) {
+        /* stopped before its first checkpoint: begin again, nothing was lost */
+        fprintf(stderr, "train: %s: no whole checkpoint yet, starting at step 0\n", set->out);
+        j.r.step = 0;
+    }
+    if (set->resume && j.r.step >= set->steps) {
+        fprintf(stderr, "train: %s is finished (%zu steps)\n", set->out, set->steps);
+        return 0;
+    }
+    if (!set->quiet) print_header(&j);
+    if (set->dry_run) return 0;
+    if (!dual_make_folder(set->out)) fail(1, "%s: this folder cannot be made", set->out);
+    if (!run_save_settings(&j.c, set)) fail(1, "%s", j.c.error);
+    snprintf(folder, sizeof folder, "%.500s/vocab.txt", set->out);
+    if (!words_save(j.task.vocabulary, folder, error, sizeof error)) fail(1, "%s", error);
+    j.n_test = set->score_points ? set->score_count : 0;
+    if (j.n_test && !(j.test = run_test_set(&j.task, COUNTDOWN_TEST, "", &j.n_test, error,
+                                            sizeof error)))
+        fail(1, "%s", error);
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+    train(&j);
+    if (stopped) {
+        fprintf(stderr, "train: stopped at step %llu of %zu, saved; go on with: ./train --resume --out "
+                "%s\n", (unsigned long long)j.r.step, set->steps, set->out);
+        return 130;
+    }
+    if (!strcmp(set->objective, "lm") && j.n_test) print_gate(&j);
+    examples_free(j.test, j.n_test);
+    run_task_close(&j.task);
+    free(j.log);
+    free(memory);
+    return 0;
+}
