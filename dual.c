@@ -147,7 +147,8 @@ static void fatal_default(const char *message) {
  * and moments, then the tape of one step above a mark. Nothing is freed alone.
  * Two kinds of bytes: numbers (`dual_alloc`, tensors' data) and descriptions (`describe`: tensor
  * headers, tape nodes, index arrays). Counting mode (memory NULL) makes real descriptions, from
- * malloc, and no numbers, so the very code of a step can be run to learn how many bytes it needs. */
+ * malloc, and no numbers, so the very code of a step can be run to learn how many bytes it needs.
+ */
 
 struct dual_chunk { struct dual_chunk *next; };
 
@@ -211,7 +212,6 @@ void dual_init(dual_ctx *c, void *memory, size_t size) {
     } else {
         c->used = 64;              /* room for that alignment */
     }
-    c->pack = dual_alloc(c, (size_t)DUAL_PACK_K * DUAL_PACK_N, sizeof(real));
 }
 
 void dual_done(dual_ctx *c) {
@@ -381,12 +381,14 @@ void dual_backward(dual_ctx *c, dual_tensor *loss) {
         }
         for (size_t i = 0; i < n->n_in; i++) gradient(c, n->in[i]);
         n->backward(c, n);
+        n->out->needs_grad = WANTED;   /* spent: a second loss on this tape starts anew */
+        n->out->grad = NULL;
     }
 }
 
 /* ==== MATMUL =====================================================================================
- * C[i,j] (+)= sum_k A(i,k) B(k,j) for matrices given by a row and a column step, so that one routine
- * serves X W, X W^T, dX = dY W^T and dW = X^T dY.
+ * C[i,j] (+)= sum_k A(i,k) B(k,j) for matrices given by a row and a column step, so that one
+ * routine serves X W, X W^T, dX = dY W^T and dW = X^T dY.
  *
  * Why packing: the inner loop wants, for each k, NR neighbouring numbers of B and MR of A, and
  * keeps the MR x NR sums in registers: MR*NR multiply-adds for MR+NR loads. In memory those NR
@@ -418,6 +420,9 @@ typedef struct { const real *at; size_t row, col; } matrix; /* element (i,j): at
 static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix B, real *C,
                    size_t c_row, int add) {
     ctx->flops += 2.0 * (double)M * (double)N * (double)K;
+    const dual_mark before = dual_mark_here(ctx);
+    real *const packed = dual_alloc(ctx, (size_t)DUAL_PACK_K * DUAL_PACK_N, sizeof(real));
+    dual_release(ctx, before);         /* only this call uses it */
     if (!ctx->memory || !M || !N) return;
     if (!K && !add)
         for (size_t i = 0; i < M; i++) memset(C + i * c_row, 0, N * sizeof *C);
@@ -429,7 +434,7 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
             const size_t kc = K - k0 < DUAL_PACK_K ? K - k0 : DUAL_PACK_K;
             OMP(omp for schedule(static))
             for (size_t p = 0; p < panels; p++)
-                pack(ctx->pack + p * kc * NR, B.at + k0 * B.row + (n0 + p * NR) * B.col, B.row,
+                pack(packed + p * kc * NR, B.at + k0 * B.row + (n0 + p * NR) * B.col, B.row,
                      B.col, kc, nc - p * NR < NR ? nc - p * NR : NR);
             OMP(omp for schedule(static))
             for (size_t t = 0; t < tiles; t++) {
@@ -440,7 +445,7 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
                 for (size_t p = 0; p < panels; p++) {
                     const size_t width = nc - p * NR < NR ? nc - p * NR : NR;
                     real sum[MR][NR];
-                    tile(kc, a, A.col, ctx->pack + p * kc * NR, sum);
+                    tile(kc, a, A.col, packed + p * kc * NR, sum);
                     for (size_t i = 0; i < height; i++) {
                         real *to = C + (i0 + i) * c_row + n0 + p * NR;
                         if (k0 || add) for (size_t j = 0; j < width; j++) to[j] += sum[i][j];
@@ -471,15 +476,13 @@ static matrix transposed(matrix m) {
  * enters only together with its backward and a row in tests/test_ops.c. */
 
 /* Sums keep LANES partial sums, so that a compiler may use vectors without reordering anything. */
-static real fold(const real *s) {
-    real t[LANES];
-    memcpy(t, s, sizeof t);
-    for (int width = LANES / 2; width; width /= 2)
-        for (int j = 0; j < width; j++) t[j] += t[j + width];
-    return t[0];
+static inline real fold(real *s) { /* in halves, written out: each line is one vector addition */
+    for (int j = 0; j < 8; j++) s[j] += s[j + 8];
+    for (int j = 0; j < 4; j++) s[j] += s[j + 4];
+    return (s[0] + s[2]) + (s[1] + s[3]);
 }
 
-static real dot(const real *a, const real *b, size_t n) {
+static inline real dot(const real *a, const real *b, size_t n) {
     real s[LANES] = {0};
     size_t i = 0;
     for (; i + LANES <= n; i += LANES)
@@ -507,16 +510,20 @@ static real total(const real *a, size_t n) {
     return fold(s);
 }
 
-/* e^x without a call, so that loops over it vectorise: 2^n e^r with |r| <= ln 2 / 2, the minimax
- * polynomial of Cephes' expf for e^r, 2^n by building the exponent bits. Relative error 2e-7;
- * below -87 the result is e^-87, small enough for every use here. Doubles call libm. */
+/* e^x without a call or a branch, so that loops over it vectorise: 2^n e^r with |r| <= ln 2 / 2.
+ * Adding 1.5 * 2^23 rounds to a whole number and leaves it in the low bits, which make 2^n's
+ * exponent; e^r is the minimax polynomial of Cephes' expf. Relative error 1e-7; x is held within
+ * -87..88, where 2^n is a normal number: e^-87 is small enough for every use here. Doubles call
+ * libm. */
 static inline real exponential(real value) {
-    if (sizeof(real) != sizeof(float)) return (real)exp(value);
+    if (sizeof(real) != sizeof(float)) return (real)exp((double)value);
+    union { float f; uint32_t bits; } t;
     float x = (float)value;
-    x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
-    const float scaled = x * 1.44269504f;
-    const int32_t n = (int32_t)(scaled + (scaled < 0 ? -0.5f : 0.5f));
-    const float r = x - (float)n * 0.693359375f + (float)n * 2.12194440e-4f;
+    x = x < -87.0f ? -87.0f : x;
+    x = x > 88.0f ? 88.0f : x;
+    t.f = x * 1.44269504f + 12582912.0f;
+    const float n = t.f - 12582912.0f;
+    const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
     float p = 1.9875691500e-4f;
     p = p * r + 1.3981999507e-3f;
     p = p * r + 8.3334519073e-3f;
@@ -524,9 +531,8 @@ static inline real exponential(real value) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
-    union { int32_t bits; float power; } two;
-    two.bits = (n + 127) * 8388608;
-    return (real)(p * two.power);
+    t.bits = (t.bits + 127) << 23;
+    return (real)(p * t.f);
 }
 
 /* ---- gather: out[r] = source[which[r]] row index[r] ----
@@ -601,10 +607,11 @@ static void linear_backward(dual_ctx *c, node *n) {
     }
     if (b && b->grad && c->memory) {
         OMP(omp parallel for schedule(static) if (y->rows * y->cols > 20000))
-        for (size_t t = 0; t < (y->cols + COLUMN_TILE - 1) / COLUMN_TILE; t++)
+        for (size_t first = 0; first < y->cols; first += COLUMN_TILE) {
+            const size_t end = first + COLUMN_TILE < y->cols ? first + COLUMN_TILE : y->cols;
             for (size_t r = 0; r < y->rows; r++)
-                for (size_t j = t * COLUMN_TILE; j < y->cols && j < (t + 1) * COLUMN_TILE; j++)
-                    b->grad[j] += y->grad[r * y->stride + j];
+                for (size_t j = first; j < end; j++) b->grad[j] += y->grad[r * y->stride + j];
+        }
     }
 }
 
@@ -647,7 +654,8 @@ dual_tensor *dual_add(dual_ctx *c, dual_tensor *a, dual_tensor *b) {
         OMP(omp parallel for schedule(static) if (y->rows * y->cols > 20000))
         for (size_t r = 0; r < y->rows; r++)
             for (size_t j = 0; j < y->cols; j++)
-                y->data[r * y->stride + j] = a->data[r * a->stride + j] + b->data[r * b->stride + j];
+                y->data[r * y->stride + j] =
+                    a->data[r * a->stride + j] + b->data[r * b->stride + j];
     }
     ins[0] = a; ins[1] = b;
     record(c, y, add_backward, 2, ins);
@@ -682,7 +690,8 @@ dual_tensor *dual_gain(dual_ctx *c, dual_tensor *x, dual_tensor *g) {
 
 /* ---- layernorm: y = (x - mean) rstd * w + b, rstd = 1 / sqrt(var + eps), biased var ----
  * With xh = (x - mean) rstd and g = dy * w:
- * dx += rstd (g - mean(g) - xh mean(g xh)), dw += sum_r dy xh, db += sum_r dy. saved: mean, rstd. */
+ * dx += rstd (g - mean(g) - xh mean(g xh)), dw += sum_r dy xh, db += sum_r dy. saved: mean, rstd.
+ */
 static void layernorm_backward(dual_ctx *c, node *n) {
     const dual_tensor *x = n->in[0], *w = n->in[1], *b = n->in[2], *y = n->out;
     const size_t rows = x->rows, d = x->cols;
@@ -701,15 +710,16 @@ static void layernorm_backward(dual_ctx *c, node *n) {
     }
     if (!w->grad && !b->grad) return;
     OMP(omp parallel for schedule(static) if (rows * d > 20000))
-    for (size_t t = 0; t < (d + COLUMN_TILE - 1) / COLUMN_TILE; t++)
+    for (size_t first = 0; first < d; first += COLUMN_TILE) {
+        const size_t end = first + COLUMN_TILE < d ? first + COLUMN_TILE : d;
         for (size_t r = 0; r < rows; r++) {
             const real mean = n->saved[2 * r], rstd = n->saved[2 * r + 1];
-            for (size_t j = t * COLUMN_TILE; j < d && j < (t + 1) * COLUMN_TILE; j++) {
-                const real dy = y->grad[r * d + j];
-                if (w->grad) w->grad[j] += dy * (x->data[r * x->stride + j] - mean) * rstd;
-                if (b->grad) b->grad[j] += dy;
-            }
+            const real *dy = y->grad + r * d, *xr = x->data + r * x->stride;
+            for (size_t j = first; j < end && w->grad; j++)
+                w->grad[j] += dy[j] * (xr[j] - mean) * rstd;
+            for (size_t j = first; j < end && b->grad; j++) b->grad[j] += dy[j];
         }
+    }
 }
 
 dual_tensor *dual_layernorm(dual_ctx *c, dual_tensor *x, dual_tensor *w, dual_tensor *b,
@@ -755,12 +765,13 @@ static void rmsnorm_backward(dual_ctx *c, node *n) {
     }
     if (!w->grad) return;
     OMP(omp parallel for schedule(static) if (x->rows * x->cols > 20000))
-    for (size_t t = 0; t < (d + COLUMN_TILE - 1) / COLUMN_TILE; t++)
+    for (size_t first = 0; first < d; first += COLUMN_TILE) {
+        const size_t end = first + COLUMN_TILE < d ? first + COLUMN_TILE : d;
         for (size_t i = 0; i < x->rows * runs; i++) {
             const real *xr = x->data + i / runs * x->stride + i % runs * d, *dy = y->grad + i * d;
-            for (size_t j = t * COLUMN_TILE; j < d && j < (t + 1) * COLUMN_TILE; j++)
-                w->grad[j] += dy[j] * xr[j] * n->saved[i];
+            for (size_t j = first; j < end; j++) w->grad[j] += dy[j] * xr[j] * n->saved[i];
         }
+    }
 }
 
 dual_tensor *dual_rmsnorm(dual_ctx *c, dual_tensor *x, dual_tensor *w, double eps) {
@@ -773,7 +784,8 @@ dual_tensor *dual_rmsnorm(dual_ctx *c, dual_tensor *x, dual_tensor *w, double ep
         OMP(omp parallel for schedule(static) if (x->rows * x->cols > 20000))
         for (size_t i = 0; i < x->rows * runs; i++) {
             const real *xr = x->data + i / runs * x->stride + i % runs * d;
-            const real mean = dot(xr, xr, d) / (real)d, rstd = (real)(1.0 / sqrt((double)mean + eps));
+            const real mean = dot(xr, xr, d) / (real)d,
+                       rstd = (real)(1.0 / sqrt((double)mean + eps));
             for (size_t j = 0; j < d; j++) y->data[i * d + j] = xr[j] * rstd * w->data[j];
             saved[i] = rstd;
         }
@@ -947,19 +959,27 @@ static void attend_backward(const node *n, size_t r, size_t kv, const real *q, r
                             const real *o, const real *dout, real lse) {
     const size_t hd = n->c;
     const real scale = (real)(1 / sqrt((double)hd)), D = dot(dout, o, hd);
+    real p[KEY_BLOCK], ds[KEY_BLOCK];
     for (size_t l = 0; l < n->b; l++) {
         const dual_keys *K = &n->keys[l];
-        for (size_t k = (size_t)K->begin[r]; k < (size_t)K->end[r]; k++) {
-            const size_t at = k * K->k->stride + kv * hd, at_v = k * K->v->stride + kv * hd;
+        for (size_t k0 = (size_t)K->begin[r], end = (size_t)K->end[r]; k0 < end; k0 += KEY_BLOCK) {
+            const size_t count = end - k0 < KEY_BLOCK ? end - k0 : KEY_BLOCK;
+            const size_t at = k0 * K->k->stride + kv * hd, at_v = k0 * K->v->stride + kv * hd;
             const real *key = K->k->data + at, *value = K->v->data + at_v;
-            const real p = exponential(scale * dot(q, key, hd) - lse);
-            const real ds = scale * p * (dot(dout, value, hd) - D);
-            if (K->v->grad)
-                for (size_t j = 0; j < hd; j++) K->v->grad[at_v + j] += p * dout[j];
-            if (K->k->grad)
-                for (size_t j = 0; j < hd; j++) K->k->grad[at + j] += ds * q[j];
-            if (dq)
-                for (size_t j = 0; j < hd; j++) dq[j] += ds * key[j];
+            for (size_t k = 0; k < count; k++) {
+                p[k] = scale * dot(q, key + k * K->k->stride, hd) - lse;
+                ds[k] = dot(dout, value + k * K->v->stride, hd) - D;
+            }
+            for (size_t k = 0; k < count; k++) p[k] = exponential(p[k]);
+            for (size_t k = 0; k < count; k++) ds[k] *= scale * p[k];
+            for (size_t k = 0; k < count && K->v->grad; k++)
+                for (size_t j = 0; j < hd; j++)
+                    K->v->grad[at_v + k * K->v->stride + j] += p[k] * dout[j];
+            for (size_t k = 0; k < count && K->k->grad; k++)
+                for (size_t j = 0; j < hd; j++)
+                    K->k->grad[at + k * K->k->stride + j] += ds[k] * q[j];
+            for (size_t k = 0; k < count && dq; k++)
+                for (size_t j = 0; j < hd; j++) dq[j] += ds[k] * key[k * K->k->stride + j];
         }
     }
 }
@@ -1091,8 +1111,8 @@ dual_tensor *dual_cross_entropy(dual_ctx *c, dual_tensor *z, const int32_t *targ
 /* ==== MODELS =====================================================================================
  * Owns: the one table of parameters per model (names as Hugging Face has them), GPT-2 and Qwen-3
  * blocks, and one pass over rows. A pass takes embeddings, explicit positions and what each row
- * sees; it leaves its keys and values behind as tape tensors, so handing a cache to another model is
- * handing it those tensors. Refuses: dropout, padding, masks, implied positions. */
+ * sees; it leaves its keys and values behind as tape tensors, so handing a cache to another model
+ * is handing it those tensors. Refuses: dropout, padding, masks, implied positions. */
 
 struct dual_layer {
     dual_tensor *norm1_w, *norm1_b, *norm2_w, *norm2_b;
@@ -1108,12 +1128,14 @@ int dual_config_check(dual_ctx *c, const dual_config *f) {
     if (!f->vocab || !f->layers || !f->hidden || !f->heads || !f->kv_heads || !f->head_dim ||
         !f->mlp || !f->positions || f->vocab > most || f->layers > 4096 || f->hidden > most ||
         f->heads > 65536 || f->mlp > most || f->positions > ((size_t)1 << 30))
-        return dual_failed(c, "config: vocab %zu, positions %zu, layers %zu, hidden %zu, heads %zu, "
-                           "key heads %zu, head_dim %zu, mlp %zu: zero or out of range", f->vocab,
-                           f->positions, f->layers, f->hidden, f->heads, f->kv_heads, f->head_dim,
-                           f->mlp);
+        return dual_failed(c,
+                           "config: vocab %zu, positions %zu, layers %zu, hidden %zu, heads %zu, "
+                           "key heads %zu, head_dim %zu, mlp %zu: zero or out of range",
+                           f->vocab, f->positions, f->layers, f->hidden, f->heads, f->kv_heads,
+                           f->head_dim, f->mlp);
     if (f->heads % f->kv_heads)
-        return dual_failed(c, "config: %zu heads do not share %zu key heads", f->heads, f->kv_heads);
+        return dual_failed(c, "config: %zu heads do not share %zu key heads", f->heads,
+                           f->kv_heads);
     if (f->head_dim > MAX_HEAD_DIM)
         return dual_failed(c, "config: head_dim %zu, at most %d here", f->head_dim, MAX_HEAD_DIM);
     if (f->family == DUAL_GPT2 && (f->heads * f->head_dim != f->hidden || f->heads != f->kv_heads))
@@ -1141,7 +1163,9 @@ static void param(dual_ctx *c, dual_model *m, dual_tensor **slot, const char *na
 dual_model *dual_model_new(dual_ctx *c, const dual_config *f) {
     dual_model *m = describe(c, 1, sizeof *m);
     const size_t d = f->hidden, q = f->heads * f->head_dim, kv = f->kv_heads * f->head_dim;
-    const double std = 0.02, out = 0.02 / sqrt(2.0 * (double)f->layers), one = -1, zero = 0;
+    /* GPT-2's 0.02 is 0.55 / sqrt(d) at its width 768; a narrow model learns faster with its own */
+    const double std = 0.55 / sqrt((double)d), out = std / sqrt(2.0 * (double)f->layers);
+    const double one = -1, zero = 0;
     m->config = *f;
     m->param = describe(c, 5 + 12 * f->layers, sizeof *m->param);
     m->layer = describe(c, f->layers, sizeof *m->layer);
@@ -2096,7 +2120,8 @@ double dual_adamw_step(dual_ctx *c, dual_adamw *o, double rate) {
                            o->param[i]->tensor->rows * o->param[i]->tensor->cols);
     norm = sqrt(norm);
     const double scale = o->clip > 0 && o->clip < norm + 1e-6 ? o->clip / (norm + 1e-6) : 1;
-    const double fix1 = 1 - pow(o->beta1, (double)o->step), fix2 = 1 - pow(o->beta2, (double)o->step);
+    const double fix1 = 1 - pow(o->beta1, (double)o->step),
+                 fix2 = 1 - pow(o->beta2, (double)o->step);
     for (size_t i = 0; i < o->n; i++) {
         const dual_param *p = o->param[i];
         const size_t n = p->tensor->rows * p->tensor->cols;
@@ -2345,7 +2370,8 @@ char *dual_text_read(dual_ctx *c, const char *path, size_t *length) {
     fclose(f);
     if (!text || bad) {
         free(text);
-        dual_failed(c, text ? "%s: cannot be read (a folder?)" : "%s: too large for the memory", path);
+        dual_failed(c, text ? "%s: cannot be read (a folder?)" : "%s: too large for the memory",
+                    path);
         return NULL;
     }
     text[n] = 0;
@@ -2357,7 +2383,8 @@ char *dual_text_read(dual_ctx *c, const char *path, size_t *length) {
 static FILE *save_begin(dual_ctx *c, const char *path, char *temporary, size_t size) {
     FILE *f = NULL;
     if ((size_t)snprintf(temporary, size, "%s.tmp", path) < size) f = fopen(temporary, "wb");
-    if (!f) dual_failed(c, "%s: cannot be written: does the folder exist, may you write there?", path);
+    if (!f)
+        dual_failed(c, "%s: cannot be written: does the folder exist, may you write there?", path);
     return f;
 }
 
@@ -2408,6 +2435,21 @@ static uint64_t little(const unsigned char *b, int n) {
     return x;
 }
 
+/* Appends `text` as the inside of a JSON string; at most 6 characters come of one. */
+static size_t json_escape(char *out, const char *text) {
+    size_t n = 0;
+    for (; text && *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == '"' || *text == '\\')
+            n += (size_t)sprintf(out + n, "\\u%04x", (unsigned)*text);
+        else out[n++] = *text;
+    return n;
+}
+
+static int by_place(const void *a, const void *b) {
+    const uint64_t x = ((const entry *)a)->begin, y = ((const entry *)b)->begin;
+    return x < y ? -1 : x > y;
+}
+
 static int by_name(const void *a, const void *b) {
     return strcmp(((const entry *)a)->name, ((const entry *)b)->name);
 }
@@ -2421,7 +2463,8 @@ static const char *read_entry(entry *t, dual_json key, dual_json value, uint64_t
     if (dual_json_string(key, t->name, sizeof t->name) >= sizeof t->name) return "name too long";
     if (dual_json_string(dual_json_get(value, "dtype"), t->type_name, sizeof t->type_name) >=
         sizeof t->type_name || !t->type_name[0]) return "no dtype";
-    if (dual_json_type(shape) != '[' || dual_json_type(offsets) != '[') return "no shape or offsets";
+    if (dual_json_type(shape) != '[' || dual_json_type(offsets) != '[')
+        return "no shape or offsets";
     t->rows = t->cols = t->count = 1;
     while (dual_json_each(shape, &k, &v)) {
         dim = dual_json_number(v, -1);
@@ -2448,7 +2491,6 @@ static const char *read_entry(entry *t, dual_json key, dual_json value, uint64_t
 /* Fills s->tensor from the header; returns what is wrong, or NULL. */
 static const char *read_header(dual_file *s, uint64_t header_bytes, uint64_t data_bytes) {
     dual_json k, v = slice(NULL, NULL);
-    uint64_t used = 0;
     s->json = dual_json_text(s->header, (size_t)header_bytes);
     if (dual_json_type(s->json) != '{') return "header is not a JSON object";
     size_t n = 0;
@@ -2460,10 +2502,11 @@ static const char *read_header(dual_file *s, uint64_t header_bytes, uint64_t dat
         if (dual_json_string(k, name, sizeof name) == 12 && !strcmp(name, "__metadata__")) continue;
         const char *why = read_entry(&s->tensor[s->n], k, v, data_bytes);
         if (why) return why;
-        used += s->tensor[s->n].end - s->tensor[s->n].begin;
         s->n++;
     }
-    if (used > data_bytes) return "tensors overlap";
+    qsort(s->tensor, s->n, sizeof *s->tensor, by_place);
+    for (size_t i = 1; i < s->n; i++)
+        if (s->tensor[i].begin < s->tensor[i - 1].end) return "tensors overlap";
     qsort(s->tensor, s->n, sizeof *s->tensor, by_name);
     for (size_t i = 1; i < s->n; i++)
         if (!strcmp(s->tensor[i].name, s->tensor[i - 1].name)) return "a name stands twice";
@@ -2572,7 +2615,8 @@ int dual_file_read(dual_ctx *c, dual_file *s, size_t i, real *out) {
             return dual_failed(c, "%s: %s is cut short", s->path, t->name);
         }
         s->at += n * width;
-        for (size_t k = 0; k < n; k++) out[done + k] = (real)number_from(chunk + k * width, t->type);
+        for (size_t k = 0; k < n; k++)
+            out[done + k] = (real)number_from(chunk + k * width, t->type);
         done += n;
     }
     return 1;
@@ -2585,11 +2629,13 @@ int dual_file_save(dual_ctx *c, const char *path, size_t n, const dual_param *co
     unsigned char chunk[4096];
     FILE *f = save_begin(c, path, temporary, sizeof temporary);
     if (!f) return 0;
-    size_t room = 256 + strlen(note) + n * sizeof line, at, good = 1;
+    size_t room = 256 + 6 * (note ? strlen(note) : 0) + n * sizeof line, at, good = 1;
     char *header = malloc(room);
     if (!header) return save_end(c, f, path, temporary, 0);
     uint64_t offset = 0;
-    at = (size_t)snprintf(header, room, "{\"__metadata__\":{\"format\":\"pt\",\"note\":\"%s\"}", note);
+    at = (size_t)sprintf(header, "{\"__metadata__\":{\"format\":\"pt\",\"note\":\"");
+    at += json_escape(header + at, note);
+    at += (size_t)sprintf(header + at, "\"}");
     for (size_t i = 0; i < n; i++) {
         const dual_tensor *t = p[i]->tensor;
         const uint64_t bytes = (uint64_t)t->rows * t->cols * 4;
@@ -2613,7 +2659,8 @@ int dual_file_save(dual_ctx *c, const char *path, size_t n, const dual_param *co
             for (size_t j = 0; j < k; j++) {
                 union { uint32_t i; float f; } x;
                 x.f = (float)t->data[done + j];
-                for (int b = 0; b < 4; b++) chunk[4 * j + (size_t)b] = (unsigned char)(x.i >> (8 * b));
+                for (int b = 0; b < 4; b++)
+                    chunk[4 * j + (size_t)b] = (unsigned char)(x.i >> (8 * b));
             }
             good = fwrite(chunk, 4, k, f) == k;
             done += k;
@@ -2635,6 +2682,12 @@ static int config_size(dual_ctx *c, dual_json j, const char *folder, const char 
         return dual_failed(c, "%s/config.json: %s must be a whole number above 0", folder, name);
     *out = (size_t)x;
     return 1;
+}
+
+static int config_real(dual_ctx *c, dual_json v, const char *folder, const char *name,
+                       double otherwise, double *out) {
+    *out = dual_json_type(v) ? dual_json_number(v, -1) : otherwise;
+    return *out > 0 || dual_failed(c, "%s/config.json: %s must be a number above 0", folder, name);
 }
 
 static int config_word_is(dual_json j, const char *name, const char *a, const char *b) {
@@ -2661,8 +2714,9 @@ int dual_config_read(dual_ctx *c, const char *folder, dual_config *f) {
     if (ok && !strcmp(family, "gpt2")) {
         f->family = DUAL_GPT2;
         f->tied = dual_json_type(dual_json_get(j, "tie_word_embeddings")) != 'f';
-        f->norm_eps = dual_json_number(dual_json_get(j, "layer_norm_epsilon"), 1e-5);
-        ok = config_size(c, j, folder, "vocab_size", NULL, 0, &f->vocab) &&
+        ok = config_real(c, dual_json_get(j, "layer_norm_epsilon"), folder, "layer_norm_epsilon",
+                         1e-5, &f->norm_eps) &&
+             config_size(c, j, folder, "vocab_size", NULL, 0, &f->vocab) &&
              config_size(c, j, folder, "n_positions", "n_ctx", 0, &f->positions) &&
              config_size(c, j, folder, "n_layer", NULL, 0, &f->layers) &&
              config_size(c, j, folder, "n_embd", NULL, 0, &f->hidden) &&
@@ -2678,24 +2732,28 @@ int dual_config_read(dual_ctx *c, const char *folder, dual_config *f) {
     } else if (ok && !strcmp(family, "qwen3")) {
         f->family = DUAL_QWEN3;
         f->tied = config_true(j, "tie_word_embeddings");
-        f->norm_eps = dual_json_number(dual_json_get(j, "rms_norm_eps"), 1e-6);
-        ok = config_size(c, j, folder, "vocab_size", NULL, 0, &f->vocab) &&
+        v = dual_json_get(j, "rope_theta");
+        if (!dual_json_type(v))
+            v = dual_json_get(dual_json_get(j, "rope_parameters"), "rope_theta");
+        ok = config_real(c, dual_json_get(j, "rms_norm_eps"), folder, "rms_norm_eps", 1e-6,
+                         &f->norm_eps) &&
+             config_real(c, v, folder, "rope_theta", 10000, &f->rope_theta) &&
+             config_size(c, j, folder, "vocab_size", NULL, 0, &f->vocab) &&
              config_size(c, j, folder, "max_position_embeddings", NULL, 0, &f->positions) &&
              config_size(c, j, folder, "num_hidden_layers", NULL, 0, &f->layers) &&
              config_size(c, j, folder, "hidden_size", NULL, 0, &f->hidden) &&
              config_size(c, j, folder, "num_attention_heads", NULL, 0, &f->heads) &&
-             config_size(c, j, folder, "num_key_value_heads", NULL, (double)f->heads, &f->kv_heads) &&
+             config_size(c, j, folder, "num_key_value_heads", NULL, (double)f->heads,
+                         &f->kv_heads) &&
              config_size(c, j, folder, "head_dim", NULL, (double)(f->hidden / f->heads),
                          &f->head_dim) && /* not hidden / heads in the released models */
              config_size(c, j, folder, "intermediate_size", NULL, 0, &f->mlp);
-        v = dual_json_get(j, "rope_theta");
-        if (!dual_json_type(v)) v = dual_json_get(dual_json_get(j, "rope_parameters"), "rope_theta");
-        f->rope_theta = dual_json_number(v, 10000);
         v = dual_json_get(j, "rope_scaling");
         if (ok && dual_json_type(v) && dual_json_type(v) != 'n')
             ok = dual_failed(c, "%s: rope_scaling is not known here, must be null", path);
         if (ok && (config_true(j, "use_sliding_window") || config_true(j, "attention_bias")))
-            ok = dual_failed(c, "%s: sliding windows and attention biases are not known here", path);
+            ok =
+                dual_failed(c, "%s: sliding windows and attention biases are not known here", path);
         if (ok && !config_word_is(j, "hidden_act", "silu", "swish"))
             ok = dual_failed(c, "%s: hidden_act must be silu", path);
     } else if (ok)
@@ -2786,8 +2844,8 @@ int dual_model_load(dual_ctx *c, dual_model *m, const char *folder) {
         }
         const dual_entry t = dual_file_entry(file, at);
         if (t.rows != p->tensor->rows || t.cols != p->tensor->cols)
-            ok = dual_failed(c, "%s/%s: %s is [%zu,%zu], the config wants [%zu,%zu]", folder, current,
-                             p->name, t.rows, t.cols, p->tensor->rows, p->tensor->cols);
+            ok = dual_failed(c, "%s/%s: %s is [%zu,%zu], the config wants [%zu,%zu]", folder,
+                             current, p->name, t.rows, t.cols, p->tensor->rows, p->tensor->cols);
         else if (p->tensor->data) ok = dual_file_read(c, file, at, p->tensor->data);
     }
     dual_file_close(file);
@@ -2814,7 +2872,8 @@ int dual_model_save(dual_ctx *c, const dual_model *m, const char *folder, const 
  * tests/reference). Z [n, slots, d]; C_i = slot i's rows minus their mean; V_j = top k_j right
  * singular vectors of C_j;  H_ij = ||C_i V_j V_j^T||^2 / ||C_i||^2: the share of slot i's variance
  * that lies in slot j's subspace. All in double. Singular vectors come from the eigenvectors of the
- * covariance C^T C [d,d] (cyclic Jacobi), since ||C_i V_j||^2 = sum over v in V_j of v^T (C_i^T C_i) v. */
+ * covariance C^T C [d,d] (cyclic Jacobi), since
+ * ||C_i V_j||^2 = sum over v in V_j of v^T (C_i^T C_i) v. */
 
 /* Eigenvalues (falling) and eigenvectors (columns of v) of a symmetric [d,d]; a is destroyed. */
 static void eigen(double *a, double *v, double *value, size_t d) {
@@ -2865,8 +2924,8 @@ static void eigen(double *a, double *v, double *value, size_t d) {
     }
 }
 
-/* cov = sum over rows r = first, first+step, .. of (row - mean)(row - mean)^T; slot(r) picks the row
- * of prompt r. Returns the number of rows. */
+/* cov = sum over rows r = first, first+step, .. of (row - mean)(row - mean)^T; slot(r) picks the
+ * row of prompt r. Returns the number of rows. */
 static size_t covariance(const double *z, size_t n, size_t slots, size_t d, const size_t *slot,
                          size_t first, size_t step, double *mean, double *row, double *cov) {
     size_t count = 0;
@@ -2900,8 +2959,9 @@ static double captured(const double *cov, const double *v, size_t k, size_t d) {
 /* H of two families of rows: subspaces from `from`, variance from `of` (first row, step). slot
  * [slots, n] says which row of prompt r belongs to family i. */
 typedef struct { double off, diag, k_mean; size_t k_min, k_max; } overlap;
-static overlap cross_capture(dual_ctx *c, const double *z, size_t n, size_t slots, size_t d, size_t k,
-                             const size_t *slot, size_t from, size_t of, size_t step, double *H) {
+static overlap cross_capture(dual_ctx *c, const double *z, size_t n, size_t slots, size_t d,
+                             size_t k, const size_t *slot, size_t from, size_t of, size_t step,
+                             double *H) {
     const dual_mark start = dual_mark_here(c);
     double *mean = dual_alloc(c, d, sizeof *mean), *row = dual_alloc(c, d, sizeof *row);
     double *value = dual_alloc(c, d, sizeof *value), *work = dual_alloc(c, d * d, sizeof *work);
@@ -2964,7 +3024,8 @@ int dual_latents_analyse(dual_ctx *c, const double *z, size_t n, size_t slots, s
         double norm = 0;
         for (size_t r = 0; r < n; r++) {
             double square = 0;
-            for (size_t j = 0; j < d; j++) square += z[(r * slots + i) * d + j] * z[(r * slots + i) * d + j];
+            for (size_t j = 0; j < d; j++)
+                square += z[(r * slots + i) * d + j] * z[(r * slots + i) * d + j];
             norm += sqrt(square) / (double)n;
         }
         if (norms) norms[i] = norm;
@@ -2994,7 +3055,8 @@ int dual_latents_analyse(dual_ctx *c, const double *z, size_t n, size_t slots, s
                 for (size_t j = 0; a < d && j < d; j++)
                     pca[r * 2 + a] += (z[r * d + j] - mean[j]) * v[j * d + a];
             }
-        for (size_t a = 0; ratio && a < 2; a++) ratio[a] = a < d && trace > 0 ? value[a] / trace : 0;
+        for (size_t a = 0; ratio && a < 2; a++)
+            ratio[a] = a < d && trace > 0 ? value[a] / trace : 0;
         /* silhouette: a = mean distance to the own slot's other rows, b = to the nearest slot */
         OMP(omp parallel for schedule(static))
         for (size_t r = 0; r < n * slots; r++) {

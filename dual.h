@@ -47,7 +47,6 @@ typedef struct dual_ctx {
     size_t size, used, peak;       /* bytes */
     struct dual_node *tape;        /* newest recorded operation */
     int inference;                 /* 1: record nothing, gradients are not wanted */
-    dual_real *pack;               /* matmul's packing buffer */
     struct dual_chunk *chunks;          /* descriptions made while counting */
     double flops;                  /* 2 x multiply-adds of matmuls and attention since dual_init */
     double weight_grad_flops;      /* the part of them spent on weight gradients */
@@ -173,7 +172,7 @@ typedef struct {
 int dual_config_read(dual_ctx *, const char *folder, dual_config *);     /* config.json */
 int dual_config_check(dual_ctx *, const dual_config *);   /* every impossible shape is named */
 dual_model *dual_model_new(dual_ctx *, const dual_config *);
-void dual_model_init(dual_model *, dual_rng);             /* random weights, std 0.02 */
+void dual_model_init(dual_model *, dual_rng);             /* random weights, std 0.55/sqrt(d) */
 void dual_model_copy(dual_model *to, const dual_model *from);
 int dual_model_load(dual_ctx *, dual_model *, const char *folder);
 int dual_model_save(dual_ctx *, const dual_model *, const char *folder, const char *note);
@@ -298,7 +297,8 @@ int dual_file_save(dual_ctx *, const char *path, size_t n, const dual_param *con
 char *dual_text_read(dual_ctx *, const char *path, size_t *length);      /* malloc'ed, NUL-ended */
 int dual_text_save(dual_ctx *, const char *path, const char *text, size_t length);
 
-/* ---- latent analysis: in double whatever dual_real is; formulas in tests/reference/README.md -- */
+/* ---- latent analysis: in double whatever dual_real is; formulas in tests/reference/README.md --
+ */
 
 typedef struct {
     double h_off, h_diag, floor;   /* mean off-diagonal, mean diagonal, mean k_j/d */

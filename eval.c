@@ -17,21 +17,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void fail(const char *format, ...) {
+static void fail(int status, const char *format, ...) {
     va_list args;
     va_start(args, format);
     fputs("eval: ", stderr);
     vfprintf(stderr, format, args);
     fputc('\n', stderr);
     va_end(args);
-    exit(1);
+    exit(status);
 }
 
-static void stop(const char *message) { fail("%s", message); }    /* the library's last word */
+static void stop(const char *message) { fail(1, "%s", message); }    /* the library's last word */
 
 static void *room_for(size_t count, size_t size) {
     void *p = calloc(count ? count : 1, size);
-    if (!p) fail("out of memory: %zu x %zu bytes", count, size);
+    if (!p) fail(1, "out of memory: %zu x %zu bytes", count, size);
     return p;
 }
 
@@ -85,7 +85,7 @@ static countdown_split parse_split(const char *name) {
     static const char *const names[] = {"train", "valid", "test", "heldout"};
     for (int i = COUNTDOWN_TRAIN; i <= COUNTDOWN_HELDOUT; i++)
         if (!strcmp(name, names[i])) return (countdown_split)i;
-    fail("--split: \"%s\" is not one of test valid heldout train", name);
+    fail(2, "--split: \"%s\" is not one of test valid heldout train", name);
     return COUNTDOWN_TEST;
 }
 
@@ -105,7 +105,7 @@ static dual_control parse_control(const settings *s) {
         k.slot = (size_t)strtoull(s->from + 5, &end, 10);
         if (!*end) return k;
     }
-    fail("--latents-from: \"%s\" is not one of right swapped mean noise zero drop:I", s->from);
+    fail(2, "--latents-from: \"%s\" is not one of right swapped mean noise zero drop:I", s->from);
     return k;
 }
 
@@ -172,19 +172,21 @@ typedef struct {
     char base_only[RUN_PATH + 16]; /* not "": the untouched Base a run was started from */
 } subject;
 
+static int is_lm(const run_settings *set) { return !strcmp(set->objective, "lm"); }
+
 static void subject_open(subject *s, const char *folder) {
     dual_ctx c;
     char error[300];
     memset(s, 0, sizeof *s);
     dual_init(&c, NULL, 0);
     c.fatal = stop;
-    if (!run_open(&c, folder, &s->r)) fail("%s", c.error);
+    if (!run_open(&c, folder, &s->r)) fail(1, "%s", c.error);
     dual_done(&c);
     run_settings set = s->r.set;
     *set.data = 0;
-    if (!run_task_open(&set, &s->task, error, sizeof error)) fail("%s: %s", folder, error);
+    if (!run_task_open(&set, &s->task, error, sizeof error)) fail(1, "%s: %s", folder, error);
     if (s->r.shape.vocab < words_size(s->task.vocabulary))
-        fail("%s: a model of %zu words, the task needs %zu", folder, s->r.shape.vocab,
+        fail(1, "%s: a model of %zu words, the task needs %zu", folder, s->r.shape.vocab,
              words_size(s->task.vocabulary));
 }
 
@@ -198,6 +200,7 @@ static int subject_untouched(subject *s) {
     const int found = *s->base_only && dual_config_read(&c, s->base_only, &s->r.shape);
     dual_done(&c);
     s->r.system = dual_system_preset("none");
+    strcpy(s->r.set.objective, "lm");
     snprintf(s->r.set.out, sizeof s->r.set.out, "%s", *set->base ? set->base : set->init);
     return found;
 }
@@ -209,18 +212,18 @@ static void subject_work(subject *s, void (*work)(dual_ctx *, subject *, void *)
     dual_ctx c;
     dual_init(&c, NULL, 0);
     c.fatal = stop;
-    if (!run_build(&c, &s->r)) fail("%s: %s", folder, c.error);
+    if (!run_build(&c, &s->r)) fail(1, "%s: %s", folder, c.error);
     work(&c, s, what);
     const size_t size = c.peak + 4096;
     dual_done(&c);
     void *block = malloc(size);
-    if (!block) fail("%s: no memory for %.1f MB", folder, (double)size / 1e6);
+    if (!block) fail(1, "%s: no memory for %.1f MB", folder, (double)size / 1e6);
     dual_init(&c, block, size);
     c.fatal = stop;
-    if (!run_build(&c, &s->r)) fail("%s: %s", folder, c.error);
+    if (!run_build(&c, &s->r)) fail(1, "%s: %s", folder, c.error);
     if (*s->base_only ? !dual_model_load(&c, s->r.base, s->base_only)
                       : !run_load(&c, &s->r, folder, NULL))
-        fail("%s: %s", folder, c.error);
+        fail(1, "%s: %s", folder, c.error);
     work(&c, s, what);
     free(block);
 }
@@ -265,8 +268,22 @@ static void check_rows(dual_ctx *c, subject *s, const example *rows, size_t n, c
         p.group[0].n_target = rows[i].n_y;
         p.batch.control = control;
         if (!dual_batch_check(c, &s->r.exchange, &p.batch))
-            fail("%s, row %zu: %s", source, i + 1, c->error);
+            fail(1, "%s, row %zu: %s", source, i + 1, c->error);
     }
+}
+
+/* What --split, --data and --count ask for, and its name. */
+static example *problems(const settings *set, const run_task *t, size_t *n, char *name,
+                         size_t size) {
+    char error[300];
+    const countdown_split split = parse_split(set->split);
+    *n = set->count;
+    if (!*n) fail(2, "--count must be above 0");
+    example *rows = run_test_set(t, split, set->data, n, error, sizeof error);
+    if (!rows) fail(1, "%s", error);
+    snprintf(name, size, *set->data ? "problems of %s" : "%s problems",
+             *set->data ? set->data : set->split);
+    return rows;
 }
 
 /* Problems that no run was trained on, for the analysis of latents. Drawn without looking for
@@ -279,13 +296,13 @@ static example *fresh_prompts(const run_task *t, size_t n) {
     o.split = COUNTDOWN_TEST;
     for (size_t i = 0; i < n; i++) {
         countdown_problem p;
-        if (!countdown_draw(&o, &rng, &p)) fail("no test problem can be drawn with these options");
-        if (!run_example(t, &p, &rows[i], error, sizeof error)) fail("%s", error);
+        if (!countdown_draw(&o, &rng, &p)) fail(1, "these options leave no test problem");
+        if (!run_example(t, &p, &rows[i], error, sizeof error)) fail(1, "%s", error);
     }
     return rows;
 }
 
-/* ==== SCORE ====================================================================================== */
+/* ==== SCORE =================================================================================== */
 
 typedef struct { size_t hits, of; } tally;
 
@@ -326,7 +343,7 @@ static void score_work(dual_ctx *c, subject *s, void *what) {
     score_job *j = what;
     const dual_control control = parse_control(j->set);
     if (control.from != DUAL_RIGHT && s->r.system.inject == DUAL_NONE)
-        fail("--latents-from: this run has no latents");
+        fail(1, "--latents-from: this run has no latents");
     if (!c->memory) check_rows(c, s, j->rows, j->n, j->source, control);
     run_score(c, &s->r, &s->task, j->rows, j->n, control, j->set->temperature, j->set->seed,
               j->answers, &j->loss);
@@ -341,7 +358,7 @@ static const char *seen_in_training(const run_settings *trained, const example *
             const countdown_problem *p = &rows[i].problem;
             seen[i] = countdown_split_of(p->numbers, p->count, p->target) == COUNTDOWN_TRAIN;
         }
-        return "trained on generated problems: keys of the train split can have been seen";
+        return "it was trained on generated problems: every key of the train split";
     }
     countdown_set test, train;
     test.count = n;
@@ -350,9 +367,9 @@ static const char *seen_in_training(const run_settings *trained, const example *
     if (!countdown_read(trained->data, &train, error, sizeof error))
         snprintf(room, size, "unknown: the file it was trained on cannot be read: %s", error);
     else if (countdown_overlap(&test, &train, seen) == SIZE_MAX)
-        fail("out of memory for %zu keys", train.count);
+        fail(1, "out of memory for %zu keys", train.count);
     else {
-        snprintf(room, size, "trained on %s", trained->data);
+        snprintf(room, size, "it was trained on %s", trained->data);
         countdown_free(&train);
     }
     free(test.items);
@@ -364,7 +381,7 @@ enum { VERDICTS = COUNTDOWN_OVERFLOW + 1 };
 static int score(const settings *set, size_t n_runs, const char **folder) {
     subject s;
     score_job job;
-    char error[300], source[RUN_PATH + 40], known[2 * RUN_PATH], system[200];
+    char source[RUN_PATH + 40], known[2 * RUN_PATH], system[200];
     tally all = {0, 0}, kind[2] = {{0, 0}, {0, 0}}, by_count[COUNTDOWN_MAX + 1] = {{0, 0}};
     tally once = {0, 0}, no_end = {0, 0}, unseen = {0, 0};
     size_t verdict[VERDICTS] = {0};
@@ -372,12 +389,7 @@ static int score(const settings *set, size_t n_runs, const char **folder) {
     subject_open(&s, folder[0]);
     memset(&job, 0, sizeof job);
     job.set = set;
-    job.n = set->count;
-    example *rows = run_test_set(&s.task, parse_split(set->split), set->data, &job.n, error,
-                                 sizeof error);
-    if (!rows) fail("%s", error);
-    if (*set->data) snprintf(source, sizeof source, "%s", set->data);
-    else snprintf(source, sizeof source, "%s problems", set->split);
+    example *rows = problems(set, &s.task, &job.n, source, sizeof source);
     job.source = source;
     job.rows = rows;
     job.answers = room_for(job.n, sizeof *job.answers);
@@ -444,7 +456,7 @@ static int score(const settings *set, size_t n_runs, const char **folder) {
             snprintf(label, sizeof label, "  %d numbers", i);
             tally_print(label, by_count[i]);
         }
-        if (*set->data) tally_print("  without keys seen in training", unseen);
+        if (*set->data) tally_print("  of keys not seen in training", unseen);
         tally_print("uses each number once", once);
         tally_print("no end token (counted wrong)", no_end);
         printf("loss per target, teacher-forced  %8.4f\n\nverdicts:", job.loss);
@@ -452,8 +464,9 @@ static int score(const settings *set, size_t n_runs, const char **folder) {
             printf("%s %s %zu", i ? "," : "", countdown_verdict_name((countdown_verdict)i),
                    verdict[i]);
         printf("\n");
-        if (*set->data) printf("keys seen in training: %zu of %zu (%s)\n", all.of - unseen.of,
-                               all.of, how);
+        if (*set->data)
+            printf("keys that training can have seen: %zu of %zu; %s\n", all.of - unseen.of, all.of,
+                   how);
     }
     free(seen);
     free(job.answers);
@@ -507,7 +520,7 @@ static void latents_work(dual_ctx *c, subject *s, void *what) {
     for (size_t i = 0; i < j->sizes; i++)
         if (!dual_latents_analyse(c, z, j->n, N, j->width, ks[i], &j->at[i], i ? NULL : j->H,
                                   i ? NULL : j->norms, NULL, NULL, NULL))
-            fail("%s", c->error);
+            fail(1, "%s", c->error);
     free(z);
 }
 
@@ -573,7 +586,7 @@ static int latents(const settings *set, size_t n_runs, const char **folder) {
     job.n = set->prompts;
     job.k = set->k;
     job.sizes = set->k ? 1 : SIZES;
-    if (job.n < 2) fail("--prompts: at least 2 are needed");
+    if (job.n < 2) fail(2, "--prompts: at least 2 are needed");
     if (s.r.system.latents) {
         example *rows = fresh_prompts(&s.task, job.n);
         job.rows = rows;
@@ -646,7 +659,8 @@ typedef struct {                   /* one run */
     run_settings set;
     dual_system system;
     uint64_t step;
-    int implied;                   /* the untouched Base, not itself given on the command line */
+    int implied;                   /* the untouched Base, not itself given: */
+    const char *started;           /* a run that was started from it */
     double number[NUMBERS];        /* NAN: does not apply */
     unsigned char *right, *swapped;         /* [problems] 1: solved; swapped may be NULL */
 } member;
@@ -758,7 +772,7 @@ static void read_curve(const char *folder, double steps, double *at) {
 
 /* The arm a run belongs to: its system, and whatever makes it another experiment. */
 static void label_run(member *m, size_t usual_latents) {
-    const int lm = !strcmp(m->set.objective, "lm");
+    const int lm = is_lm(&m->set);
     char name[40], latents[24] = "";
     if (lm) snprintf(name, sizeof name, *m->set.wide_of ? "wide Base" : "Base");
     else if (strcmp(m->system.name, "custom")) snprintf(name, sizeof name, "%s", m->system.name);
@@ -776,7 +790,7 @@ static int rank(const member *m) {
     static const char *const order[] = {"none", "pause", "soft", "prompt", "wide", "coconut", "liu",
                                         "h1", "h2", "h1h2", "custom"};
     int i = 0;
-    if (!strcmp(m->set.objective, "lm")) return *m->set.wide_of ? -1 : -2;
+    if (is_lm(&m->set)) return *m->set.wide_of ? -1 : -2;
     while (i < 10 && strcmp(order[i], m->system.name)) i++;
     return i;
 }
@@ -793,12 +807,8 @@ static void make_arms(comparison *k) {
     for (size_t i = 0; i < k->n_members; i++) {
         member *m = &k->members[i];
         arm *a = &k->arms[k->n_arms];
-        if (i && !strcmp(m[-1].label, m->label)) {
-            a--;
-            if (m[-1].set.seed == m->set.seed)
-                fail("%s and %s are both %s with seed %zu: leave one out", m[-1].folder, m->folder,
-                     m->label, m->set.seed);
-        } else {
+        if (i && !strcmp(m[-1].label, m->label)) a--;
+        else {
             k->n_arms++;
             a->first = i;
             a->right = room_for(k->n_rows, sizeof *a->right);
@@ -864,8 +874,7 @@ static int seed_value(const comparison *k, const term *terms, size_t seed, doubl
         const member *m = k->members + a->first, *end = m + a->n;
         while (m < end && m->set.seed != seed) m++;
         if (m == end && strcmp(terms[t].arm, "Base")) return 0;
-        *value += terms[t].sign * (m < end ? m : NULL ? m : NULL, m < end ? m->number[which]
-                                                                         : a->number[which]);
+        *value += terms[t].sign * (m < end ? m->number[which] : a->number[which]);
     }
     return 1;
 }
@@ -905,7 +914,7 @@ static int find_out(const comparison *k, const term *terms, finding *f) {
 #define IS(o, field) ((o)->offset == offsetof(run_settings, field))
 
 static int must_be_equal(const option *o, const member *m) {
-    const int lm = !strcmp(m->set.objective, "lm"), wide = !strcmp(m->system.name, "wide");
+    const int lm = is_lm(&m->set), wide = !strcmp(m->system.name, "wide");
     if (IS(o, task) || IS(o, numbers) || IS(o, range) || IS(o, targets)) return 1;
     if (lm) return 0;
     if (IS(o, steps)) return !*m->set.match_flops;
@@ -913,9 +922,14 @@ static int must_be_equal(const option *o, const member *m) {
     return IS(o, batch) || IS(o, data) || (IS(o, base) && !wide) || (IS(o, init) && !wide);
 }
 
-/* Calls `tell` with every difference that puts a comparison in doubt. */
+static void warn(json *j, const char *line) {
+    if (j) json_text(j, NULL, line);
+    else printf("warning: %s\n", line);
+}
+
+/* Every difference that puts a comparison in doubt, one line each; j NULL: as text. */
 static void warnings(const comparison *k, json *j) {
-    char line[3 * RUN_PATH], mine[RUN_PATH], theirs[RUN_PATH];
+    char line[5 * RUN_PATH], mine[RUN_PATH], theirs[RUN_PATH];
     for (const option *o = RUN_OPTIONS; o->name; o++) {
         if (!*o->name || !o->saved || IS(o, seed)) continue;
         const member *all = NULL;
@@ -932,16 +946,14 @@ static void warnings(const comparison *k, json *j) {
             if (!strcmp(mine, theirs)) continue;
             snprintf(line, sizeof line, "%s: --%s is %s, that of %s is %s", m->folder, o->name,
                      *mine ? mine : "\"\"", other->folder, *theirs ? theirs : "\"\"");
-            if (j) json_text(j, NULL, line);
-            else printf("warning: %s\n", line);
+            warn(j, line);
         }
     }
     for (const member *m = k->members; m < k->members + k->n_members; m++)
         if (!m->implied && m->step < m->set.steps) {
             snprintf(line, sizeof line, "%s: at step %llu of %zu", m->folder,
                      (unsigned long long)m->step, m->set.steps);
-            if (j) json_text(j, NULL, line);
-            else printf("warning: %s\n", line);
+            warn(j, line);
         }
 }
 
@@ -973,9 +985,10 @@ static void compare_print(const comparison *k) {
             printf(" %6s", cell(room[2], "%.1f", 100 * a->number[AT_25 + q]));
         printf("\n");
     }
-    printf("\nswapped: latents of another problem; =: they do not depend on the problem. at: on the "
-           "problems scored\nwhile training.\n\n%-18s %8s %6s %11s %9s %7s %7s %10s\n", "", "trained",
-           "passes", "FLOPs/step", "FLOPs", "H_off", "floor", "silhouette");
+    printf("\nswapped: latents of another problem; =: they do not depend on the problem.\n"
+           "at 25 %% ...: on the problems that were scored while training.\n\n"
+           "%-18s %8s %6s %11s %9s %7s %7s %10s\n", "", "trained", "passes", "FLOPs/step", "FLOPs",
+           "H_off", "floor", "silhouette");
     for (const arm *a = k->arms; a < k->arms + k->n_arms; a++) {
         for (int i = 0; i < 3; i++) {
             const double x = a->number[i == 0 ? TRAINED : i == 1 ? STEP_FLOPS : FLOPS];
@@ -987,8 +1000,8 @@ static void compare_print(const comparison *k) {
                cell(room[4], "%.4f", a->number[H_OFF]), cell(room[5], "%.3f", a->number[FLOOR]),
                cell(room[6], "%+.3f", a->number[SILHOUETTE]));
     }
-    printf("\nFLOPs: of training on the task, without what made the Base. floor: H_off of unrelated "
-           "directions.\n");
+    printf("\nFLOPs: of training on the task, without what made the Base.\n"
+           "floor: H_off of unrelated directions.\n");
     for (int i = 0, said = 0; i < N_SENTENCES; i++) {
         finding f;
         if (!find_out(k, SENTENCES[i].terms, &f)) continue;
@@ -1056,50 +1069,78 @@ static void compare_json(const comparison *k) {
 
 /* ---- The command ---- */
 
-static void measure(comparison *k, member *m, subject *s, const char *folder) {
-    for (int x = 0; x < NUMBERS; x++) m->number[x] = NAN;
+static void add_member(comparison *k, const subject *s, const char *folder) {
+    member *m = &k->members[k->n_members++];
+    snprintf(m->folder, sizeof m->folder, "%s", folder);
     m->set = s->r.set;
     m->system = s->r.system;
-    snprintf(m->folder, sizeof m->folder, "%s", folder);
+    m->implied = *s->base_only != 0;
+}
+
+static void measure(comparison *k, member *m) {
+    subject s;
+    fprintf(stderr, "%s\n", m->folder);
+    subject_open(&s, m->implied ? m->started : m->folder);
+    if (m->implied) subject_untouched(&s);
+    for (int x = 0; x < NUMBERS; x++) m->number[x] = NAN;
     m->right = room_for(k->n_rows, 1);
     if (m->system.latents && !latents_are_fixed(&m->system)) m->swapped = room_for(k->n_rows, 1);
     k->now = m;
-    fprintf(stderr, "%s\n", folder);
-    subject_work(s, compare_work, k);
-    if (m->implied) return;
-    m->step = s->r.step;
-    m->number[STEP_FLOPS] = training_flops(&s->r);
-    m->number[FLOPS] = m->number[STEP_FLOPS] * (double)m->step;
-    read_curve(folder, (double)m->set.steps, &m->number[AT_25]);
+    subject_work(&s, compare_work, k);
+    if (!m->implied) {
+        m->step = s.r.step;
+        m->number[STEP_FLOPS] = training_flops(&s.r);
+        m->number[FLOPS] = m->number[STEP_FLOPS] * (double)m->step;
+        read_curve(m->folder, (double)m->set.steps, &m->number[AT_25]);
+    }
+    subject_close(&s);
+}
+
+/* Looks at every folder before any work is done. Without a Base among them, the one that the first
+ * arm was started from joins (a wide arm has another). Returns 1 if there is a Base then. */
+static int gather(comparison *k, size_t n_runs, const char **folder) {
+    subject s;
+    int has_base = 0;
+    size_t usual = 0;
+    for (size_t i = 0; i < n_runs; i++) {
+        subject_open(&s, folder[i]);
+        add_member(k, &s, folder[i]);
+        has_base |= is_lm(&s.r.set) && !*s.r.set.wide_of;
+        if (!usual) usual = s.r.system.latents;
+        subject_close(&s);
+    }
+    for (size_t i = 0; i < n_runs && !has_base; i++) {
+        if (is_lm(&k->members[i].set) || !strcmp(k->members[i].system.name, "wide")) continue;
+        subject_open(&s, folder[i]);
+        has_base = subject_untouched(&s);
+        if (has_base) {
+            add_member(k, &s, s.r.set.out);
+            k->members[n_runs].started = folder[i];
+        }
+        subject_close(&s);
+    }
+    for (size_t i = 0; i < k->n_members; i++) label_run(&k->members[i], usual);
+    qsort(k->members, k->n_members, sizeof *k->members, by_arm);
+    for (const member *m = k->members + 1; m < k->members + k->n_members; m++)
+        if (!strcmp(m[-1].label, m->label) && m[-1].set.seed == m->set.seed)
+            fail(1, "%s and %s are both %s with seed %zu: leave one out", m[-1].folder, m->folder,
+                 m->label, m->set.seed);
+    return has_base;
 }
 
 static int compare(const settings *set, size_t n_runs, const char **folder) {
     comparison k;
     subject s;
-    char error[300], source[RUN_PATH];
-    int has_base = 0;
-    size_t usual = 0;
+    char source[RUN_PATH + 40];
     memset(&k, 0, sizeof k);
     k.set = set;
-    k.n_rows = set->count;
     k.n_fresh = set->prompts;
     k.members = room_for(n_runs + 1, sizeof *k.members);
-    if (k.n_fresh < 2) fail("--prompts: at least 2 are needed");
-    if (*set->data) snprintf(source, sizeof source, "%s", set->data);
-    else snprintf(source, sizeof source, "%s problems", set->split);
     k.source = source;
-    /* the first run's task makes the problems; every folder is looked at before any work is done */
-    for (size_t i = 0; i < n_runs; i++) {
-        subject_open(&s, folder[i]);
-        has_base |= !strcmp(s.r.set.objective, "lm") && !*s.r.set.wide_of;
-        if (!usual) usual = s.r.system.latents;
-        if (i + 1 < n_runs) subject_close(&s);
-    }
-    subject_close(&s);
-    subject_open(&s, folder[0]);
-    example *rows = run_test_set(&s.task, parse_split(set->split), set->data, &k.n_rows, error,
-                                 sizeof error);
-    if (!rows) fail("%s", error);
+    if (k.n_fresh < 2) fail(2, "--prompts: at least 2 are needed");
+    const int has_base = gather(&k, n_runs, folder);
+    subject_open(&s, folder[0]);       /* the first run's task makes the problems */
+    example *rows = problems(set, &s.task, &k.n_rows, source, sizeof source);
     example *fresh = set->no_analysis ? NULL : fresh_prompts(&s.task, k.n_fresh);
     subject_close(&s);
     k.rows = rows;
@@ -1107,28 +1148,7 @@ static int compare(const settings *set, size_t n_runs, const char **folder) {
     dual_rng rng = dual_rng_seed(20260103, 0);
     for (size_t i = 0; i < k.n_rows; i++)
         k.floor += countdown_floor(&rows[i].problem, &rng, 1000) / (double)k.n_rows;
-    for (size_t i = 0; i < n_runs; i++) {
-        subject_open(&s, folder[i]);
-        measure(&k, &k.members[k.n_members++], &s, folder[i]);
-        subject_close(&s);
-    }
-    /* no Base was given: the one that the first arm (not a wide one) was started from */
-    for (size_t i = 0; i < n_runs && !has_base; i++) {
-        member *m = &k.members[k.n_members];
-        if (!strcmp(k.members[i].set.objective, "lm") || !strcmp(k.members[i].system.name, "wide"))
-            continue;
-        subject_open(&s, folder[i]);
-        has_base = subject_untouched(&s);
-        if (has_base) {
-            strcpy(s.r.set.objective, "lm");
-            m->implied = 1;
-            measure(&k, m, &s, s.r.set.out);
-            k.n_members++;
-        }
-        subject_close(&s);
-    }
-    for (size_t i = 0; i < k.n_members; i++) label_run(&k.members[i], usual);
-    qsort(k.members, k.n_members, sizeof *k.members, by_arm);
+    for (size_t i = 0; i < k.n_members; i++) measure(&k, &k.members[i]);
     make_arms(&k);
     if (set->json) compare_json(&k);
     else {
@@ -1146,6 +1166,402 @@ static int compare(const settings *set, size_t n_runs, const char **folder) {
     free(k.arms);
     free(k.members);
     examples_free(rows, k.n_rows);
-    examples_free(fresh, k.n_fresh);
+    if (fresh) examples_free(fresh, k.n_fresh);
     return 0;
+}
+
+/* ==== GENERATE ================================================================================ */
+
+enum { PROMPT_TOKENS = 1024 };
+
+/* Reads back what countdown_prompt writes. 0: the text is not such a prompt. */
+static int parse_problem(const char *text, countdown_problem *p) {
+    char *end;
+    memset(p, 0, sizeof *p);
+    text += strspn(text, " ");
+    if (strncmp(text, "numbers:", 8)) return 0;
+    for (text += 8;; text = end) {
+        const long x = strtol(text, &end, 10);
+        if (end == text) break;
+        if (p->count == COUNTDOWN_MAX || x < 0 || x > COUNTDOWN_NUMBER_MAX) return 0;
+        p->numbers[p->count++] = (int)x;
+    }
+    text += strspn(text, " ");
+    if (p->count < COUNTDOWN_MIN || strncmp(text, "target:", 7)) return 0;
+    const long target = strtol(text + 7, &end, 10);
+    if (end == text + 7 || end[strspn(end, " ")] || target < 0 || target > COUNTDOWN_NUMBER_MAX)
+        return 0;
+    p->target = (int)target;
+    return 1;
+}
+
+typedef struct {
+    const settings *set;
+    example *rows;                 /* the prompt; another one for a control that mixes prompts */
+    size_t n_rows, max_new;
+    int32_t *tokens;               /* [n_rows, max_new] */
+    size_t length[2];
+    int graded, given;             /* the prompt is a problem; y came from --answer */
+} prompt_job;
+
+static void prompt_open(prompt_job *j, subject *s, const settings *set) {
+    char error[300];
+    memset(j, 0, sizeof *j);
+    if (!*set->prompt) fail(2, "--prompt \"numbers: 3 7 12 target: 60\" is wanted");
+    j->set = set;
+    const int mixes = !strcmp(set->from, "swapped") || !strcmp(set->from, "mean");
+    j->rows = fresh_prompts(&s->task, 2);
+    j->n_rows = mixes ? 2 : 1;
+    example *e = &j->rows[0];
+    j->graded = parse_problem(set->prompt, &e->problem);
+    free(e->x);
+    e->x = room_for(PROMPT_TOKENS, sizeof *e->x);
+    e->y = NULL;
+    e->n_x = words_encode(s->task.vocabulary, set->prompt, e->x, PROMPT_TOKENS, error,
+                          sizeof error);
+    if (e->n_x == SIZE_MAX) fail(1, "--prompt: %s", error);
+    if (!e->n_x || e->n_x > PROMPT_TOKENS) fail(1, "--prompt: %zu tokens", e->n_x);
+    j->max_new = positions_left(&s->r, e->n_x) + 1; /* the newest token needs no position */
+    if (j->n_rows == 2 && positions_left(&s->r, j->rows[1].n_x) + 1 < j->max_new)
+        j->max_new = positions_left(&s->r, j->rows[1].n_x) + 1;
+    if (set->max_new < j->max_new) j->max_new = set->max_new;
+    if (!j->max_new) fail(2, "--max-new must be above 0");
+    j->tokens = room_for(j->n_rows * j->max_new, sizeof *j->tokens);
+}
+
+static void prompt_close(prompt_job *j) {
+    examples_free(j->rows, 2);
+    free(j->tokens);
+}
+
+static void generate_work(dual_ctx *c, subject *s, void *what) {
+    prompt_job *j = what;
+    prompts p;
+    dual_sampling sampling;
+    memset(&sampling, 0, sizeof sampling);
+    prompts_fill(&p, &s->task, j->rows, j->n_rows);
+    if (*j->set->from) p.batch.control = parse_control(j->set);
+    if (p.batch.control.from != DUAL_RIGHT && s->r.system.inject == DUAL_NONE)
+        fail(1, "--latents-from: this run has no latents");
+    if (!dual_batch_check(c, &s->r.exchange, &p.batch)) fail(1, "%s", c->error);
+    sampling.max_new = j->max_new;
+    sampling.end = s->task.end;
+    sampling.temperature = j->set->temperature;
+    sampling.rng = dual_rng_seed(j->set->seed, 0);
+    dual_generate(c, &s->r.exchange, &p.batch, &sampling, j->tokens, j->length);
+}
+
+static int generate(const settings *set, size_t n_runs, const char **folder) {
+    subject s;
+    prompt_job j;
+    char text[1024], other[COUNTDOWN_TEXT];
+    const char *verdict = NULL;
+    (void)n_runs;
+    subject_open(&s, folder[0]);
+    prompt_open(&j, &s, set);
+    subject_work(&s, generate_work, &j);
+    const int ended = j.length[0] <= j.max_new;
+    words_decode(s.task.vocabulary, j.tokens, ended ? j.length[0] : j.max_new, text, sizeof text);
+    if (j.graded && ended)
+        verdict = countdown_verdict_name(
+            countdown_grade(&j.rows[0].problem, countdown_final(text)));
+    else if (j.graded) verdict = "no end token";
+    if (set->json) {
+        json out = {0, 0};
+        json_open(&out, NULL, '{');
+        json_text(&out, "command", "generate");
+        json_text(&out, "prompt", set->prompt);
+        json_text(&out, "answer", text);
+        json_flag(&out, "ended", ended);
+        if (verdict) json_text(&out, "verdict", verdict);
+        else json_number(&out, "verdict", NAN);
+        json_close(&out, '}');
+    } else {
+        printf("%s%s%s\n", text, verdict ? "    " : "", verdict ? verdict : "");
+        if (j.n_rows == 2) {
+            countdown_prompt(&j.rows[1].problem, other, sizeof other);
+            printf("(latents of \"%s\" %s)\n", other,
+                   !strcmp(set->from, "mean") ? "averaged with its own" : "instead of its own");
+        }
+    }
+    prompt_close(&j);
+    subject_close(&s);
+    return 0;
+}
+
+/* ==== TRACE ======================================================================================
+ * dual_outcome keeps every pass as it was run; this only puts it into words. One prompt, so every
+ * pass has one part and row numbers are its own. */
+
+static const char *spell(const run_task *t, int32_t id, char room[16]) {
+    const char *word = words_word(t->vocabulary, id);
+    if (!word) snprintf(room, 16, "#%ld", (long)id);
+    else snprintf(room, 16, "%s", strcmp(word, "\n") ? word : "\\n");
+    return room;
+}
+
+/* What a row is. In the Base's pass a latent row holds what the system injects. */
+static void describe_row(const subject *s, const dual_pass *p, size_t r, size_t n_x, char *out,
+                         size_t size) {
+    const dual_injection inject = s->r.system.inject;
+    const long slot = -1 - (long)p->token[r];
+    const int after = (size_t)p->position[r] >= n_x;
+    char word[16];
+    if (slot < 0) {
+        /* the cue is the first token row that stands after the prompt */
+        const int cue = after && (!r || p->token[r - 1] < 0 || (size_t)p->position[r - 1] < n_x);
+        snprintf(out, size, "%s%s", spell(&s->task, p->token[r], word),
+                 cue ? " (cue)" : after ? " (y)" : "");
+    } else if (p->model == s->r.coprocessor || inject == DUAL_SOFT)
+        snprintf(out, size, "S[%ld]", slot);
+    else if (inject == DUAL_EMBED) snprintf(out, size, "Z[%ld]", slot);
+    else if (inject == DUAL_PAUSE || !slot) snprintf(out, size, "s");
+    else snprintf(out, size, "thought %ld", slot);
+}
+
+static const char *how_recorded(const subject *s, const dual_pass *p) {
+    const dual_system *y = &s->r.system;
+    if (p->model == s->r.coprocessor) return "recorded: trains the Coprocessor and S";
+    if (!y->base_trained)
+        return strcmp(p->name, "read") ? "recorded: frozen, but gradient passes through it"
+                                       : "not recorded: the Base is frozen";
+    if (y->detach && !strcmp(p->name, "read")) return "detached: no gradient comes back to it";
+    return "recorded: trains the Base";
+}
+
+/* Appends "LABEL a-b" for the rows that row r of pass p sees; neighbours of one cache join. */
+static void describe_seen(const dual_outcome *out, const subject *s, const dual_pass *p, size_t r,
+                          char *text, size_t size) {
+    const char *shown = NULL;
+    long from = 0, to = -1;
+    size_t n = 0;
+    *text = 0;
+    for (size_t i = 0; i <= p->n_seen; i++) {
+        const char *label = NULL;
+        long begin = 0, end = 0;
+        if (i < p->n_seen) {
+            const dual_seen *seen = &p->seen[i];
+            begin = seen->begin[r];
+            end = seen->end[r];
+            if (begin == end) continue;
+            label = "det. Base";           /* no pass owns this cache: it is the detached copy */
+            if (!seen->cache) label = "own";
+            for (size_t k = 0; k < out->n_passes; k++) {
+                const dual_pass *q = &out->pass[k];
+                if (seen->cache != &q->cache) continue;
+                label = q->model == s->r.coprocessor ? "Cop" : "Base";
+                if (q->model != s->r.coprocessor && !strcmp(q->name, "think")) {
+                    label = "thought";     /* a pass of one row: name it by the thought's number */
+                    begin += -1 - (long)q->token[0];
+                    end += -1 - (long)q->token[0];
+                }
+            }
+            if (shown && !strcmp(shown, label) && begin == to) {
+                to = end;
+                continue;
+            }
+        }
+        if (shown && n < size)
+            n += (size_t)snprintf(text + n, size - n, to - from > 1 ? "%s%s %ld-%ld" : "%s%s %ld",
+                                  n ? ", " : "", shown, from, to - 1);
+        shown = label;
+        from = begin;
+        to = end;
+    }
+}
+
+static double row_norm(const dual_tensor *t, size_t r) {
+    double square = 0;
+    for (size_t i = 0; i < t->cols; i++)
+        square += (double)t->data[r * t->stride + i] * (double)t->data[r * t->stride + i];
+    return sqrt(square);
+}
+
+/* The three likeliest next tokens, in percent. */
+static void describe_top(const run_task *task, const dual_tensor *logits, size_t r, char *text,
+                         size_t size) {
+    const dual_real *x = logits->data + r * logits->stride;
+    size_t top[3] = {0, 0, 0}, n = 0, found = 0;
+    double sum = 0;
+    char word[16];
+    for (; found < 3 && found < logits->cols; found++) {
+        size_t best = SIZE_MAX;
+        for (size_t v = 0; v < logits->cols; v++) {
+            if ((found > 0 && v == top[0]) || (found > 1 && v == top[1])) continue;
+            if (best == SIZE_MAX || x[v] > x[best]) best = v;
+        }
+        top[found] = best;
+    }
+    for (size_t v = 0; v < logits->cols; v++) sum += exp((double)(x[v] - x[top[0]]));
+    *text = 0;
+    for (size_t i = 0; i < found && n < size; i++)
+        n += (size_t)snprintf(text + n, size - n, "%s%s %.0f%%", i ? ", " : "",
+                              spell(task, (int32_t)top[i], word),
+                              100 * exp((double)(x[top[i]] - x[top[0]])) / sum);
+}
+
+static void print_pass(const subject *s, const dual_outcome *out, size_t which, size_t n_x,
+                       const dual_tensor *logits) {
+    const dual_pass *p = &out->pass[which];
+    char what[40], seen[160], state[16], top[80];
+    printf("\n%zu. %s: %s, %zu row%s%s; %s\n", which + 1, p->name,
+           p->model == s->r.coprocessor ? "Coprocessor" : "Base", p->rows, p->rows == 1 ? "" : "s",
+           p->cache_only ? ", up to the last keys and values" : "", how_recorded(s, p));
+    printf("%4s %-11s %4s  %-31s %8s %8s  %s\n", "row", "what", "pos", "sees", "|input|", "|state|",
+           logits ? "likeliest next" : "");
+    for (size_t r = 0; r < p->rows; r++) {
+        /* a row is asked for the next token from the last latent (or else the cue) on */
+        const int predicts = logits && (size_t)p->position[r] >= n_x &&
+                             (p->token[r] >= 0 || (r + 1 < p->rows && p->token[r + 1] >= 0));
+        describe_row(s, p, r, n_x, what, sizeof what);
+        describe_seen(out, s, p, r, seen, sizeof seen);
+        strcpy(state, "-");
+        if (p->hidden) snprintf(state, sizeof state, "%.2f", row_norm(p->hidden, r));
+        *top = 0;
+        if (predicts) describe_top(&s->task, logits, r, top, sizeof top);
+        printf("%4zu %-11s %4ld  %-31s %8.2f %8s  %s\n", r, what, (long)p->position[r], seen,
+               row_norm(p->input, r), state, top);
+    }
+}
+
+static void trace_work(dual_ctx *c, subject *s, void *what) {
+    prompt_job *j = what;
+    example *e = &j->rows[0];
+    prompts p;
+    dual_outcome out;
+    if (!j->given) {                   /* y is its own greedy answer, with the end token if any */
+        generate_work(c, s, j);
+        e->y = j->tokens;
+        e->n_y = j->length[0] < j->max_new ? j->length[0] + 1 : j->max_new;
+        if (j->length[0] < j->max_new) j->tokens[j->length[0]] = s->task.end;
+    }
+    prompts_fill(&p, &s->task, e, 1);
+    p.group[0].target = e->y;
+    p.group[0].n_target = e->n_y;
+    if (!dual_batch_check(c, &s->r.exchange, &p.batch)) fail(1, "%s", c->error);
+    c->inference = 1;
+    dual_run(c, &s->r.exchange, &p.batch, &out);
+    dual_tensor *logits = dual_logits(c, s->r.base, out.pass[out.n_passes - 1].hidden);
+    if (!c->memory) return;
+    char system[200], y[1024];
+    run_describe_system(&s->r.system, system, sizeof system);
+    words_decode(s->task.vocabulary, e->y, e->n_y, y, sizeof y);
+    printf("%s: %s\nx: %s\ny: %s%s\n\n", s->r.set.out, system, j->set->prompt, y,
+           j->given ? "" : "    (its own greedy answer)");
+    printf("row      number within its pass          S, s  trained vectors; Z the Coprocessor's "
+           "answer\npos      position                        Base  cached rows of the Base's read\n"
+           "sees     keys this row attends to        Cop   cached rows of the Coprocessor\n"
+           "|input|  norm of what goes in            own   rows of this very pass\n"
+           "|state|  norm after the final norm       det.  a copy that lets no gradient back\n");
+    for (size_t i = 0; i < out.n_passes; i++)
+        print_pass(s, &out, i, e->n_x, i + 1 == out.n_passes ? logits : NULL);
+    printf("\nloss of y, mean over its %zu tokens: %.4f\n", e->n_y, (double)out.loss->data[0]);
+    if (j->graded) {
+        size_t n = e->n_y;
+        if (e->y[n - 1] == s->task.end) n--;
+        words_decode(s->task.vocabulary, e->y, n, y, sizeof y);
+        printf("grade of y: %s\n", n == e->n_y ? "no end token" : countdown_verdict_name(
+               countdown_grade(&e->problem, countdown_final(y))));
+    }
+}
+
+static int trace(const settings *set, size_t n_runs, const char **folder) {
+    subject s;
+    prompt_job j;
+    settings greedy = *set;
+    char error[300];
+    (void)n_runs;
+    greedy.max_new = SCORE_TOKENS;
+    subject_open(&s, folder[0]);
+    prompt_open(&j, &s, &greedy);
+    if (j.max_new > 1 && j.max_new > positions_left(&s.r, j.rows[0].n_x)) j.max_new--;
+    if (*set->answer) {
+        example *e = &j.rows[0];
+        j.given = 1;
+        e->y = room_for(PROMPT_TOKENS + 1, sizeof *e->y);
+        e->n_y = words_encode(s.task.vocabulary, set->answer, e->y, PROMPT_TOKENS, error,
+                              sizeof error);
+        if (e->n_y == SIZE_MAX) fail(1, "--answer: %s", error);
+        if (e->n_y > PROMPT_TOKENS) fail(1, "--answer: %zu tokens", e->n_y);
+        e->y[e->n_y++] = s.task.end;
+    }
+    subject_work(&s, trace_work, &j);
+    if (j.given) free(j.rows[0].y);
+    prompt_close(&j);
+    subject_close(&s);
+    return 0;
+}
+
+/* ==== MAIN ==================================================================================== */
+
+typedef struct {
+    const char *name, *words, *help;
+    const option *options;
+    int several;                   /* takes more than one run */
+    int (*run)(const settings *, size_t n_runs, const char **folder);
+} command;
+
+static const command COMMANDS[] = {
+    {"score", "RUN", "accuracy of a run, and what its wrong answers look like", SCORE, 0, score},
+    {"compare", "RUN...", "runs on the same problems, and what follows for the method", COMPARE,
+     1, compare},
+    {"generate", "RUN --prompt TEXT", "the answer to one prompt", GENERATE, 0, generate},
+    {"latents", "RUN", "do the latents hold different things?", LATENTS, 0, latents},
+    {"trace", "RUN --prompt TEXT", "every row of every pass, and what it sees", TRACE, 0, trace},
+};
+enum { N_COMMANDS = sizeof COMMANDS / sizeof *COMMANDS };
+
+static void help(const command *c) {
+    printf("\neval %s %s: %s\n", c->name, c->words, c->help);
+    options_help(c->options);
+}
+
+int main(int argc, char **argv) {
+    settings set;
+    char error[300];
+    size_t n = 0;
+    const command *c = NULL;
+    if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
+        printf("usage: eval COMMAND RUN [options]; RUN is a folder made by train\n");
+        for (int i = 0; i < N_COMMANDS; i++) help(&COMMANDS[i]);
+        return 0;
+    }
+    for (int i = 0; argc > 1 && i < N_COMMANDS; i++)
+        if (!strcmp(argv[1], COMMANDS[i].name)) c = &COMMANDS[i];
+    if (!c) {
+        if (argc > 1) {
+            option names[N_COMMANDS + 1];
+            memset(names, 0, sizeof names);
+            for (int i = 0; i < N_COMMANDS; i++) names[i].name = COMMANDS[i].name;
+            fprintf(stderr, "eval: unknown command \"%.60s\"; did you mean %s?\n", argv[1],
+                    options_nearest(names, argv[1]));
+        } else fprintf(stderr, "usage: eval score|compare|generate|latents|trace RUN [options], or "
+                       "eval --help\n");
+        return 2;
+    }
+    memset(&set, 0, sizeof set);
+    options_defaults(c->options, &set);
+    const char **folder = room_for((size_t)argc, sizeof *folder);
+    if (!options_parse(c->options, &set, argc - 1, argv + 1, folder, &n,
+                       c->several ? (size_t)argc : 1, NULL, error, sizeof error)) {
+        fprintf(stderr, "eval %s: %s\n", c->name, error);
+        free(folder);
+        return 2;
+    }
+    int status = 0;
+    if (set.help) help(c);
+    else if (!n) {
+        fprintf(stderr, "eval %s: no run given; usage: eval %s %s [options]\n", c->name, c->name,
+                c->words);
+        status = 2;
+    } else {
+        dual_threads((int)(set.threads < 4096 ? set.threads : 4096));
+        status = c->run(&set, n, folder);
+    }
+    free(folder);
+    if (fflush(stdout) || ferror(stdout)) {
+        fprintf(stderr, "eval: cannot write the result\n");
+        return 1;
+    }
+    return status;
 }

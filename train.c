@@ -61,7 +61,8 @@ static void take_saved_settings(run_settings *set, const unsigned char *given) {
         option_print(o, &saved, then, sizeof then);
         /* asked for by another option, the saved value is the outcome */
         if (given[o - RUN_OPTIONS] && strcmp(now, then))
-            fail(2, "--resume: %s was begun with --%s %s, not %s; choose another --out to change it",
+            fail(2,
+                 "--resume: %s was begun with --%s %s, not %s; choose another --out to change it",
                  set->out, o->name, *then ? then : "\"\"", now);
         char ignored[80];
         option_set(o, set, then, ignored, sizeof ignored);
@@ -161,14 +162,17 @@ static void check_settings(job *j) {
     if (!run_task_open(set, &j->task, error, sizeof error)) fail(2, "%s", error);
     find_shape(j);
     if (!j->r.system.base_trained && !*set->base && !*set->init)
-        fail(2, "%s trains nothing of the Base, and a Base of random weights knows nothing. Make one "
-             "first:\n  ./train --task %s --objective lm --out runs/base\nthen add --base runs/base",
-             j->r.system.name, set->task);
+        fail(
+            2,
+            "%s trains nothing of the Base, and a Base of random weights knows nothing. Make one "
+            "first:\n  ./train --task %s --objective lm --out runs/base\nthen add --base runs/base",
+            j->r.system.name, set->task);
     if (!lm && !*set->base && !*set->init && !set->quiet)
         fprintf(stderr, "train: warning: the Base starts from random weights; --base RUN gives it "
                 "one that has learned\n");
-    if (!(set->rate > 0)) set->rate = lm ? 3e-3 : run_default_rate(j->r.system.name,
-                                                                  j->r.system.base_trained, set->width);
+    if (!(set->rate > 0))
+        set->rate =
+            lm ? 3e-3 : run_default_rate(j->r.system.name, j->r.system.base_trained, set->width);
     j->step_flops = run_step_flops(&j->r, &j->task);
     if (*set->match_flops && !set->resume) {
         dual_ctx c;
@@ -184,7 +188,8 @@ static void check_settings(job *j) {
     }
 }
 
-/* ---- Memory: counted by running the very code, printed before it is taken ---------------------- */
+/* ---- Memory: counted by running the very code, printed before it is taken ----------------------
+ */
 
 static void megabytes(const char *what, size_t bytes) {
     fprintf(stderr, "  %-34s %10.2f MiB\n", what, (double)bytes / 1048576);
@@ -280,17 +285,24 @@ static void print_header(job *j) {
     fprintf(stderr, "Base        %s, %zu layers, width %zu, %zu heads, %zu positions, %s "
             "parameters, %s\n", r->set.arch, f->layers, f->hidden, f->heads, f->positions, all,
             s->base_trained ? "trained" : "frozen");
-    fprintf(stderr, "Coprocessor %s parameters%s\n", cop, !r->coprocessor ? "" :
-            s->inject == DUAL_KV ? ", trained up to its last layer's keys and values" : ", trained");
-    fprintf(stderr, "gradient    %s\n", !s->base_trained ? "through the frozen Base to the latents; "
-            "its cache is read untaped" : s->detach ? "Base trained, its cache detached" :
-            r->coprocessor ? "Base trained, also through its cache" : "Base trained");
+    fprintf(stderr, "Coprocessor %s parameters%s\n", cop,
+            !r->coprocessor        ? ""
+            : s->inject == DUAL_KV ? ", trained up to its last layer's keys and values"
+                                   : ", trained");
+    fprintf(stderr, "gradient    %s\n",
+            !s->base_trained ? "through the frozen Base to the latents; "
+                               "its cache is read untaped"
+            : s->detach      ? "Base trained, its cache detached"
+            : r->coprocessor ? "Base trained, also through its cache"
+                             : "Base trained");
     fprintf(stderr, "positions   prompt 0..%ld, %zu latents, cue at %ld, targets after it (first "
             "example)\n", (long)g->prefix - 1, s->inject == DUAL_NONE ? 0 : s->latents,
             (long)(g->prefix + (s->inject == DUAL_NONE ? 0 : s->latents) +
                    (s->inject == DUAL_CHAIN)));
-    fprintf(stderr, "trained     %s parameters; %zu passes, %s FLOPs per step; %zu steps, peak rate "
-            "%g\n", trained, out.n_passes, flops, r->set.steps, r->set.rate);
+    fprintf(stderr,
+            "trained     %s parameters; %zu passes, %s FLOPs per step; %zu steps, peak rate "
+            "%g\n",
+            trained, out.n_passes, flops, r->set.steps, r->set.rate);
     fprintf(stderr, "row norms   wte %.3f, S %.3f, %s %.3f\n", mean_norm(r->base->wte),
             mean_norm(r->exchange.soft.tensor), s->inject == DUAL_KV ? "last values" : "Z",
             mean_norm(out.latents));
@@ -346,7 +358,8 @@ static void checkpoint(job *j) {
         fail(1, "%s", j->c.error);
 }
 
-/* ---- The loop --------------------------------------------------------------------------------- */
+/* ---- The loop ---------------------------------------------------------------------------------
+ */
 
 /* The step that point i of the scored shares falls on. */
 static int is_score_step(const run_settings *set, uint64_t step) {
@@ -387,7 +400,8 @@ static void train(job *j) {
         run_batch b;
         dual_outcome out;
         const dual_mark m = dual_mark_here(&j->c);
-        if (!run_batch_make(set, &j->task, j->r.step, &b, error, sizeof error)) fail(1, "%s", error);
+        if (!run_batch_make(set, &j->task, j->r.step, &b, error, sizeof error))
+            fail(1, "%s", error);
         if (!dual_batch_check(&j->c, &j->r.exchange, &b.batch)) fail(1, "%s", j->c.error);
         const double rate = dual_schedule(j->r.step, set->steps, set->warmup, set->rate);
         dual_run(&j->c, &j->r.exchange, &b.batch, &out);
@@ -397,13 +411,15 @@ static void train(job *j) {
         dual_release(&j->c, m);
         run_batch_free(&b);
         if (!(loss < 1e30) || !(norm < 1e30))
-            fail(1, "step %llu: loss %g, gradient norm %g: it diverged; a smaller --lr may help. The "
-                 "last checkpoint in %s is whole", (unsigned long long)j->r.step, loss, norm,
-                 set->out);
+            fail(1,
+                 "step %llu: loss %g, gradient norm %g: it diverged; a smaller --lr may help. The "
+                 "last checkpoint in %s is whole",
+                 (unsigned long long)j->r.step, loss, norm, set->out);
         j->r.step++;
         j->r.loss_sum += loss;
         j->r.loss_steps++;
-        const double now = dual_seconds(), speed = (double)(j->r.step - first) / (now - begun + 1e-9);
+        const double now = dual_seconds(),
+                     speed = (double)(j->r.step - first) / (now - begun + 1e-9);
         left((double)(set->steps - j->r.step) / speed, eta, sizeof eta);
         if (terminal && !set->quiet && now - shown > 0.3) {
             fprintf(stderr, "\r%s step %llu/%zu  loss %.4f  %.1f steps/s  %s left \033[K",
@@ -418,7 +434,8 @@ static void train(job *j) {
             char scored[24] = "";
             if (score) snprintf(scored, sizeof scored, "%.6g", hits);
             if (terminal && !set->quiet) fprintf(stderr, "\r\033[K");
-            printf("step=%llu loss=%.5f grad_norm=%.4f lr=%.3e tflop=%.4f steps_per_s=%.2f left=%s%s%s\n",
+            printf("step=%llu loss=%.5f grad_norm=%.4f lr=%.3e tflop=%.4f steps_per_s=%.2f "
+                   "left=%s%s%s\n",
                    (unsigned long long)j->r.step, mean, norm, rate, tflop, speed, eta,
                    score ? " accuracy=" : "", scored);
             fflush(stdout);
@@ -455,8 +472,9 @@ int main(int argc, char **argv) {
     run_settings *set = &j.r.set;
     for (int i = 1; i < argc; i++)
         if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
-            printf("usage: ./train --out DIR [options]\nTrains a Base (--objective lm), or a system "
-                   "on the task, and keeps it in DIR.\n");
+            printf(
+                "usage: ./train --out DIR [options]\nTrains a Base (--objective lm), or a system "
+                "on the task, and keeps it in DIR.\n");
             options_help(RUN_OPTIONS);
             return 0;
         }
@@ -481,7 +499,8 @@ int main(int argc, char **argv) {
     /* the random start, then whatever folder replaces it */
     dual_model_init(j.r.base, dual_rng_seed(set->seed, 0xBA5E));
     char folder[RUN_PATH + 8];
-    snprintf(folder, sizeof folder, *set->base ? "%s/base" : "%s", *set->base ? set->base : set->init);
+    snprintf(folder, sizeof folder, *set->base ? "%s/base" : "%s",
+             *set->base ? set->base : set->init);
     if (*folder && !dual_model_load(&j.c, j.r.base, folder)) fail(1, "%s", j.c.error);
     dual_exchange_init(&j.r.exchange, set->seed);
     dual_exchange_train(&j.c, &j.r.exchange);
@@ -511,8 +530,10 @@ int main(int argc, char **argv) {
     signal(SIGTERM, on_signal);
     train(&j);
     if (stopped) {
-        fprintf(stderr, "train: stopped at step %llu of %zu, saved; go on with: ./train --resume --out "
-                "%s\n", (unsigned long long)j.r.step, set->steps, set->out);
+        fprintf(stderr,
+                "train: stopped at step %llu of %zu, saved; go on with: ./train --resume --out "
+                "%s\n",
+                (unsigned long long)j.r.step, set->steps, set->out);
         return 130;
     }
     if (!strcmp(set->objective, "lm") && j.n_test) print_gate(&j);

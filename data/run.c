@@ -25,7 +25,8 @@ const option RUN_OPTIONS[] = {
      "instead of the system's: none pause soft chain embed kv", 1},
     {"base-is", AT(OPTION_TEXT, base_is), "", "instead of the system's: frozen or trained", 1},
     {"latents", AT(OPTION_SIZE, latents), "4", "N_L, latents per augmentation", 1},
-    {"latent-gain", AT(OPTION_TEXT, gain), "none", "none, or trained: one scalar on the latents", 1},
+    {"latent-gain", AT(OPTION_TEXT, gain), "none", "none, or trained: one scalar on the latents",
+     1},
     {"detach-cache", AT(OPTION_FLAG, detach), "0", "no gradient through the Base's cache", 1},
     {"", 0, 0, 0, "Where the Base comes from", NULL, 0},
     {"base", AT(OPTION_TEXT, base), "", "a run folder: its base/ only", 1},
@@ -142,6 +143,12 @@ static const option *find_option(const option *table, const char *name, size_t l
         }
     }
     return NULL;
+}
+
+const char *options_nearest(const option *table, const char *word) {
+    const char *nearest;
+    const option *o = find_option(table, word, strlen(word), &nearest);
+    return o ? o->name : nearest;
 }
 
 int options_parse(const option *table, void *settings, int argc, char **argv, const char **rest,
@@ -277,7 +284,8 @@ static int parse_range(const char *name, const char *text, int *low, int *high, 
     return 1;
 }
 
-static size_t number_tokens(int most) { /* whole numbers to 100 are one token, then digit by digit */
+static size_t
+number_tokens(int most) { /* whole numbers to 100 are one token, then digit by digit */
     size_t digits = 1;
     if (most <= 100) return 1;
     for (; most >= 10; most /= 10) digits++;
@@ -311,7 +319,8 @@ void examples_free(example *e, size_t n) {
 }
 
 /* All rows of a file, encoded. */
-static example *read_rows(const run_task *t, const char *file, size_t *n, char *error, size_t size) {
+static example *read_rows(const run_task *t, const char *file, size_t *n, char *error,
+                          size_t size) {
     countdown_set set;
     if (!countdown_read(file, &set, error, size)) return NULL;
     example *rows = calloc(set.count ? set.count : 1, sizeof *rows);
@@ -377,7 +386,12 @@ void run_task_close(run_task *t) {
     memset(t, 0, sizeof *t);
 }
 
-enum { STREAM_TRAIN = 1 << 20, STREAM_TEXT = 1 << 21, STREAM_TEST = 1 << 22, STREAM_SHUFFLE = 1 << 23 };
+enum {
+    STREAM_TRAIN = 1 << 20,
+    STREAM_TEXT = 1 << 21,
+    STREAM_TEST = 1 << 22,
+    STREAM_SHUFFLE = 1 << 23
+};
 
 static uint64_t stream(uint64_t kind, uint64_t number) { return (kind << 40) + number; }
 
@@ -588,8 +602,10 @@ example *run_test_set(const run_task *t, countdown_split split, const char *data
 int run_system(const run_settings *set, dual_system *s, char *error, size_t size) {
     *s = dual_system_preset(set->system);
     if (s->latents == SIZE_MAX) {
-        snprintf(error, size, "--system: \"%.20s\" is not one of none pause soft prompt wide coconut "
-                 "liu h1 h2 h1h2", set->system);
+        snprintf(error, size,
+                 "--system: \"%.20s\" is not one of none pause soft prompt wide coconut "
+                 "liu h1 h2 h1h2",
+                 set->system);
         return 0;
     }
     s->latents = s->inject == DUAL_NONE && !*set->inject ? 0 : set->latents;
@@ -597,7 +613,8 @@ int run_system(const run_settings *set, dual_system *s, char *error, size_t size
         int i = 0;
         while (i <= DUAL_KV && strcmp(set->inject, dual_injection_name((dual_injection)i))) i++;
         if (i > DUAL_KV) {
-            snprintf(error, size, "--inject: \"%.20s\" is not one of none pause soft chain embed kv",
+            snprintf(error, size,
+                     "--inject: \"%.20s\" is not one of none pause soft chain embed kv",
                      set->inject);
             return 0;
         }
@@ -714,7 +731,8 @@ int run_save(dual_ctx *c, run *r, dual_adamw *o) {
     snprintf(path, sizeof path, "%s/latents.safetensors", r->set.out);
     if (ok && n) ok = dual_file_save(c, path, n, list, note);
     n = 0;
-    for (size_t i = 0, k = 0; ok && (p = dual_exchange_param(&r->exchange, i, &owner)) != NULL; i++) {
+    for (size_t i = 0, k = 0; ok && (p = dual_exchange_param(&r->exchange, i, &owner)) != NULL;
+         i++) {
         if (!p->tensor->needs_grad) continue;
         dual_real *const part[3] = {p->tensor->data, o->m[k], o->v[k]};
         static const char *const prefix[3] = {"", "m.", "v."};

@@ -43,14 +43,15 @@ typedef struct {
 extern const option RUN_OPTIONS[];
 
 void options_defaults(const option *, void *settings);
-/* GNU style: --name value, --name=value, --flag; other words go to rest (at most n). Returns 1, or 0
- * with one line in error: what, where, the nearest option's name. given[i] (may be NULL) becomes 1
- * for every option that was set. */
+/* GNU style: --name value, --name=value, --flag; other words go to rest (at most n). Returns 1, or
+ * 0 with one line in error: what, where, the nearest option's name. given[i] (may be NULL) becomes
+ * 1 for every option that was set. */
 int options_parse(const option *, void *settings, int argc, char **argv, const char **rest,
                   size_t *n_rest, size_t max_rest, unsigned char *given, char *error, size_t size);
 int option_set(const option *, void *settings, const char *value, char *error, size_t size);
 void option_print(const option *, const void *settings, char *out, size_t size);
 void options_help(const option *);                  /* to stdout, every default shown */
+const char *options_nearest(const option *, const char *word);    /* the name spelled most alike */
 
 int run_save_settings(dual_ctx *, const run_settings *);          /* out/run.json */
 int run_load_settings(dual_ctx *, const char *folder, run_settings *);
@@ -92,10 +93,12 @@ typedef struct {
 int run_batch_make(const run_settings *, const run_task *, uint64_t step, run_batch *, char *error,
                    size_t size);
 /* The longest batch that can come, to count memory with. */
-int run_batch_longest(const run_settings *, const run_task *, run_batch *, char *error, size_t size);
+int run_batch_longest(const run_settings *, const run_task *, run_batch *, char *error,
+                      size_t size);
 void run_batch_free(run_batch *);
 /* n distinct problems of a split, the same for every run with these options; NULL: failed. From a
- * file when data is not "" (then all its rows, at most n, split ignored). Free with examples_free. */
+ * file when data is not "" (then all its rows, at most n, split ignored). Free with examples_free.
+ */
 example *run_test_set(const run_task *, countdown_split, const char *data, size_t *n, char *error,
                       size_t size);
 void examples_free(example *, size_t n);
@@ -117,7 +120,8 @@ int run_system(const run_settings *, dual_system *, char *error, size_t size);
 int run_open(dual_ctx *, const char *folder, run *);
 /* Makes models and exchange in ctx (works while counting too). */
 int run_build(dual_ctx *, run *);
-/* Fills them from base/, coprocessor/ and state.safetensors of a run folder; `moments` may be NULL. */
+/* Fills them from base/, coprocessor/ and state.safetensors of a run folder; `moments` may be NULL.
+ */
 int run_load(dual_ctx *, run *, const char *folder, dual_adamw *moments);
 int run_save(dual_ctx *, run *, dual_adamw *);      /* whole checkpoint into set.out */
 

@@ -1,0 +1,58 @@
+# dual: ./train, ./eval. `make` builds, `make demo` shows the method, `make test` proves it.
+#   PORTABLE=1  no -march=native        OMP=0  one thread, no OpenMP        CC=clang  and so on
+CC ?= cc
+B := build
+PORTABLE ?= 0
+OMP ?= 1
+
+# -ffp-contract=fast: gcc makes no fused multiply-add under -std=c99 without it.
+# -fno-math-errno: sqrt may be an instruction. No -ffast-math: NaN and order of sums stay honest.
+BASIC := -std=c99 -O3 -ffp-contract=fast -fno-math-errno -Wall -Wextra -pedantic
+try = $(shell echo 'int main(void){return 0;}' | $(CC) $(1) -x c - -o /dev/null 2>/dev/null && echo $(1))
+ifeq ($(PORTABLE),0)
+NATIVE := $(call try,-march=native)
+endif
+ifeq ($(OMP),1)
+OPENMP := $(call try,-fopenmp)
+endif
+CFLAGS ?= $(BASIC) $(NATIVE) $(OPENMP)
+LDLIBS := -lm
+
+DATA := data/countdown.c data/words.c data/run.c
+HEADERS := dual.h data/data.h data/run.h
+TESTS := test_data test_ops test_exchange test_files
+
+all: train eval
+	@echo "built ./train and ./eval: $(if $(OPENMP),with,WITHOUT) OpenMP, \
+	$(if $(NATIVE),for this very processor,portable); next: make demo, or ./train --help"
+
+train eval: %: %.c dual.c $(DATA) $(HEADERS)
+	$(CC) $(CFLAGS) $< dual.c $(DATA) $(LDLIBS) -o $@
+
+# ---- demo: every system from one Base, one table. Interrupted, it goes on where it was. ---------
+demo: all
+	@sh data/demo.sh runs/demo
+demo-full: all
+	@sh data/demo.sh runs/demo-full full
+
+# ---- tests: no network, no shared folder, no Python -----------------------------------------------
+# Operations and exchange are tested in double, where finite differences mean something; the parity
+# of the product itself is judged in float, and once more in double.
+$(B)/%-f32: tests/%.c tests/check.h dual.c $(DATA) $(HEADERS)
+	@mkdir -p $(B)
+	$(CC) $(CFLAGS) -I. $< dual.c $(DATA) $(LDLIBS) -o $@
+$(B)/%-f64: tests/%.c tests/check.h dual.c $(DATA) $(HEADERS)
+	@mkdir -p $(B)
+	$(CC) $(CFLAGS) -DDUAL_REAL=double -I. $< dual.c $(DATA) $(LDLIBS) -o $@
+
+BINARIES := $(B)/json-f32 $(TESTS:%=$(B)/%-f32) $(B)/test_ops-f64 $(B)/test_exchange-f64 $(B)/parity-f32 \
+            $(B)/parity-f64
+test: all $(BINARIES)
+	@sh tests/run.sh $(B)
+
+check: # what a reader relies on: caps, widths, warnings, the tour names every section
+	@sh tests/check.sh
+
+clean:
+	rm -rf $(B) train eval
+.PHONY: all demo demo-full test check clean

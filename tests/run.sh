@@ -1,0 +1,36 @@
+#!/bin/sh
+# Runs every test binary and the drivers' test, adds up their counts. Usage: tests/run.sh BUILD
+# Each program ends with `N passed, N failed`; one that does not counts as a failure.
+build=$1 passed=0 failed=0
+run() {
+    name=$1; shift
+    out=$("$@" 2>&1); status=$?
+    last=$(printf '%s\n' "$out" | tail -n 1)
+    p=$(printf '%s\n' "$last" | sed -n 's/^\([0-9][0-9]*\) passed, [0-9][0-9]* failed$/\1/p')
+    f=$(printf '%s\n' "$last" | sed -n 's/^[0-9][0-9]* passed, \([0-9][0-9]*\) failed$/\1/p')
+    if [ -z "$p" ] || { [ $status -ne 0 ] && [ "$f" = 0 ]; }; then
+        printf '%s\n' "$out"; p=0; f=1
+        printf '%-22s ended with status %s and no clean count\n' "$name" $status
+    else
+        if [ "$f" != 0 ]; then printf '%s\n' "$out" | grep -i 'fail\|skip' | head -n 40
+        else printf '%s\n' "$out" | grep '^skipped' ; fi
+        printf '%-22s %s\n' "$name" "$last"
+    fi
+    passed=$((passed + p)); failed=$((failed + f))
+}
+shared=../shared
+run data "$build/test_data-f32" $( [ -d $shared/data/countdown ] && echo $shared/data/countdown )
+run operations "$build/test_ops-f32"
+run "operations, double" "$build/test_ops-f64"
+run exchange "$build/test_exchange-f32"
+run "exchange, double" "$build/test_exchange-f64"
+run files "$build/test_files-f32" "$build"
+run parity "$build/parity-f32" --items 1194 tests/reference
+run "parity, double" "$build/parity-f64" --items 1194 tests/reference
+if [ -d $shared/reference ]; then
+    run "parity, large" "$build/parity-f32" --items 1636 $shared/reference
+    run "parity, large, double" "$build/parity-f64" --items 1636 $shared/reference
+else echo "skipped: the larger reference tree is not on this machine"; fi
+run drivers sh tests/drivers.sh "$build"
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
