@@ -32,7 +32,8 @@
 
 /* ==== PLATFORM ===================================================================================
  * Everything that depends on compiler or system. POSIX is used for three things only: a wall clock,
- * making a folder, flushing a file to the disk. Without stdio define DUAL_NO_STDIO: FILES goes. */
+ * making a folder, flushing a file to the disk. DUAL_NO_STDIO leaves files and clock out: then only
+ * memory, arithmetic and vsnprintf are asked of the machine. */
 #if (defined(__unix__) || defined(__APPLE__)) && !defined(DUAL_NO_STDIO)
 #define DUAL_POSIX
 #ifndef _POSIX_C_SOURCE
@@ -42,12 +43,10 @@
 #include "dual.h"
 #include <math.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#ifndef DUAL_NO_STDIO
-#include <stdio.h>
 #include <time.h>
-#endif
 #ifdef DUAL_POSIX
 #include <errno.h>
 #include <sys/stat.h>

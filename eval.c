@@ -1000,7 +1000,7 @@ static void compare_print(const comparison *k) {
                cell(room[4], "%.4f", a->number[H_OFF]), cell(room[5], "%.3f", a->number[FLOOR]),
                cell(room[6], "%+.3f", a->number[SILHOUETTE]));
     }
-    printf("\nFLOPs: of training on the task, without what made the Base.\n"
+    printf("\nFLOPs: of the run's own training, without what made the Base it started from.\n"
            "floor: H_off of unrelated directions.\n");
     for (int i = 0, said = 0; i < N_SENTENCES; i++) {
         finding f;
@@ -1377,7 +1377,7 @@ static double row_norm(const dual_tensor *t, size_t r) {
     return sqrt(square);
 }
 
-/* The three likeliest next tokens, in percent. */
+/* The three likeliest next tokens in percent, without those that round to 0. */
 static void describe_top(const run_task *task, const dual_tensor *logits, size_t r, char *text,
                          size_t size) {
     const dual_real *x = logits->data + r * logits->stride;
@@ -1394,10 +1394,12 @@ static void describe_top(const run_task *task, const dual_tensor *logits, size_t
     }
     for (size_t v = 0; v < logits->cols; v++) sum += exp((double)(x[v] - x[top[0]]));
     *text = 0;
-    for (size_t i = 0; i < found && n < size; i++)
-        n += (size_t)snprintf(text + n, size - n, "%s%s %.0f%%", i ? ", " : "",
-                              spell(task, (int32_t)top[i], word),
-                              100 * exp((double)(x[top[i]] - x[top[0]])) / sum);
+    for (size_t i = 0; i < found && n < size; i++) {
+        const double percent = 100 * exp((double)(x[top[i]] - x[top[0]])) / sum;
+        if (percent < 0.5) break;
+        n += (size_t)snprintf(text + n, size - n, "%s%s %.0f%%", i ? ", " : "  ",
+                              spell(task, (int32_t)top[i], word), percent);
+    }
 }
 
 static void print_pass(const subject *s, const dual_outcome *out, size_t which, size_t n_x,
@@ -1406,9 +1408,9 @@ static void print_pass(const subject *s, const dual_outcome *out, size_t which, 
     char what[40], seen[160], state[16], top[80];
     printf("\n%zu. %s: %s, %zu row%s%s; %s\n", which + 1, p->name,
            p->model == s->r.coprocessor ? "Coprocessor" : "Base", p->rows, p->rows == 1 ? "" : "s",
-           p->cache_only ? ", up to the last keys and values" : "", how_recorded(s, p));
-    printf("%4s %-11s %4s  %-31s %8s %8s  %s\n", "row", "what", "pos", "sees", "|input|", "|state|",
-           logits ? "likeliest next" : "");
+           p->cache_only ? " up to the last K and V" : "", how_recorded(s, p));
+    printf("%4s %-10s %4s  %-31s %7s %7s%s\n", "row", "what", "pos", "sees", "|input|", "|state|",
+           logits ? "  likeliest next" : "");
     for (size_t r = 0; r < p->rows; r++) {
         /* a row is asked for the next token from the last latent (or else the cue) on */
         const int predicts = logits && (size_t)p->position[r] >= n_x &&
@@ -1419,7 +1421,7 @@ static void print_pass(const subject *s, const dual_outcome *out, size_t which, 
         if (p->hidden) snprintf(state, sizeof state, "%.2f", row_norm(p->hidden, r));
         *top = 0;
         if (predicts) describe_top(&s->task, logits, r, top, sizeof top);
-        printf("%4zu %-11s %4ld  %-31s %8.2f %8s  %s\n", r, what, (long)p->position[r], seen,
+        printf("%4zu %-10s %4ld  %-31s %7.2f %7s%s\n", r, what, (long)p->position[r], seen,
                row_norm(p->input, r), state, top);
     }
 }

@@ -16,8 +16,8 @@ begin=$(date +%s) cost=0 all=0 runs="$dir/base"
 
 # TFLOP x 100 of each run of the small plan, for the time left (the full plan is in proportion)
 price() {
-    case $1 in base) echo 480 ;; none) echo 140 ;; pause|soft|wide) echo 180 ;; prompt) echo 140 ;;
-               liu) echo 210 ;; h1) echo 190 ;; h2) echo 290 ;; h1h2) echo 250 ;; *) echo 200 ;; esac
+    case $1 in base) echo 300 ;; none) echo 116 ;; pause|soft|wide) echo 154 ;; prompt) echo 82 ;;
+               liu) echo 119 ;; h1) echo 85 ;; h2) echo 180 ;; h1h2) echo 135 ;; *) echo 164 ;; esac
 }
 for seed in $seeds; do for s in $systems; do all=$((all + $(price $s))); done; done
 all=$((all + $(price base)))
