@@ -1735,12 +1735,12 @@ static dual_tensor *controlled(talk *t, dual_tensor *z, size_t stream) {
     return to;
 }
 
-/* Rows step*g + shift of x for every group g, or shift + first[g] where `first` is given. */
+/* `per_group` rows of x for every group g, from row first[g] on. */
 static dual_tensor *pick(talk *t, dual_tensor *x, size_t per_group, const int32_t *first) {
     int32_t *index = describe(t->c, t->b->n_groups * per_group, sizeof *index);
     for (size_t g = 0; g < t->b->n_groups; g++)
         for (size_t i = 0; i < per_group; i++)
-            index[g * per_group + i] = (first ? first[g] : 0) + (int32_t)i;
+            index[g * per_group + i] = first[g] + (int32_t)i;
     return dual_gather(t->c, 1, &x, t->b->n_groups * per_group, NULL, index);
 }
 
@@ -1756,16 +1756,16 @@ static dual_tensor *interleave(talk *t, dual_tensor **part, size_t n) {
     return dual_gather(t->c, n, part, rows, which, index);
 }
 
-static int32_t *range(talk *t, const int32_t *from, size_t plus, size_t times) {
+/* first[g] + plus for every group g */
+static int32_t *shifted(talk *t, const int32_t *first, size_t plus) {
     int32_t *to = describe(t->c, t->b->n_groups, sizeof *to);
-    for (size_t g = 0; g < t->b->n_groups; g++)
-        to[g] = (int32_t)(plus + g * times) + (from ? from[g] : 0);
+    for (size_t g = 0; g < t->b->n_groups; g++) to[g] = first[g] + (int32_t)plus;
     return to;
 }
 
 /* The texts of a pass as past: rows text_at .. text_at + prefix of each group. */
 static void remember_text(talk *t, const dual_cache *cache, const layout *y) {
-    int32_t *end = range(t, y->text_at, 0, 0);
+    int32_t *end = shifted(t, y->text_at, 0);
     for (size_t g = 0; g < t->b->n_groups; g++) end[g] += (int32_t)t->b->group[g].prefix;
     remember(t, cache, y->text_at, end);
 }
@@ -1783,126 +1783,126 @@ static void read_texts(talk *t) {
 }
 
 /* THINK: the Coprocessor on S for every group, past KV_theta up to its insertion point, soft tokens
- * causal among themselves. Embed: the message is Z, after the final norm, no projection. Kv: it is
- * the N_L new entries of its cache, which join the past of every group; nothing above the last
- * layer's keys and values is computed. */
-static dual_tensor *think(talk *t) {
-    const size_t N = t->e->system.latents, drop = t->b->control.slot;
-    const int kv = t->e->system.inject == DUAL_KV;
-    layout y = {.slots = N, .latents_from = SLOT_ROW};
-    dual_pass *p = run_pass(t, "think", t->e->coprocessor, &y, t->e->soft.tensor, kv);
-    if (!kv) return p->hidden;
-    t->out->latents = p->cache.v[t->e->base->config.layers - 1];
-    const dual_cache *message = &p->cache;
-    if (t->b->control.from == DUAL_DROP && drop < N) {
-        remember(t, message, y.first, range(t, NULL, drop, N));
-        remember(t, message, range(t, NULL, drop + 1, N), y.end);
-    } else {
-        if (t->b->control.from != DUAL_RIGHT) message = changed(t, message, controlled);
-        remember(t, message, y.first, y.end);
-    }
-    return NULL;
+ * causal among themselves. */
+static dual_pass *think(talk *t, layout *y, int cache_only) {
+    y->slots = t->e->system.latents;
+    y->latents_from = SLOT_ROW;
+    return run_pass(t, "think", t->e->coprocessor, y, t->e->soft.tensor, cache_only);
 }
 
 static dual_tensor *with_gain(talk *t, dual_tensor *z) {
     return t->e->gain.tensor ? dual_gain(t->c, z, t->e->gain.tensor) : z;
 }
 
+/* EMBED (liu, h2): the message is Z, after the final norm, no projection; the Base reads it as
+ * N_L input rows of its own. */
+static dual_tensor *message_embed(talk *t, layout *y) {
+    layout thinking = {0};
+    t->out->latents = think(t, &thinking, 0)->hidden;
+    y->slots = t->e->system.latents;
+    y->latents_from = NEXT_ROW;
+    return controlled(t, with_gain(t, t->out->latents), 0);
+}
+
+/* KV (h1, h1h2): the message is the N_L new entries of the Coprocessor's cache, layer by layer; they
+ * join what every group sees. Nothing above its last layer's keys and values is computed. */
+static void message_kv(talk *t) {
+    layout y = {0};
+    const dual_cache *message = &think(t, &y, 1)->cache;
+    const size_t drop = t->b->control.slot;
+    t->out->latents = message->v[t->e->base->config.layers - 1];
+    if (t->b->control.from == DUAL_DROP) {
+        remember(t, message, y.first, shifted(t, y.first, drop));
+        remember(t, message, shifted(t, y.first, drop + 1), y.end);
+    } else {
+        if (t->b->control.from != DUAL_RIGHT) message = changed(t, message, controlled);
+        remember(t, message, y.first, y.end);
+    }
+}
+
+/* PAUSE, SOFT: learned vectors at the latents' positions. For a control each group gets rows of its
+ * own, which are then replaced. */
+static dual_tensor *message_learned(talk *t, layout *y) {
+    const size_t N = t->e->system.latents, rows = N * t->b->n_groups;
+    dual_tensor *s = t->e->soft.tensor;
+    y->slots = N;
+    y->latents_from = s->rows == N ? SLOT_ROW : ROW_ZERO;
+    if (t->b->control.from == DUAL_RIGHT) return s;
+    int32_t *index = describe(t->c, rows, sizeof *index);
+    for (size_t r = 0; r < rows; r++) index[r] = s->rows == N ? (int32_t)(r % N) : 0;
+    y->latents_from = NEXT_ROW;
+    return controlled(t, dual_gather(t->c, 1, &s, rows, NULL, index), 0);
+}
+
 /* CHAIN (coconut): the Base itself thinks. First pass [x; s] with s at position n; thought i, at
  * n+i, is the final-norm state of position n+i-1. The last thought is fed by speak, with cue and
- * targets: N_L + 1 passes. Returns all thoughts, [groups] rows each. */
-static dual_tensor **chain(talk *t) {
+ * targets: N_L + 1 passes in all. A control replaces every thought, so speak feeds them all anew. */
+static dual_tensor *message_chain(talk *t, layout *y) {
     const size_t N = t->e->system.latents;
     dual_tensor **thought = describe(t->c, N + 1, sizeof *thought);
-    layout y = {.text = 1, .slots = 1, .latents_from = ROW_ZERO};
-    dual_pass *p = run_pass(t, "read", t->e->base, &y, t->e->soft.tensor, N == 0);
-    remember_text(t, &p->cache, &y);
-    remember(t, &p->cache, y.first, y.end);
-    for (size_t i = 0; i < N; i++) {
-        thought[i] = with_gain(t, pick(t, p->hidden, 1, i ? range(t, NULL, 0, 1) : y.first));
-        if (i + 1 == N) break;
-        layout z = {.slots = 1, .shift = i + 1, .latents_from = NEXT_ROW};
-        p = run_pass(t, "think", t->e->base, &z, thought[i], 0);
-        remember(t, &p->cache, z.first, z.end);
+    layout first = {.text = 1, .slots = 1, .latents_from = ROW_ZERO}, one = first;
+    dual_pass *p = run_pass(t, "read", t->e->base, &one, t->e->soft.tensor, N == 0);
+    remember_text(t, &p->cache, &one);
+    remember(t, &p->cache, one.first, one.end);
+    const size_t past = t->n_past;
+    for (size_t i = 1; i <= N; i++) {
+        thought[i - 1] = with_gain(t, pick(t, p->hidden, 1, one.first));
+        if (i == N) break;
+        layout next = {.slots = 1, .shift = i, .latents_from = NEXT_ROW};
+        one = next;
+        p = run_pass(t, "think", t->e->base, &one, thought[i - 1], 0);
+        remember(t, &p->cache, one.first, one.end);
     }
-    return thought;
+    if (!N) return NULL;
+    y->latents_from = NEXT_ROW;
+    y->slots = 1;
+    y->shift = N;
+    if (t->b->control.from == DUAL_RIGHT) return thought[N - 1];
+    y->slots = N;
+    y->shift = 1;
+    t->n_past = past;
+    return controlled(t, interleave(t, thought, N), 0);
 }
 
-/* SPEAK: the Base on [latents?; cue; targets] of every group. Systems without a message from
- * another pass (none, pause, soft) with a trained Base have their text in this very pass. */
-static dual_pass *speak(talk *t, layout *y, dual_tensor *latents) {
-    y->tail = 1;
-    dual_pass *p = run_pass(t, "speak", t->e->base, y, latents, 0);
-    if (y->text) remember_text(t, &p->cache, y);
-    remember(t, &p->cache, y->first, y->end);
-    return p;
+/* For analysis only: the final-norm states at the slots of pause, soft and coconut, off the tape. */
+static void slot_states(talk *t, const layout *y, const dual_pass *speech) {
+    const size_t N = t->e->system.latents;
+    const int inference = t->c->inference;
+    if (t->out->latents || !y->slots || t->b->control.from == DUAL_DROP) return;
+    t->c->inference = 1;
+    t->out->latents = pick(t, speech->hidden, y->slots, y->first);
+    if (y->slots < N) {                /* coconut: passes 1 .. N-1 hold the earlier thoughts */
+        dual_tensor **state = describe(t->c, N, sizeof *state);
+        for (size_t i = 1; i < N; i++) state[i - 1] = t->out->pass[i].hidden;
+        state[N - 1] = t->out->latents;
+        t->out->latents = interleave(t, state, N);
+    }
+    t->c->inference = inference;
 }
 
-/* The whole exchange up to the Base's final-norm states; every system is a few lines here. */
+/* The whole exchange; returns the speak pass. Systems that send no message from another pass have
+ * their text in the speak pass itself when the Base is trained ([x; S; cue; y], fused); a frozen
+ * Base reads it first, untaped. SPEAK is the Base on [latents?; cue; targets] of every group. */
 static dual_pass *exchange(talk *t) {
     const dual_system *s = &t->e->system;
-    const size_t N = s->latents, past_room = N + 6;
-    const int other = t->b->control.from != DUAL_RIGHT;
-    dual_tensor *z = NULL, **thought = NULL;
-    layout y = {.slots = 0};
-    dual_pass *p;
-    t->past = describe(t->c, past_room, sizeof *t->past);
+    dual_tensor *latents = NULL;
+    layout y = {.tail = 1};
+    t->past = describe(t->c, s->latents + 6, sizeof *t->past);
     t->last = describe(t->c, t->b->n_groups, sizeof *t->last);
-    t->out->pass = describe(t->c, N + 3, sizeof *t->out->pass);
-    if (s->inject == DUAL_CHAIN) {
-        thought = chain(t);
-        if (N) {
-            y.slots = other ? N : 1;
-            y.shift = other ? 1 : N;
-            y.latents_from = NEXT_ROW;
-            z = thought[N - 1];
-        }
-        if (N && other) {              /* a control replaces all thoughts: they are fed anew */
-            t->n_past = 2;
-            z = controlled(t, interleave(t, thought, N), 0);
-        }
-    } else if (dual_system_needs_coprocessor(s)) {
-        read_texts(t);
-        if (N) z = think(t);
-        if (s->inject == DUAL_EMBED && N) {
-            t->out->latents = z;
-            z = controlled(t, with_gain(t, z), 0);
-            y.slots = N;
-            y.latents_from = NEXT_ROW;
-        }
-    } else {
-        if (s->base_trained) y.text = 1;
-        else read_texts(t);
-        if (s->inject != DUAL_NONE) {
-            y.slots = N;
-            y.latents_from = s->inject == DUAL_PAUSE ? ROW_ZERO : SLOT_ROW;
-            z = t->e->soft.tensor;
-            if (other && N) {          /* one row per group, so that a control can replace it */
-                dual_tensor **each = describe(t->c, N, sizeof *each);
-                int32_t *rows = describe(t->c, N * t->b->n_groups, sizeof *rows);
-                for (size_t i = 0; i < N * t->b->n_groups; i++)
-                    rows[i] = s->inject == DUAL_PAUSE ? 0 : (int32_t)(i % N);
-                each[0] = dual_gather(t->c, 1, &z, N * t->b->n_groups, NULL, rows);
-                z = controlled(t, each[0], 0);
-                y.latents_from = NEXT_ROW;
-            }
-        }
+    t->out->pass = describe(t->c, s->latents + 3, sizeof *t->out->pass);
+    y.text = !dual_system_needs_coprocessor(s) && s->inject != DUAL_CHAIN && s->base_trained;
+    if (!y.text && s->inject != DUAL_CHAIN) read_texts(t);
+    if (s->inject == DUAL_CHAIN) latents = message_chain(t, &y);
+    else if (s->latents) switch (s->inject) {
+        case DUAL_EMBED: latents = message_embed(t, &y); break;
+        case DUAL_KV: message_kv(t); break;
+        case DUAL_PAUSE: case DUAL_SOFT: latents = message_learned(t, &y); break;
+        default: break;
     }
-    p = speak(t, &y, z);
-    if (!t->out->latents && N && y.slots && t->b->control.from != DUAL_DROP) {
-        /* soft, pause, coconut: the final-norm states at the slots, for analysis only */
-        const int inference = t->c->inference;
-        t->c->inference = 1;
-        if (y.slots == N) t->out->latents = pick(t, p->hidden, N, y.first);
-        else {
-            dual_tensor **state = describe(t->c, N, sizeof *state);
-            for (size_t i = 1; i < N; i++)
-                state[i - 1] = t->out->pass[i].hidden;
-            state[N - 1] = pick(t, p->hidden, 1, y.first);
-            t->out->latents = interleave(t, state, N);
-        }
-        t->c->inference = inference;
-    }
+    dual_pass *p = run_pass(t, "speak", t->e->base, &y, latents, 0);
+    if (y.text) remember_text(t, &p->cache, &y);
+    remember(t, &p->cache, y.first, y.end);   /* for decoding, which goes on from here */
+    slot_states(t, &y, p);
     return p;
 }
 
@@ -2991,6 +2991,16 @@ static overlap cross_capture(dual_ctx *c, const double *z, size_t n, size_t slot
     return o;
 }
 
+static double squared_distance(const double *x, const double *y, size_t d) {
+    double s[LANES] = {0}, sum = 0;
+    size_t i = 0;
+    for (; i + LANES <= d; i += LANES)
+        for (int j = 0; j < LANES; j++) s[j] += (x[i + j] - y[i + j]) * (x[i + j] - y[i + j]);
+    for (int j = 0; i < d; i++, j++) s[j] += (x[i] - y[i]) * (x[i] - y[i]);
+    for (int j = 0; j < LANES; j++) sum += s[j];
+    return sum;
+}
+
 int dual_latents_analyse(dual_ctx *c, const double *z, size_t n, size_t slots, size_t d, size_t k,
                          dual_latents *out, double *H, double *norms, double *sil, double *pca,
                          double *ratio) {
@@ -3002,7 +3012,6 @@ int dual_latents_analyse(dual_ctx *c, const double *z, size_t n, size_t slots, s
     double *mean = dual_alloc(c, d, sizeof *mean), *row = dual_alloc(c, d, sizeof *row);
     double *value = dual_alloc(c, d, sizeof *value), *cov = dual_alloc(c, d * d, sizeof *cov);
     double *sum = dual_alloc(c, d * d, sizeof *sum), *v = dual_alloc(c, d * d, sizeof *v);
-    double *s = dual_alloc(c, product(c, n, slots), sizeof *s);
     if (c->memory) {
         for (size_t i = 0; i < slots * n; i++) slot[i] = i / n;
         memset(sum, 0, d * d * sizeof *sum);
@@ -3058,26 +3067,20 @@ int dual_latents_analyse(dual_ctx *c, const double *z, size_t n, size_t slots, s
             ratio[a] = a < d && trace > 0 ? value[a] / trace : 0;
         /* silhouette: a = mean distance to the own slot's other rows, b = to the nearest slot */
         OMP(omp parallel for schedule(static))
-        for (size_t r = 0; r < n * slots; r++) {
+        for (size_t r = 0; r < (sil ? n * slots : 0); r++) {
             double own = 0, nearest = HUGE_VAL;
             for (size_t i = 0; i < slots; i++) {
                 double distance = 0;
-                for (size_t q = 0; q < n; q++) {
-                    const double *x = z + r * d, *y = z + (q * slots + i) * d;
-                    double square = 0;
-                    for (size_t j = 0; j < d; j++) square += (x[j] - y[j]) * (x[j] - y[j]);
-                    distance += sqrt(square);
-                }
+                for (size_t q = 0; q < n; q++)
+                    distance += sqrt(squared_distance(z + r * d, z + (q * slots + i) * d, d));
                 if (i == r % slots) own = distance / (double)(n - 1);
                 else if (distance / (double)n < nearest) nearest = distance / (double)n;
             }
             const double larger = own > nearest ? own : nearest;
-            s[r] = slots > 1 && larger > 0 ? (nearest - own) / larger : 0;
+            sil[r] = slots > 1 && larger > 0 ? (nearest - own) / larger : 0;
         }
-        for (size_t r = 0; r < n * slots; r++) {
-            out->silhouette += s[r] / (double)(n * slots);
-            if (sil) sil[r] = s[r];
-        }
+        for (size_t r = 0; sil && r < n * slots; r++)
+            out->silhouette += sil[r] / (double)(n * slots);
         /* control: shuffle each prompt's slots; what is left of H_off is not the slots' doing */
         dual_rng rng = dual_rng_seed(1, 0x5107);
         for (size_t r = 0; r < n; r++)

@@ -517,10 +517,12 @@ static void latents_work(dual_ctx *c, subject *s, void *what) {
         j->H = room_for(N * N, sizeof *j->H);
         j->norms = room_for(N, sizeof *j->norms);
     }
-    for (size_t i = 0; i < j->sizes; i++)
+    double *sil = room_for(j->n * N, sizeof *sil);
+    for (size_t i = 0; i < j->sizes; i++)    /* the silhouette does not depend on k: once */
         if (!dual_latents_analyse(c, z, j->n, N, j->width, ks[i], &j->at[i], i ? NULL : j->H,
-                                  i ? NULL : j->norms, NULL, NULL, NULL))
+                                  i ? NULL : j->norms, i ? NULL : sil, NULL, NULL))
             fail(1, "%s", c->error);
+    free(sil);
     free(z);
 }
 
@@ -1523,6 +1525,7 @@ int main(int argc, char **argv) {
     char error[300];
     size_t n = 0;
     const command *c = NULL;
+    run_wait_without_spinning(argv);
     if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
         printf("usage: eval COMMAND RUN [options]; RUN is a folder made by train\n");
         for (int i = 0; i < N_COMMANDS; i++) help(&COMMANDS[i]);

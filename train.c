@@ -172,7 +172,7 @@ static void check_settings(job *j) {
                 "one that has learned\n");
     if (!(set->rate > 0))
         set->rate =
-            lm ? 3e-3 : run_default_rate(j->r.system.name, j->r.system.base_trained, set->width);
+            lm ? 5e-3 : run_default_rate(j->r.system.name, j->r.system.base_trained, set->width);
     j->step_flops = run_step_flops(&j->r, &j->task);
     if (*set->match_flops && !set->resume) {
         dual_ctx c;
@@ -470,6 +470,7 @@ int main(int argc, char **argv) {
     size_t n_rest, bytes;
     char error[400];
     run_settings *set = &j.r.set;
+    run_wait_without_spinning(argv);
     for (int i = 1; i < argc; i++)
         if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
             printf(

@@ -7,7 +7,7 @@ if [ "$2" = full ]; then
     size="--width 128 --heads 8" batch=256 base_steps=1500 seeds="1 2 3"
     systems="none pause soft prompt wide coconut liu h1 h2 h1h2"
 else
-    size="--width 64 --heads 4" batch=128 base_steps=1000 seeds=1
+    size="--width 64 --heads 4" batch=128 base_steps=800 seeds=1
     systems="none pause soft prompt liu h1 h2 h1h2"
 fi
 context=32 latents=4 steps=600
@@ -16,7 +16,7 @@ begin=$(date +%s) cost=0 all=0 runs="$dir/base"
 
 # TFLOP x 100 of each run of the small plan, for the time left (the full plan is in proportion)
 price() {
-    case $1 in base) echo 300 ;; none) echo 116 ;; pause|soft|wide) echo 154 ;; prompt) echo 82 ;;
+    case $1 in base) echo 410 ;; none) echo 116 ;; pause|soft|wide) echo 154 ;; prompt) echo 82 ;;
                liu) echo 119 ;; h1) echo 85 ;; h2) echo 180 ;; h1h2) echo 135 ;; *) echo 164 ;; esac
 }
 for seed in $seeds; do for s in $systems; do all=$((all + $(price $s))); done; done

@@ -14,7 +14,7 @@
 
 #define AT(kind, field) kind, offsetof(run_settings, field), sizeof ((run_settings *)0)->field
 const option RUN_OPTIONS[] = {
-    {"", 0, 0, 0, "What is trained", NULL, 0},
+    {"", OPTION_TEXT, 0, 0, "", "What is trained", 0},
     {"task", AT(OPTION_TEXT, task), "countdown", "the task: countdown", 1},
     {"data", AT(OPTION_TEXT, data), "", "JSONL file of problems; empty: generated", 1},
     {"objective", AT(OPTION_TEXT, objective), "answer",
@@ -28,7 +28,7 @@ const option RUN_OPTIONS[] = {
     {"latent-gain", AT(OPTION_TEXT, gain), "none", "none, or trained: one scalar on the latents",
      1},
     {"detach-cache", AT(OPTION_FLAG, detach), "0", "no gradient through the Base's cache", 1},
-    {"", 0, 0, 0, "Where the Base comes from", NULL, 0},
+    {"", OPTION_TEXT, 0, 0, "", "Where the Base comes from", 0},
     {"base", AT(OPTION_TEXT, base), "", "a run folder: its base/ only", 1},
     {"init", AT(OPTION_TEXT, init), "", "a Hugging Face folder with the task's vocabulary", 1},
     {"wide-of", AT(OPTION_TEXT, wide_of), "",
@@ -41,12 +41,12 @@ const option RUN_OPTIONS[] = {
     {"head-dim", AT(OPTION_SIZE, head_dim), "0", "qwen3: width of a head; 0: width / heads", 1},
     {"mlp", AT(OPTION_SIZE, mlp), "0", "inner width; 0: 4 x width (gpt2), 3 x width (qwen3)", 1},
     {"context", AT(OPTION_SIZE, context), "64", "positions of the model", 1},
-    {"", 0, 0, 0, "The generated problems", NULL, 0},
+    {"", OPTION_TEXT, 0, 0, "", "The generated problems", 0},
     {"numbers", AT(OPTION_TEXT, numbers), "3", "how many numbers: 3, or 3-5", 1},
     {"range", AT(OPTION_TEXT, range), "1-20", "the numbers' range", 1},
     {"targets", AT(OPTION_TEXT, targets), "10-100", "the targets' range", 1},
     {"facts", AT(OPTION_REAL, facts), "0.5", "lm: share of samples that are facts a+b=c", 1},
-    {"", 0, 0, 0, "Training", NULL, 0},
+    {"", OPTION_TEXT, 0, 0, "", "Training", 0},
     {"steps", AT(OPTION_SIZE, steps), "600", "optimiser steps", 1},
     {"match-flops", AT(OPTION_TEXT, match_flops), "",
      "a run: as many steps as cost its training FLOPs", 1},
@@ -56,7 +56,7 @@ const option RUN_OPTIONS[] = {
     {"weight-decay", AT(OPTION_REAL, decay), "0.1", "AdamW's, matrices only", 1},
     {"clip", AT(OPTION_REAL, clip), "1", "largest global gradient norm; 0: none", 1},
     {"seed", AT(OPTION_SIZE, seed), "1", "of weights, soft tokens and data", 1},
-    {"", 0, 0, 0, "The run", NULL, 0},
+    {"", OPTION_TEXT, 0, 0, "", "The run", 0},
     {"out", AT(OPTION_TEXT, out), "", "folder of this run (wanted)", 0},
     {"resume", AT(OPTION_FLAG, resume), "0", "go on from the last checkpoint, if there is one", 0},
     {"dry-run", AT(OPTION_FLAG, dry_run), "0", "print memory, FLOPs and header, then stop", 0},
@@ -554,7 +554,7 @@ static int by_key(const void *a, const void *b) {
 example *run_test_set(const run_task *t, countdown_split split, const char *data, size_t *n,
                       char *error, size_t size) {
     if (data && *data) {
-        size_t rows;
+        size_t rows = 0;
         example *all = read_rows(t, data, &rows, error, size);
         for (size_t i = *n; all && i < rows; i++) free(all[i].x);
         if (rows < *n) *n = rows;
@@ -761,8 +761,9 @@ void run_score(dual_ctx *c, run *r, const run_task *t, const example *rows, size
                dual_control control, double temperature, uint64_t seed, answer *out, double *loss) {
     double sum = 0, targets = 0;
     const dual_mark start = dual_mark_here(c);
-    for (size_t first = 0; first < n; first += SCORE_BATCH) {
-        const size_t count = n - first < SCORE_BATCH ? n - first : SCORE_BATCH;
+    for (size_t first = 0, count; first < n; first += count) {
+        count = n - first < SCORE_BATCH ? n - first : SCORE_BATCH;
+        if (n - first == SCORE_BATCH + 1) count--; /* a batch of one has none to swap with */
         const int32_t *text[SCORE_BATCH];
         size_t length[SCORE_BATCH], came[SCORE_BATCH], used = 0, all = 0;
         static int32_t tokens[SCORE_BATCH * SCORE_TOKENS];
@@ -828,8 +829,9 @@ void run_score(dual_ctx *c, run *r, const run_task *t, const example *rows, size
 static double wilson(double hits, double n, double sign) {
     const double z = 1.959964, p = n > 0 ? hits / n : 0;
     if (n <= 0) return sign < 0 ? 0 : 1;
-    return (p + z * z / (2 * n) + sign * z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))) /
-           (1 + z * z / n);
+    const double half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n));
+    const double x = (p + z * z / (2 * n) + sign * half) / (1 + z * z / n);
+    return x < 0 ? 0 : x > 1 ? 1 : x;
 }
 double wilson_low(double hits, double n) { return wilson(hits, n, -1); }
 double wilson_high(double hits, double n) { return wilson(hits, n, 1); }
@@ -863,6 +865,18 @@ double run_step_flops(const run *r, const run_task *t) {
     }
     dual_done(&c);
     return flops;
+}
+
+/* A waiting OpenMP thread that spins takes the core another one needs: on a machine with anything
+ * else to do a step took 15 times as long. The runtime reads its policy when it is loaded, so
+ * setting it means starting over once. */
+void run_wait_without_spinning(char **argv) {
+#if defined(_OPENMP) && (defined(__unix__) || defined(__APPLE__))
+    if (!getenv("OMP_WAIT_POLICY") && setenv("OMP_WAIT_POLICY", "passive", 0) == 0)
+        execvp(argv[0], argv);         /* returns only if it failed: then simply go on */
+#else
+    (void)argv;
+#endif
 }
 
 int run_is_terminal(int fd) {

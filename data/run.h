@@ -146,6 +146,7 @@ double wilson_low(double hits, double n), wilson_high(double hits, double n);
 void run_describe_system(const dual_system *, char *out, size_t size);   /* "inject embed, ..." */
 double run_step_flops(const run *, const run_task *);                    /* one training step */
 int run_is_terminal(int fd);
+void run_wait_without_spinning(char **argv);         /* first thing in main */
 void run_human(double x, char *out, size_t size);   /* 1234567 -> "1.23M" */
 
 #endif

@@ -775,6 +775,11 @@ static void test_rng(void)
     for (i = 0; i < 7; i++)
         check_close((double)count[i] / DRAWS, 1.0 / 7, 0.004, "below 7: share of %d", (int)i);
     check_size(dual_rng_below(&a, 1), 0, "below 1");
+    /* three quarters of all words: a mere remainder would hit the first third half of the time */
+    for (same = 0, i = 0; i < 20000; i++)
+        same += dual_rng_below(&a, SIZE_MAX / 4 * 3) < SIZE_MAX / 4;
+    check_close((double)same / 20000, 1.0 / 3, 0.02, "below 3/4 of SIZE_MAX: share of a third");
+    same = 0;
 
     a = dual_rng_seed(5, 1);
     b = dual_rng_seed(5, 1);
@@ -946,7 +951,7 @@ static void test_schedule(void)
 static const int32_t story[] = { 1, 5, 9, 2, 2, 11, 3 };
 static const int32_t *const stories[] = { story };
 
-/* Everything a training step needs, the way a driver sizes its memory: first with no memory. */
+/* A training step and some decoding, the way a driver sizes its memory: first with no memory. */
 static size_t a_step(dual_ctx *c, const char *name)
 {
     static const size_t length[] = { 7 };
@@ -958,7 +963,10 @@ static size_t a_step(dual_ctx *c, const char *name)
     dual_batch batch;
     dual_outcome out;
     dual_adamw adamw;
+    dual_sampling sampling;
     dual_model *base, *coprocessor = NULL;
+    int32_t token[2 * 6];
+    size_t made[2];
 
     memset(group, 0, sizeof group);
     memset(&batch, 0, sizeof batch);
@@ -990,6 +998,10 @@ static size_t a_step(dual_ctx *c, const char *name)
     dual_backward(c, out.loss);
     if (c->memory)
         dual_adamw_step(c, &adamw, 1e-3);
+    memset(&sampling, 0, sizeof sampling);
+    sampling.max_new = 6;
+    sampling.end = -1;
+    dual_generate(c, &e, &batch, &sampling, token, made);     /* above the step's tape */
     return c->peak;
 }
 
