@@ -8,7 +8,7 @@
  * of learned embeddings and no Coprocessor. arXiv 2510.00494 asks which of these thinks better.
  *
  * CONTENTS, by section name (each opens with a banner that says what it owns and refuses):
- *   PLATFORM         the only #ifdefs
+ *   PLATFORM         compiler and system; FILES has the rest of the #ifdefs
  *   MEMORY           one block, marks, counting mode; errors
  *   RANDOM NUMBERS
  *   TENSOR AND TAPE  what an activation is, how gradients find their way back
@@ -41,6 +41,7 @@
 #endif
 #endif
 #include "dual.h"
+#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -48,7 +49,6 @@
 #include <string.h>
 #include <time.h>
 #ifdef DUAL_POSIX
-#include <errno.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -969,7 +969,8 @@ static void attend_backward(const node *n, size_t r, size_t kv, const real *q, r
                 p[k] = scale * dot(q, key + k * K->k->stride, hd) - lse;
                 ds[k] = dot(dout, value + k * K->v->stride, hd) - D;
             }
-            for (size_t k = 0; k < count; k++) p[k] = exponential(p[k]);
+            for (size_t k = 0; k < count; k++) /* rounded otherwise than in forward, p may pass 1 */
+                p[k] = exponential(p[k] < 0 ? p[k] : 0);
             for (size_t k = 0; k < count; k++) ds[k] *= scale * p[k];
             for (size_t k = 0; k < count && K->v->grad; k++)
                 for (size_t j = 0; j < hd; j++)
@@ -1327,7 +1328,7 @@ dual_tensor *dual_logits(dual_ctx *c, dual_model *m, dual_tensor *hidden) {
 }
 
 /* ==== THE EXCHANGE ===============================================================================
- * One data flow serves every system (method section 7):
+ * One data flow serves every system:
  *
  *   read    Base on x                                  -> KV_theta            positions 0..n-1
  *   think   Coprocessor on S, past = KV_theta          -> Z, KV_phi           positions n..n+N_L-1
@@ -1804,8 +1805,8 @@ static dual_tensor *message_embed(talk *t, layout *y) {
     return controlled(t, with_gain(t, t->out->latents), 0);
 }
 
-/* KV (h1, h1h2): the message is the N_L new entries of the Coprocessor's cache, layer by layer; they
- * join what every group sees. Nothing above its last layer's keys and values is computed. */
+/* KV (h1, h1h2): the message is the N_L new entries of the Coprocessor's cache, layer by layer;
+ * they join what every group sees. Nothing above its last layer's keys and values is computed. */
 static void message_kv(talk *t) {
     layout y = {0};
     const dual_cache *message = &think(t, &y, 1)->cache;
@@ -1836,7 +1837,7 @@ static dual_tensor *message_learned(talk *t, layout *y) {
 
 /* CHAIN (coconut): the Base itself thinks. First pass [x; s] with s at position n; thought i, at
  * n+i, is the final-norm state of position n+i-1. The last thought is fed by speak, with cue and
- * targets: N_L + 1 passes in all. A control replaces every thought, so speak feeds them all anew. */
+ * targets: N_L + 1 passes in all. A control replaces every thought: speak feeds them all anew. */
 static dual_tensor *message_chain(talk *t, layout *y) {
     const size_t N = t->e->system.latents;
     dual_tensor **thought = describe(t->c, N + 1, sizeof *thought);
@@ -1864,7 +1865,7 @@ static dual_tensor *message_chain(talk *t, layout *y) {
     return controlled(t, interleave(t, thought, N), 0);
 }
 
-/* For analysis only: the final-norm states at the slots of pause, soft and coconut, off the tape. */
+/* For analysis only: the final-norm states at the slots of pause, soft, coconut, off the tape. */
 static void slot_states(talk *t, const layout *y, const dual_pass *speech) {
     const size_t N = t->e->system.latents;
     const int inference = t->c->inference;
@@ -2867,9 +2868,9 @@ int dual_model_save(dual_ctx *c, const dual_model *m, const char *folder, const 
 #endif
 
 /* ==== LATENT ANALYSIS ============================================================================
- * Owns: what the N_L slots look like over many prompts (method section 4; formulas of the README in
- * tests/reference). Z [n, slots, d]; C_i = slot i's rows minus their mean; V_j = top k_j right
- * singular vectors of C_j;  H_ij = ||C_i V_j V_j^T||^2 / ||C_i||^2: the share of slot i's variance
+ * Owns: what the N_L slots look like over many prompts (formulas: tests/reference/README.md).
+ * Z [n, slots, d]; C_i = slot i's rows minus their mean; V_j = top k_j right singular vectors of C_j;
+ * H_ij = ||C_i V_j V_j^T||^2 / ||C_i||^2: the share of slot i's variance
  * that lies in slot j's subspace. All in double. Singular vectors come from the eigenvectors of the
  * covariance C^T C [d,d] (cyclic Jacobi), since
  * ||C_i V_j||^2 = sum over v in V_j of v^T (C_i^T C_i) v. */

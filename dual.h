@@ -204,7 +204,7 @@ typedef struct {
     dual_param gain;                /* [1,1], tensor NULL if off */
 } dual_exchange;
 
-/* Refuses with the reason what method section 7.12 refuses. */
+/* Refuses, with the reason, pairs of models that cannot read each other's cache. */
 int dual_exchange_new(dual_ctx *, dual_exchange *, const dual_system *, dual_model *base,
                       dual_model *coprocessor);
 void dual_exchange_init(dual_exchange *, uint64_t seed);
@@ -221,7 +221,7 @@ typedef struct {
     const int32_t *target; size_t n_target;
 } dual_group;
 
-/* Evaluation controls, method section 7.10: what each group gets instead of its own latents. */
+/* Content or mere presence? What each group gets in evaluation instead of its own latents. */
 typedef enum { DUAL_RIGHT, DUAL_SWAPPED, DUAL_MEAN, DUAL_NOISE, DUAL_ZERO, DUAL_DROP } dual_source;
 typedef struct { dual_source from; size_t slot; uint64_t seed; } dual_control;
 

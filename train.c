@@ -71,7 +71,7 @@ static void take_saved_settings(run_settings *set, const unsigned char *given) {
 }
 
 /* A single model whose parameters come nearest the Base's and Coprocessor's together: same layers
- * and head width, more heads (method.md, system `wide`). */
+ * and head width, more heads (system `wide`). */
 static void widen(dual_ctx *c, run_settings *set, dual_config *shape) {
     char folder[RUN_PATH + 8];
     dual_config base, best;
@@ -159,7 +159,8 @@ static void check_settings(job *j) {
         fail(2, "--steps, --batch and --context must be above 0 (context above 1)");
     if (!set->log_every || !set->save_every)
         fail(2, "--log-every and --save-every must be above 0");
-    if (!run_task_open(set, &j->task, error, sizeof error)) fail(2, "%s", error);
+    if (!run_task_open(set, &j->task, error, sizeof error))
+        fail(*error == '-' ? 2 : 1, "%s", error);  /* an option is at fault, or a file */
     find_shape(j);
     if (!j->r.system.base_trained && !*set->base && !*set->init)
         fail(
@@ -295,17 +296,22 @@ static void print_header(job *j) {
             : s->detach      ? "Base trained, its cache detached"
             : r->coprocessor ? "Base trained, also through its cache"
                              : "Base trained");
-    fprintf(stderr, "positions   prompt 0..%ld, %zu latents, cue at %ld, targets after it (first "
-            "example)\n", (long)g->prefix - 1, s->inject == DUAL_NONE ? 0 : s->latents,
-            (long)(g->prefix + (s->inject == DUAL_NONE ? 0 : s->latents) +
-                   (s->inject == DUAL_CHAIN)));
+    const size_t slots = s->inject == DUAL_NONE ? 0 : s->latents + (s->inject == DUAL_CHAIN);
+    if (strcmp(r->set.objective, "lm"))
+        fprintf(stderr, "positions   prompt 0..%ld, %zu latents, cue at %ld, targets after it "
+                "(first example)\n", (long)g->prefix - 1, slots, (long)(g->prefix + slots));
+    else fprintf(stderr, "positions   0..%zu, every token but the first is a target\n",
+                 f->positions - 1);
     fprintf(stderr,
             "trained     %s parameters; %zu passes, %s FLOPs per step; %zu steps, peak rate "
             "%g\n",
             trained, out.n_passes, flops, r->set.steps, r->set.rate);
-    fprintf(stderr, "row norms   wte %.3f, S %.3f, %s %.3f\n", mean_norm(r->base->wte),
-            mean_norm(r->exchange.soft.tensor), s->inject == DUAL_KV ? "last values" : "Z",
-            mean_norm(out.latents));
+    fprintf(stderr, "row norms   wte %.3f", mean_norm(r->base->wte));
+    if (r->exchange.soft.tensor)
+        fprintf(stderr, ", S %.3f, %s %.3f", mean_norm(r->exchange.soft.tensor),
+                s->inject == DUAL_KV ? "the last layer's values" : r->coprocessor ? "Z" :
+                "states at the slots", mean_norm(out.latents));
+    fprintf(stderr, "\n");
     dual_release(&j->c, m);
     run_batch_free(&b);
 }
@@ -353,8 +359,9 @@ static double log_begin(job *j) {
 static void checkpoint(job *j) {
     char path[RUN_PATH + 16];
     snprintf(path, sizeof path, "%s/log.csv", j->r.set.out);
-    if (!run_save(&j->c, &j->r, &j->adamw) ||
-        !dual_text_save(&j->c, path, j->log, j->log_length))
+    /* the log first: rows past the saved step are dropped on resuming, missing ones are lost */
+    if (!dual_text_save(&j->c, path, j->log, j->log_length) ||
+        !run_save(&j->c, &j->r, &j->adamw))
         fail(1, "%s", j->c.error);
 }
 
@@ -452,7 +459,7 @@ static void train(job *j) {
     checkpoint(j);
 }
 
-/* method.md 7.8: a Base that is to be frozen must know the form and not the task. */
+/* A Base that is to be frozen must know the form and the arithmetic, not the task. */
 static void print_gate(job *j) {
     double once, sampled = accuracy(j, 1, &once), floor_sum = 0;
     dual_rng rng = dual_rng_seed(1, 77);
@@ -508,11 +515,9 @@ int main(int argc, char **argv) {
     dual_adamw_new(&j.c, &j.adamw, &j.r.exchange);
     j.adamw.decay = set->decay;
     j.adamw.clip = set->clip;
-    if (set->resume && !run_load(&j.c, &j.r, set->out, &j.adamw)) {
-        /* stopped before its first checkpoint: begin again, nothing was lost */
-        fprintf(stderr, "train: %s: no whole checkpoint yet, starting at step 0\n", set->out);
-        j.r.step = 0;
-    }
+    /* without a state it was stopped before its first checkpoint: begin again, nothing is lost */
+    if (set->resume && run_has_state(set->out) && !run_load(&j.c, &j.r, set->out, &j.adamw))
+        fail(1, "%s; nothing was changed", j.c.error);
     if (set->resume && j.r.step >= set->steps) {
         fprintf(stderr, "train: %s is finished (%zu steps)\n", set->out, set->steps);
         return 0;

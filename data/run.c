@@ -194,7 +194,7 @@ void options_help(const option *table) {
         snprintf(word, sizeof word, "--%s%s", o->name, o->kind == OPTION_FLAG ? "" :
                  o->kind == OPTION_TEXT ? " TEXT" : o->kind == OPTION_REAL ? " X" : " N");
         printf("  %-22s %s", word, o->help);
-        if (o->kind != OPTION_FLAG) printf(" [%s]", *o->otherwise ? o->otherwise : "none");
+        if (o->kind != OPTION_FLAG) printf(" [%s]", o->otherwise);
         printf("\n");
     }
 }
@@ -228,13 +228,16 @@ int run_save_settings(dual_ctx *c, const run_settings *set) {
     return dual_text_save(c, path, text, n);
 }
 
-int run_exists(const char *folder) {
-    char path[RUN_PATH + 16];
-    snprintf(path, sizeof path, "%s/run.json", folder);
+static int has_file(const char *folder, const char *name) {
+    char path[RUN_PATH + 80];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
     FILE *f = fopen(path, "rb");
     if (f) fclose(f);
     return f != NULL;
 }
+
+int run_exists(const char *folder) { return has_file(folder, "run.json"); }
+int run_has_state(const char *folder) { return has_file(folder, "state.safetensors"); }
 
 int run_load_settings(dual_ctx *c, const char *folder, run_settings *set) {
     char path[RUN_PATH + 16], value[RUN_PATH], error[200];
@@ -634,6 +637,10 @@ int run_system(const run_settings *set, dual_system *s, char *error, size_t size
         snprintf(error, size, "--latent-gain: none or trained, not \"%.20s\"", set->gain);
         return 0;
     }
+    if (s->inject != DUAL_NONE && !s->latents) {
+        snprintf(error, size, "--latents must be above 0; --system none is the one without");
+        return 0;
+    }
     s->gain = !strcmp(set->gain, "trained");
     s->detach = set->detach;
     return 1;
@@ -713,11 +720,9 @@ int run_save(dual_ctx *c, run *r, dual_adamw *o) {
              (unsigned long long)r->loss_steps, r->loss_sum);
     /* Exports first, state last: until it is renamed the old state still tells everything. */
     snprintf(path, sizeof path, "%s/base", r->set.out);
-    char config[RUN_PATH + 60];
-    snprintf(config, sizeof config, "%s/config.json", path);
-    FILE *there = fopen(config, "rb");
-    if (there) fclose(there);
-    if ((r->system.base_trained || !there) && !dual_model_save(c, r->base, path, note)) return 0;
+    if ((r->system.base_trained || !has_file(path, "config.json")) && /* a frozen one is there */
+        !dual_model_save(c, r->base, path, note))
+        return 0;
     snprintf(path, sizeof path, "%s/coprocessor", r->set.out);
     if (r->coprocessor && !dual_model_save(c, r->coprocessor, path, note)) return 0;
     while (dual_exchange_param(&r->exchange, all, &owner)) all++;
@@ -855,7 +860,7 @@ double run_step_flops(const run *r, const run_task *t) {
     double flops = 0;
     dual_init(&c, NULL, 0);
     if (run_batch_make(&r->set, t, 0, &b, error, sizeof error)) {
-        if (run_build(&c, &copy)) {
+        if (run_build(&c, &copy) && dual_batch_check(&c, &copy.exchange, &b.batch)) {
             dual_exchange_train(&c, &copy.exchange);
             dual_run(&c, &copy.exchange, &b.batch, &out);
             dual_backward(&c, out.loss);

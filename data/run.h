@@ -56,6 +56,7 @@ const char *options_nearest(const option *, const char *word);    /* the name sp
 int run_save_settings(dual_ctx *, const run_settings *);          /* out/run.json */
 int run_load_settings(dual_ctx *, const char *folder, run_settings *);
 int run_exists(const char *folder);                 /* it has a run.json */
+int run_has_state(const char *folder);              /* it has a checkpoint */
 /* Learning rate where --rate is 0: the table chosen on validation, see README. */
 double run_default_rate(const char *system, int base_trained, size_t width);
 

@@ -22,7 +22,7 @@ static dual_ctx ctx;
 /* folder/name, good until eight calls later */
 static const char *in(const char *name)
 {
-    static char path[8][700];
+    static char path[8][1100];
     static int turn;
     turn = (turn + 1) % 8;
     snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);

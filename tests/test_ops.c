@@ -713,9 +713,11 @@ static void test_matmul(void)
             for (k = 0; k < 5; k++)
                 for (n = 1; n <= 70; n++)
                     matmul_judge(rows[m], n, depth[k], layout);
+        dual_threads(4);                           /* large enough to be shared out */
         matmul_judge(257, 133, 271, layout);
         matmul_judge(64, 1031, 67, layout);
         matmul_judge(5, 3, 1037, layout);
+        dual_threads(1);
     }
 }
 
@@ -1119,6 +1121,7 @@ int main(void)
         wanted[i] = i * 3 % CLASSES;
         upto[i] = i + 1;
     }
+    dual_threads(1);               /* most sizes here only lose time to threads */
     test_gradients();
     test_flow();
     test_activations();
