@@ -2869,7 +2869,8 @@ int dual_model_save(dual_ctx *c, const dual_model *m, const char *folder, const 
 
 /* ==== LATENT ANALYSIS ============================================================================
  * Owns: what the N_L slots look like over many prompts (formulas: tests/reference/README.md).
- * Z [n, slots, d]; C_i = slot i's rows minus their mean; V_j = top k_j right singular vectors of C_j;
+ * Z [n, slots, d]; C_i = slot i's rows minus their mean; V_j = C_j's top k_j right singular
+ * vectors;
  * H_ij = ||C_i V_j V_j^T||^2 / ||C_i||^2: the share of slot i's variance
  * that lies in slot j's subspace. All in double. Singular vectors come from the eigenvectors of the
  * covariance C^T C [d,d] (cyclic Jacobi), since

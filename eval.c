@@ -1525,7 +1525,7 @@ int main(int argc, char **argv) {
     char error[300];
     size_t n = 0;
     const command *c = NULL;
-    run_wait_without_spinning(argv);
+    run_spin_briefly(argv);
     if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
         printf("usage: eval COMMAND RUN [options]; RUN is a folder made by train\n");
         for (int i = 0; i < N_COMMANDS; i++) help(&COMMANDS[i]);

@@ -155,8 +155,9 @@ static void check_settings(job *j) {
     if (!run_system(set, &j->r.system, error, sizeof error)) fail(2, "%s", error);
     if (lm && (j->r.system.inject != DUAL_NONE || !j->r.system.base_trained))
         fail(2, "--objective lm trains a Base: leave --system at none");
-    if (!set->steps || !set->batch || set->context < 2)
-        fail(2, "--steps, --batch and --context must be above 0 (context above 1)");
+    if (!set->steps) set->steps = lm ? 800 : 600;
+    if (!set->batch || set->context < 2)
+        fail(2, "--batch must be above 0, --context above 1");
     if (!set->log_every || !set->save_every)
         fail(2, "--log-every and --save-every must be above 0");
     if (!run_task_open(set, &j->task, error, sizeof error))
@@ -171,9 +172,7 @@ static void check_settings(job *j) {
     if (!lm && !*set->base && !*set->init && !set->quiet)
         fprintf(stderr, "train: warning: the Base starts from random weights; --base RUN gives it "
                 "one that has learned\n");
-    if (!(set->rate > 0))
-        set->rate =
-            lm ? 5e-3 : run_default_rate(j->r.system.name, j->r.system.base_trained, set->width);
+    if (!(set->rate > 0)) set->rate = lm ? 5e-3 : run_default_rate(set->width);
     j->step_flops = run_step_flops(&j->r, &j->task);
     if (*set->match_flops && !set->resume) {
         dual_ctx c;
@@ -477,7 +476,7 @@ int main(int argc, char **argv) {
     size_t n_rest, bytes;
     char error[400];
     run_settings *set = &j.r.set;
-    run_wait_without_spinning(argv);
+    run_spin_briefly(argv);
     for (int i = 1; i < argc; i++)
         if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
             printf(

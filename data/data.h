@@ -91,9 +91,9 @@ const char *countdown_final(const char *y);
 size_t countdown_base(const countdown_options *, double facts, dual_rng *, char *out,
                       size_t size);
 
-/* The default of `facts`. A fact is about half as long as a prompt, so half of the samples
- * leaves two thirds of the tokens to the form, which must come out nearly without fault. */
-#define COUNTDOWN_FACTS 0.5
+/* A good share of facts: at 0.5 a Base of width 64 had not learned to use each number once after
+ * 900 steps (5 % of its samples did), at 0.15 it has after 800 (92 %). */
+#define COUNTDOWN_FACTS 0.15
 
 /* ---- Countdown: the grader ------------------------------------------------------------------
  *     expr = term {(+|-) term}     term = factor {(*|/) factor}     factor = digits | ( expr )

@@ -4,14 +4,14 @@
 # kept, so an interrupted demo goes on where it was. Usage: demo.sh FOLDER [full]
 dir=$1
 if [ "$2" = full ]; then
-    size="--width 128 --heads 8" batch=256 base_steps=1500 seeds="1 2 3"
+    size="--width 128 --heads 8" batch=256 seeds="1 2 3"
     systems="none pause soft prompt wide coconut liu h1 h2 h1h2"
 else
-    size="--width 64 --heads 4" batch=128 base_steps=800 seeds=1
+    size="--width 64 --heads 4" batch=128 seeds=1
     systems="none pause soft prompt liu h1 h2 h1h2"
 fi
-context=32 latents=4 steps=600
-lm="--objective lm --context $context --batch 128 --facts 0.15 --steps $base_steps"
+latents=4 steps=600
+lm="--objective lm --context 32 --batch 128 --facts 0.15 --steps 800"
 begin=$(date +%s) cost=0 all=0 runs="$dir/base"
 
 # TFLOP x 100 of each run of the small plan, for the time left (the full plan is in proportion)

@@ -40,14 +40,14 @@ const option RUN_OPTIONS[] = {
     {"kv-heads", AT(OPTION_SIZE, kv_heads), "0", "qwen3: key heads; 0: half of the heads", 1},
     {"head-dim", AT(OPTION_SIZE, head_dim), "0", "qwen3: width of a head; 0: width / heads", 1},
     {"mlp", AT(OPTION_SIZE, mlp), "0", "inner width; 0: 4 x width (gpt2), 3 x width (qwen3)", 1},
-    {"context", AT(OPTION_SIZE, context), "64", "positions of the model", 1},
+    {"context", AT(OPTION_SIZE, context), "32", "positions of the model", 1},
     {"", OPTION_TEXT, 0, 0, "", "The generated problems", 0},
     {"numbers", AT(OPTION_TEXT, numbers), "3", "how many numbers: 3, or 3-5", 1},
     {"range", AT(OPTION_TEXT, range), "1-20", "the numbers' range", 1},
     {"targets", AT(OPTION_TEXT, targets), "10-100", "the targets' range", 1},
-    {"facts", AT(OPTION_REAL, facts), "0.5", "lm: share of samples that are facts a+b=c", 1},
+    {"facts", AT(OPTION_REAL, facts), "0.15", "lm: share of samples that are facts a+b=c", 1},
     {"", OPTION_TEXT, 0, 0, "", "Training", 0},
-    {"steps", AT(OPTION_SIZE, steps), "600", "optimiser steps", 1},
+    {"steps", AT(OPTION_SIZE, steps), "0", "optimiser steps; 0: 800 for lm, else 600", 1},
     {"match-flops", AT(OPTION_TEXT, match_flops), "",
      "a run: as many steps as cost its training FLOPs", 1},
     {"batch", AT(OPTION_SIZE, batch), "128", "sequences per step", 1},
@@ -872,12 +872,14 @@ double run_step_flops(const run *r, const run_task *t) {
     return flops;
 }
 
-/* A waiting OpenMP thread that spins takes the core another one needs: on a machine with anything
- * else to do a step took 15 times as long. The runtime reads its policy when it is loaded, so
- * setting it means starting over once. */
-void run_wait_without_spinning(char **argv) {
+/* How long a waiting OpenMP thread spins before it sleeps. Without end (the runtimes' default) it
+ * takes the core another thread needs: on a machine with anything else to do a step took 15 times
+ * as long. Not at all, and waking costs as much as the work: half the speed on an idle machine. The
+ * runtime (gcc's, clang's) reads this when it is loaded, so setting it means starting over once. */
+void run_spin_briefly(char **argv) {
 #if defined(_OPENMP) && (defined(__unix__) || defined(__APPLE__))
-    if (!getenv("OMP_WAIT_POLICY") && setenv("OMP_WAIT_POLICY", "passive", 0) == 0)
+    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;
+    if (setenv("GOMP_SPINCOUNT", "5000", 0) == 0 && setenv("KMP_BLOCKTIME", "1", 0) == 0)
         execvp(argv[0], argv);         /* returns only if it failed: then simply go on */
 #else
     (void)argv;
@@ -904,10 +906,6 @@ void run_human(double x, char *out, size_t size) {
     else snprintf(out, size, "%.0f", x);
 }
 
-/* Peak learning rates by system: the best of 3e-4, 1e-3, 3e-3 on validation problems, one trial
- * each with a seed not used again. README has the table with its scores. */
-double run_default_rate(const char *system, int base_trained, size_t width) {
-    (void)system;
-    (void)base_trained;
-    return width >= 512 ? 1e-4 : 3e-3;
-}
+/* Swept over 3e-4, 1e-3, 3e-3 at width 64, one trial per system and rate: 3e-3 was best for every
+ * system (README has the scores; data/sweep.sh repeats it). Wider models: not swept, smaller. */
+double run_default_rate(size_t width) { return width >= 512 ? 1e-4 : width > 64 ? 1e-3 : 3e-3; }

@@ -57,8 +57,7 @@ int run_save_settings(dual_ctx *, const run_settings *);          /* out/run.jso
 int run_load_settings(dual_ctx *, const char *folder, run_settings *);
 int run_exists(const char *folder);                 /* it has a run.json */
 int run_has_state(const char *folder);              /* it has a checkpoint */
-/* Learning rate where --rate is 0: the table chosen on validation, see README. */
-double run_default_rate(const char *system, int base_trained, size_t width);
+double run_default_rate(size_t width);              /* peak learning rate where --lr is 0 */
 
 /* ---- the task as token ids ----------------------------------------------------------------- */
 
@@ -147,7 +146,7 @@ double wilson_low(double hits, double n), wilson_high(double hits, double n);
 void run_describe_system(const dual_system *, char *out, size_t size);   /* "inject embed, ..." */
 double run_step_flops(const run *, const run_task *);                    /* one training step */
 int run_is_terminal(int fd);
-void run_wait_without_spinning(char **argv);         /* first thing in main */
+void run_spin_briefly(char **argv);                  /* first thing in main */
 void run_human(double x, char *out, size_t size);   /* 1234567 -> "1.23M" */
 
 #endif

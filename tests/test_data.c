@@ -320,7 +320,8 @@ static void test_base(void)
         check(fabs(4.0 * ops[(int)"+-*/"[i]] / facts - 1) < 0.1,
               "facts with %c: expected a quarter of %d, got %d", "+-*/"[i], facts,
               ops[(int)"+-*/"[i]]);
-    check(abs(facts - prompts) < 1000, "facts: expected about half, got %d of 40000", facts);
+    check(fabs(facts / 40000.0 - COUNTDOWN_FACTS) < 0.01,
+          "facts: expected a share of %.2f, got %d of 40000", COUNTDOWN_FACTS, facts);
     /* Targets are uniform over 82 values and independent, so about 1 in 100 fits by luck. */
     check(lucky < prompts / 40, "targets reached: expected about 1 %%, got %d of %d", lucky,
           prompts);
