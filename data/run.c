@@ -66,7 +66,7 @@ const option RUN_OPTIONS[] = {
     {"save-every", AT(OPTION_SIZE, save_every), "100", "steps between two checkpoints", 0},
     {"score-points", AT(OPTION_SIZE, score_points), "4",
      "accuracy at so many equal shares of the steps", 0},
-    {"score-count", AT(OPTION_SIZE, score_count), "512", "test problems for those", 0},
+    {"score-count", AT(OPTION_SIZE, score_count), "1000", "test problems for those", 0},
     {NULL, 0, 0, 0, NULL, NULL, 0},
 };
 
