@@ -42,6 +42,7 @@ expect 2 'gpt2 or qwen3' ./train --arch llama --out $work/x
 expect 2 'objective lm --out' ./train --system liu --out $work/x
 expect 2 'hidden .* = heads' ./train --width 30 --heads 4 --out $work/x
 expect 2 'positions, the model has' ./train --context 12 --out $work/x
+expect 2 'latents must be above 0' ./train --system h1 --latents 0 --out $work/x
 expect 2 'Base and a Coprocessor|trained Base' ./train --system none --detach-cache --out $work/x
 expect 1 'cannot be opened|no run|config.json' ./train --base $work/nowhere --system liu --out $work/x
 expect 1 'cannot be opened' ./train --data $work/nowhere.jsonl --out $work/x
@@ -60,7 +61,7 @@ expect 0 'custom = inject kv, Base trained' ./train --base $work/base --inject k
     --out $work/dry --dry-run
 expect 0 'tape of one step' ./train --base $work/base --system h2 --out $work/dry --dry-run
 expect 0 'h2' ./eval compare $work/base $work/none $work/h2 --count 24 --prompts 32
-expect 0 '[0-9]' ./eval generate $work/h2 --prompt 'numbers: 3 7 12 target: 60'
+expect 0 '.' ./eval generate $work/h2 --prompt 'numbers: 3 7 12 target: 60'
 expect 0 'H_off' ./eval latents $work/h1 --prompts 32
 expect 0 'think' ./eval trace $work/liu --prompt 'numbers: 3 7 12 target: 60'
 for from in right swapped mean noise zero drop:1; do
@@ -81,7 +82,7 @@ printf '%s\n' '{"nums":[44,19,35],"target":98,"steps":["19 + 35 = 54","44 + 54 =
 expect 0 'step=12' ./train --data $work/rows.jsonl $small --steps 12 --out $work/rows
 expect 0 'accuracy' ./eval score $work/rows --data $work/rows.jsonl
 echo '{"nums":[1,2],' >> "$work/rows.jsonl"
-expect 2 'rows.jsonl:3' ./train --data $work/rows.jsonl $small --steps 12 --out $work/rows2
+expect 1 'rows.jsonl:3' ./train --data $work/rows.jsonl $small --steps 12 --out $work/rows2
 
 # ---- the same bits: frozen Base untouched, threads, seeds, resuming after a stop and after a kill
 for s in liu h1 prompt; do same $work/base/base/model.safetensors $work/$s/base/model.safetensors; done
@@ -122,14 +123,16 @@ expect 1 'run.json' ./eval score $work/broken --count 24
 rm -r $work/broken/base
 cp $work/h2/run.json $work/broken/
 expect 1 'no checkpoint|config.json' ./eval score $work/broken --count 24
+head -c 3000 $work/stopped/state.safetensors > $work/cut && mv $work/cut $work/stopped/state.safetensors
+expect 1 'nothing was changed' ./train --resume --out $work/stopped --quiet
 
 # ---- 8 problems by heart: trained systems nearly to zero, frozen ones to a third of the start
 # (done on tensors in test_exchange); here: the real rows, where they are
-if [ -d ../shared/data/countdown ]; then
-    rows=../shared/data/countdown
+if [ -n "$DUAL_DATA" ]; then
+    rows=$DUAL_DATA
     expect 0 step=3 ./train --data $rows/countdown_uft_train.jsonl $small --context 64 --steps 3 --out $work/uft
     expect 0 'accuracy' ./eval score $work/uft --data $rows/countdown_uft_test.jsonl
-else echo "skipped: the real Countdown rows are not on this machine"; fi
+else echo "skipped: real Countdown rows (DUAL_DATA names no folder of them)"; fi
 rm -rf "$work"
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]

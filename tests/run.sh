@@ -18,8 +18,9 @@ run() {
     fi
     passed=$((passed + p)); failed=$((failed + f))
 }
-shared=../shared
-run data "$build/test_data-f32" $( [ -d $shared/data/countdown ] && echo $shared/data/countdown )
+# Larger material than the tree holds: DUAL_REFERENCE a folder like tests/reference, DUAL_DATA a
+# folder with countdown_uft_train.jsonl and countdown_uft_test.jsonl.
+run data "$build/test_data-f32" $DUAL_DATA
 run operations "$build/test_ops-f32"
 run "operations, double" "$build/test_ops-f64"
 run exchange "$build/test_exchange-f32"
@@ -27,10 +28,10 @@ run "exchange, double" "$build/test_exchange-f64"
 run files "$build/test_files-f32" "$build"
 run parity "$build/parity-f32" --items 1194 tests/reference
 run "parity, double" "$build/parity-f64" --items 1194 tests/reference
-if [ -d $shared/reference ]; then
-    run "parity, large" "$build/parity-f32" --items 1636 $shared/reference
-    run "parity, large, double" "$build/parity-f64" --items 1636 $shared/reference
-else echo "skipped: the larger reference tree is not on this machine"; fi
+if [ -n "$DUAL_REFERENCE" ]; then
+    run "parity, large" "$build/parity-f32" --items 1636 "$DUAL_REFERENCE"
+    run "parity, large, double" "$build/parity-f64" --items 1636 "$DUAL_REFERENCE"
+else echo "skipped: a larger reference tree (DUAL_REFERENCE names none)"; fi
 run drivers sh tests/drivers.sh "$build"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
