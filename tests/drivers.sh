@@ -57,6 +57,15 @@ for s in none pause soft prompt coconut liu h1 h2 h1h2; do
     expect 0 'step=12 .*accuracy=' $arm --system $s --out $work/$s
     expect 0 'accuracy' ./eval score $work/$s --count 24
 done
+wide="--batch 16 --latents 3 --steps 12 --log-every 4 --quiet --score-points 0"
+expect 0 step=12 ./train --objective lm --wide-of $work/base $wide --out $work/base-wide
+expect 0 step=12 ./train --system wide --base $work/base-wide $wide --out $work/wide
+expect 0 step= ./train --system none --base $work/base --match-flops $work/h2 $wide --out $work/none-flops
+expect 0 'none@flops' ./eval compare $work/base $work/none $work/none-flops $work/wide --count 24 --prompts 32
+expect 0 step=12 ./train --objective lm --arch qwen3 $small --steps 12 --out $work/qwen
+for s in h2 h1; do expect 0 step=12 ./train --base $work/qwen --system $s $wide --out $work/qwen-$s; done
+expect 0 'step=12' $arm --system liu --latent-gain trained --out $work/gain
+expect 0 'step=12' $arm --system h2 --detach-cache --out $work/detached
 expect 0 'custom = inject kv, Base trained' ./train --base $work/base --inject kv --base-is trained \
     --out $work/dry --dry-run
 expect 0 'tape of one step' ./train --base $work/base --system h2 --out $work/dry --dry-run
