@@ -184,7 +184,7 @@ dual_tensor *dual_logits(dual_ctx *, dual_model *, dual_tensor *hidden); /* [row
 
 typedef enum { DUAL_NONE, DUAL_PAUSE, DUAL_SOFT, DUAL_CHAIN, DUAL_EMBED, DUAL_KV } dual_injection;
 typedef struct {
-    char name[16];                 /* the preset's, or "custom" */
+    char name[16];                 /* the preset's, or "kv/trained" and so on */
     dual_injection inject;         /* what stands at the latent positions */
     int base_trained;
     size_t latents;                /* N_L */

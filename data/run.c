@@ -23,7 +23,8 @@ const option RUN_OPTIONS[] = {
      "none pause soft prompt wide coconut liu h1 h2 h1h2", 1},
     {"inject", AT(OPTION_TEXT, inject), "",
      "instead of the system's: none pause soft chain embed kv", 1},
-    {"base-is", AT(OPTION_TEXT, base_is), "", "instead of the system's: frozen or trained", 1},
+    {"base-frozen", AT(OPTION_FLAG, base_frozen), "0", "the Base is frozen, whatever the system", 1},
+    {"base-trained", AT(OPTION_FLAG, base_trained), "0", "the Base is trained, likewise", 1},
     {"latents", AT(OPTION_SIZE, latents), "4", "N_L, latents per augmentation", 1},
     {"latent-gain", AT(OPTION_TEXT, gain), "none", "none, or trained: one scalar on the latents",
      1},
@@ -622,17 +623,16 @@ int run_system(const run_settings *set, dual_system *s, char *error, size_t size
             return 0;
         }
         s->inject = (dual_injection)i;
-        snprintf(s->name, sizeof s->name, "custom");
         if (s->inject == DUAL_NONE) s->latents = 0;
     }
-    if (*set->base_is) {
-        if (strcmp(set->base_is, "frozen") && strcmp(set->base_is, "trained")) {
-            snprintf(error, size, "--base-is: frozen or trained, not \"%.20s\"", set->base_is);
-            return 0;
-        }
-        s->base_trained = !strcmp(set->base_is, "trained");
-        snprintf(s->name, sizeof s->name, "custom");
+    if (set->base_frozen && set->base_trained) {
+        snprintf(error, size, "--base-frozen and --base-trained: one of them");
+        return 0;
     }
+    if (set->base_frozen || set->base_trained) s->base_trained = set->base_trained;
+    if (*set->inject || set->base_frozen || set->base_trained)
+        snprintf(s->name, sizeof s->name, "%s/%s", dual_injection_name(s->inject),
+                 s->base_trained ? "trained" : "frozen");
     if (strcmp(set->gain, "none") && strcmp(set->gain, "trained")) {
         snprintf(error, size, "--latent-gain: none or trained, not \"%.20s\"", set->gain);
         return 0;

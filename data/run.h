@@ -13,9 +13,8 @@
 enum { RUN_PATH = 512 };
 typedef struct {
     char task[16], data[RUN_PATH], objective[16];
-    char system[16], inject[16], base_is[16];       /* inject, base_is: "" = as the preset says */
-    char gain[16];
-    int detach;
+    char system[16], inject[16], gain[16];          /* inject "": as the preset says */
+    int base_frozen, base_trained, detach;          /* neither: as the preset says */
     size_t latents;
     char base[RUN_PATH], init[RUN_PATH], wide_of[RUN_PATH], match_flops[RUN_PATH];
     char arch[16];

@@ -38,6 +38,7 @@ expect 2 'not one of none pause' ./train --inject both --out $work/x
 expect 2 'not known; countdown' ./train --task chess --out $work/x
 expect 2 'read like' ./train --numbers 3..5 --out $work/x
 expect 2 'leave --system' ./train --objective lm --system h2 --out $work/x
+expect 2 'one of them' ./train --base-frozen --base-trained --out $work/x
 expect 2 'gpt2 or qwen3' ./train --arch llama --out $work/x
 expect 2 'objective lm --out' ./train --system liu --out $work/x
 expect 2 'hidden .* = heads' ./train --width 30 --heads 4 --out $work/x
@@ -66,7 +67,7 @@ expect 0 step=12 ./train --objective lm --arch qwen3 $small --steps 12 --out $wo
 for s in h2 h1; do expect 0 step=12 ./train --base $work/qwen --system $s $wide --out $work/qwen-$s; done
 expect 0 'step=12' $arm --system liu --latent-gain trained --out $work/gain
 expect 0 'step=12' $arm --system h2 --detach-cache --out $work/detached
-expect 0 'custom = inject kv, Base trained' ./train --base $work/base --inject kv --base-is trained \
+expect 0 'kv/trained = inject kv, Base trained' ./train --base $work/base --inject kv --base-trained \
     --out $work/dry --dry-run
 expect 0 'tape of one step' ./train --base $work/base --system h2 --out $work/dry --dry-run
 expect 0 'h2' ./eval compare $work/base $work/none $work/h2 --count 24 --prompts 32
