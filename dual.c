@@ -78,7 +78,7 @@ enum { MAX_HEAD_DIM = 256, KEY_BLOCK = 64, LANES = 16 };
 
 void dual_threads(int n) {
 #ifdef _OPENMP
-    if (n > 0) omp_set_num_threads(n);
+    if (n > 0) omp_set_num_threads(n < 256 ? n : 256);
 #else
     (void)n;
 #endif
@@ -289,7 +289,7 @@ struct dual_node {
     const int32_t *which, *index;
     const dual_keys *keys;
     real *saved;
-    size_t a, b, c;
+    size_t a, b, c, d;
     double x;
 };
 
@@ -985,9 +985,10 @@ static void attend_backward(const node *n, size_t r, size_t kv, const real *q, r
 }
 
 /* Runs either direction over all (part, key head) pieces; back: 0 forward, 1 backward. */
-static void attention_run(const node *n, size_t heads, size_t parts, int back) {
+static void attention_run(const node *n, int back) {
     const dual_tensor *q = n->in[0], *y = n->out;
-    const size_t hd = n->c, kv_heads = n->a, group = heads / kv_heads;
+    const size_t hd = n->c, kv_heads = n->a, parts = n->d, heads = q->cols / hd;
+    const size_t group = heads / kv_heads;
     const int32_t *border = n->index;
     OMP(omp parallel for schedule(dynamic) if (q->rows > 8))
     for (size_t piece = 0; piece < parts * kv_heads; piece++) {
@@ -1007,7 +1008,7 @@ static void attention_run(const node *n, size_t heads, size_t parts, int back) {
 
 static void attention_backward(dual_ctx *c, node *n) {
     c->flops += 2.5 * n->x;            /* five products of the forward's two: s, do.v, dq, dk, dv */
-    if (c->memory) attention_run(n, n->in[0]->cols / n->c, (size_t)n->which[0], 1);
+    if (c->memory) attention_run(n, 1);
 }
 
 dual_tensor *dual_attention(dual_ctx *c, dual_tensor *q, size_t heads, size_t kv_heads,
@@ -1040,21 +1041,21 @@ dual_tensor *dual_attention(dual_ctx *c, dual_tensor *q, size_t heads, size_t kv
     }
     dual_tensor *y = dual_tensor_new(c, q->rows, q->cols);
     node work = {0}, *n = record(c, y, attention_backward, 1 + 2 * n_keys, ins);
-    int32_t *kept = describe(c, 1, sizeof *kept);
-    kept[0] = (int32_t)parts;
-    if (!n) n = &work;
-    n->in = ins;
-    n->out = y;
+    if (!n) {                          /* nothing to record, but the loops want the same facts */
+        n = &work;
+        n->in = ins;
+        n->out = y;
+    }
     n->keys = keys;
-    n->which = kept;
     n->index = border;
+    n->d = parts;
     n->a = kv_heads;
     n->b = n_keys;
     n->c = hd;
     n->x = 4.0 * pairs * (double)(heads * hd);   /* q.k and p v: 2 multiply-adds per pair */
     n->saved = dual_alloc(c, product(c, q->rows, heads), sizeof(real));
     c->flops += n->x;
-    if (c->memory) attention_run(n, heads, parts, 0);
+    if (c->memory) attention_run(n, 0);
     return y;
 }
 
@@ -1154,8 +1155,8 @@ static void param(dual_ctx *c, dual_model *m, dual_tensor **slot, const char *na
     dual_param *p = &m->param[m->n_params++];
     snprintf(p->name, sizeof p->name, name, layer);
     *slot = p->tensor = dual_tensor_new(c, rows, cols);
-    p->vector = rows == 1;
-    p->decay = rows > 1;
+    p->vector = init <= 0;             /* norm weights and biases; every matrix starts random */
+    p->decay = !p->vector;
     p->init = init;
     p->rate = 1;
 }
@@ -1346,9 +1347,25 @@ dual_tensor *dual_logits(dual_ctx *c, dual_model *m, dual_tensor *hidden) {
  *   h1        nothing: KV_phi joins the Base's cache        frozen   yes          3
  *   h1h2      nothing: KV_phi joins the Base's cache        trained  yes          3
  *
+ * Four of them side by side, each adding one thing:
+ *   soft  the message is the same for every prompt: N_L trained vectors follow x, and whatever is
+ *         thought about x is thought by the Base's own layers while it reads those rows.
+ *   liu   the message depends on x: a second model reads the Base's cache and writes Z, which
+ *         enters at the bottom, as if N_L more words had been read. The Base's weights never move,
+ *         so the Coprocessor must write what the Base already understands.
+ *   h1    same models, wider message: no Z; the Coprocessor's keys and values of every layer stand
+ *         beside the Base's own, so each layer's attention reads the Coprocessor's state at its own
+ *         depth. The Base computes nothing at the latents' positions.
+ *   h2    liu with a Base that learns too: to use Z and, since gradient runs back through KV_theta,
+ *         to write a cache worth thinking about.
+ * Frozen does not mean untaped: in liu and h1 the loss reaches Z or KV_phi only through the Base's
+ * speak pass, so its activations are recorded and gradient runs through weights that get none. Only
+ * read, which nothing trained precedes, costs no tape.
+ *
  * The cue is read after the latents and never scored. In liu, h2 and soft the last latent could
  * predict y_0 itself; in h1 there is no Base state at the latents, so something given must be read
- * there. To compare like with like every system reads the same cue: the question's line break.
+ * there. Were it read there only, h1 would differ from liu in what it reads and not only in how
+ * wide its message is: so every system reads the same cue, the question's line break.
  *
  * Several groups in one sequence (pretraining): each group has its own latents, cue and targets,
  * sees the text before its insertion point and itself, and nothing of the others. That is only row
@@ -1359,7 +1376,10 @@ dual_tensor *dual_logits(dual_ctx *c, dual_model *m, dual_tensor *hidden) {
  * hands over the N_L new entries only, the rest of the Coprocessor's past is KV_theta itself; a
  * trained Base gets gradient through KV_theta from think and from speak; under H1 nothing above the
  * Coprocessor's last keys and values is used, so nothing there is trained; the loss is one mean
- * over all targets of the batch; a tied embedding has one gradient from two uses. */
+ * over all targets of the batch; a tied embedding has one gradient from two uses.
+ *
+ * For the method read exchange() near this chapter's end first, then READ, THINK, EMBED, KV, each a
+ * few lines; talk, layout and run_pass are where rows, positions and visibility become arrays. */
 
 static const struct { const char *name; dual_injection inject; int trained; } SYSTEMS[] = {
     {"none", DUAL_NONE, 1},   {"pause", DUAL_PAUSE, 1},   {"soft", DUAL_SOFT, 1},
@@ -1391,14 +1411,14 @@ int dual_system_needs_coprocessor(const dual_system *s) {
     return s->inject == DUAL_EMBED || s->inject == DUAL_KV;
 }
 
-/* Positions a group's latents take in the Base: coconut's s stands before its N_L thoughts. */
-static size_t latent_positions(const dual_system *s) {
+/* Coconut's s stands before its N_L thoughts. */
+size_t dual_latent_positions(const dual_system *s) {
     return s->inject == DUAL_NONE ? 0 : s->latents + (s->inject == DUAL_CHAIN);
 }
 
-/* Rows of the Base's speak pass that stand at those positions. */
-static int rows_at_latents(const dual_system *s) {
-    return s->inject != DUAL_KV && latent_positions(s) > 0;
+/* Whether the Base's speak pass has a row at the last latent, which could predict y_0. */
+static int has_latent_rows(const dual_system *s) {
+    return s->inject != DUAL_NONE && s->inject != DUAL_KV && s->latents > 0;
 }
 
 static void vector_param(dual_ctx *c, dual_param *p, const char *name, size_t rows, size_t cols,
@@ -1443,19 +1463,25 @@ int dual_exchange_new(dual_ctx *c, dual_exchange *e, const dual_system *s, dual_
     return 1;
 }
 
+static int same_shapes(const dual_model *a, const dual_model *b) {
+    int same = a->n_params == b->n_params;
+    for (size_t i = 0; same && i < a->n_params; i++)
+        same = a->param[i].tensor->rows == b->param[i].tensor->rows &&
+               a->param[i].tensor->cols == b->param[i].tensor->cols;
+    return same;
+}
+
 /* The Coprocessor starts as a copy of the Base; S as the mean token embedding plus noise, distinct
  * per slot since equal slots would stay equal. */
 void dual_exchange_init(dual_exchange *e, uint64_t seed) {
     dual_rng rng = dual_rng_seed(seed, 0x50F7);
-    dual_tensor *s = e->soft.tensor, *wte = e->base->wte;
-    const dual_config *b = &e->base->config;
-    if (e->coprocessor && e->coprocessor->config.hidden == b->hidden &&
-        e->coprocessor->n_params == e->base->n_params)
+    if (e->coprocessor && same_shapes(e->coprocessor, e->base))
         dual_model_copy(e->coprocessor, e->base);
+    dual_tensor *s = e->soft.tensor, *wte = (e->coprocessor ? e->coprocessor : e->base)->wte;
     if (e->gain.tensor) fill(&e->gain, &rng);
     if (!s) return;
     fill(&e->soft, &rng);
-    if (!s->data || s->cols != wte->cols) return;
+    if (!s->data) return;
     for (size_t j = 0; j < s->cols; j++) {
         double mean = 0;
         for (size_t v = 0; v < wte->rows; v++) mean += (double)wte->data[v * wte->cols + j];
@@ -1504,21 +1530,29 @@ size_t dual_exchange_trained(dual_exchange *e) {
     size_t n = 0;
     for (size_t i = 0; (p = dual_exchange_param(e, i, &owner)) != NULL; i++)
         if (is_trained(e, owner, p->tensor)) n += p->tensor->rows * p->tensor->cols;
+    /* GPT-2's c_attn is one tensor: under H1 the query third of the last gets no gradient (weight
+     * decay still reaches it) and is not counted */
+    if (e->system.inject == DUAL_KV && e->coprocessor->config.family == DUAL_GPT2)
+        n -= e->coprocessor->config.hidden * (e->coprocessor->config.hidden + 1);
     return n;
 }
 
 int dual_batch_check(dual_ctx *c, const dual_exchange *e, const dual_batch *b) {
     const dual_config *f = &e->base->config;
-    const size_t slots = latent_positions(&e->system), N = e->system.latents;
+    const size_t slots = dual_latent_positions(&e->system), N = e->system.latents;
     const int drop = b->control.from == DUAL_DROP;
     if (drop && b->control.slot >= N)
         return dual_failed(c, "batch: cannot drop latent %zu of %zu", b->control.slot, N);
     if (!b->n_groups) return dual_failed(c, "batch: no group");
-    for (size_t i = 0; i < b->n_sequences; i++)
+    for (size_t i = 0; i < b->n_sequences; i++) {
+        if (b->length[i] > f->positions)
+            return dual_failed(c, "batch: sequence %zu has %zu tokens, the model %zu positions", i,
+                               b->length[i], f->positions);
         for (size_t j = 0; j < b->length[i]; j++)
             if (b->text[i][j] < 0 || (size_t)b->text[i][j] >= f->vocab)
                 return dual_failed(c, "batch: token %ld of sequence %zu is not in the vocabulary "
                                    "of %zu", (long)b->text[i][j], i, f->vocab);
+    }
     if (b->cue_rows && b->cue_rows->cols != f->hidden)
         return dual_failed(c, "batch: cue rows of %zu columns for a width of %zu",
                            b->cue_rows->cols, f->hidden);
@@ -1529,7 +1563,7 @@ int dual_batch_check(dual_ctx *c, const dual_exchange *e, const dual_batch *b) {
             (g && q->sequence < b->group[g - 1].sequence))
             return dual_failed(c, "batch: group %zu: sequence %zu, prefix %zu: out of range or "
                                "order", g, q->sequence, q->prefix);
-        if (!cue && (!rows_at_latents(&e->system) || (drop && N == 1)))
+        if (!cue && (!has_latent_rows(&e->system) || (drop && N == 1)))
             return dual_failed(c, e->system.inject == DUAL_KV
                 ? "batch: an empty cue cannot work with kv injection: the Base has no state at the "
                   "latents that could predict the first target; give a cue"
@@ -1539,6 +1573,9 @@ int dual_batch_check(dual_ctx *c, const dual_exchange *e, const dual_batch *b) {
             return dual_failed(c, "batch: prompt %zu + latents %zu + cue %zu + targets %zu = %zu "
                                "positions, the model has %zu", q->prefix, slots, cue, q->n_target,
                                q->prefix + slots + cue + q->n_target, f->positions);
+        if (e->coprocessor && q->prefix + N > e->coprocessor->config.positions)
+            return dual_failed(c, "batch: prompt %zu + latents %zu, the Coprocessor has %zu "
+                               "positions", q->prefix, N, e->coprocessor->config.positions);
         for (size_t j = 0; j < q->n_cue + q->n_target; j++) {
             const int32_t t = j < q->n_cue ? q->cue[j] : q->target[j - q->n_cue];
             if (t < 0 || (size_t)t >= f->vocab)
@@ -1549,9 +1586,10 @@ int dual_batch_check(dual_ctx *c, const dual_exchange *e, const dual_batch *b) {
     return 1;
 }
 
-/* What one batch carries through its passes. `past` is the exchange in one line: the caches that a
- * group sees so far, each as a range of rows per group. Read adds KV_theta, think adds KV_phi
- * (H1), every coconut thought adds itself, speak adds its own rows for decoding to go on from. */
+/* What one batch carries through its passes. A message is what stands at, or is seen from, the
+ * latent positions. `past` is the exchange in one line: the caches that a group sees so far, each
+ * as a range of rows per group. Read adds KV_theta, think adds KV_phi (H1), every coconut thought
+ * adds itself, speak adds its own rows for decoding to go on from. */
 typedef struct {
     dual_ctx *c;
     dual_exchange *e;
@@ -1589,7 +1627,7 @@ static void add_row(layout *y, int which, size_t index, int32_t label, size_t po
 static void lay_out(talk *t, layout *y) {
     const dual_batch *b = t->b;
     const dual_control *k = &b->control;
-    const size_t slots = latent_positions(&t->e->system), G = b->n_groups;
+    const size_t slots = dual_latent_positions(&t->e->system), G = b->n_groups;
     size_t room = 0;
     int32_t **const arrays[] = {&y->token, &y->which, &y->index, &y->position, &y->group,
                                 &y->prefix, &y->prefix_end, &y->own, &y->own_end};
@@ -2738,6 +2776,8 @@ int dual_config_read(dual_ctx *c, const char *folder, dual_config *f) {
         ok = config_real(c, dual_json_get(j, "rms_norm_eps"), folder, "rms_norm_eps", 1e-6,
                          &f->norm_eps) &&
              config_real(c, v, folder, "rope_theta", 10000, &f->rope_theta) &&
+             (config_word_is(dual_json_get(j, "rope_parameters"), "rope_type", "default", "") ||
+              dual_failed(c, "%s: only plain rotary positions are known here", path)) &&
              config_size(c, j, folder, "vocab_size", NULL, 0, &f->vocab) &&
              config_size(c, j, folder, "max_position_embeddings", NULL, 0, &f->positions) &&
              config_size(c, j, folder, "num_hidden_layers", NULL, 0, &f->layers) &&
@@ -2752,8 +2792,7 @@ int dual_config_read(dual_ctx *c, const char *folder, dual_config *f) {
         if (ok && dual_json_type(v) && dual_json_type(v) != 'n')
             ok = dual_failed(c, "%s: rope_scaling is not known here, must be null", path);
         if (ok && (config_true(j, "use_sliding_window") || config_true(j, "attention_bias")))
-            ok =
-                dual_failed(c, "%s: sliding windows and attention biases are not known here", path);
+            ok = dual_failed(c, "%s: sliding windows and attention biases are unknown here", path);
         if (ok && !config_word_is(j, "hidden_act", "silu", "swish"))
             ok = dual_failed(c, "%s: hidden_act must be silu", path);
     } else if (ok)
@@ -2786,7 +2825,6 @@ static int config_save(dual_ctx *c, const dual_config *f, const char *folder) {
             f->positions, f->hidden, f->mlp, f->layers, f->heads, f->kv_heads, f->head_dim,
             f->norm_eps, f->rope_theta);
     n += snprintf(text + n, sizeof text - (size_t)n, "  \"tie_word_embeddings\": %s,\n"
-                  "  \"bos_token_id\": 0,\n  \"eos_token_id\": 0,\n"
                   "  \"torch_dtype\": \"float32\",\n  \"use_cache\": true\n}\n",
                   f->tied ? "true" : "false");
     return dual_text_save(c, path, text, (size_t)n);
@@ -2869,12 +2907,12 @@ int dual_model_save(dual_ctx *c, const dual_model *m, const char *folder, const 
 
 /* ==== LATENT ANALYSIS ============================================================================
  * Owns: what the N_L slots look like over many prompts (formulas: tests/reference/README.md).
- * Z [n, slots, d]; C_i = slot i's rows minus their mean; V_j = C_j's top k_j right singular
- * vectors;
- * H_ij = ||C_i V_j V_j^T||^2 / ||C_i||^2: the share of slot i's variance
- * that lies in slot j's subspace. All in double. Singular vectors come from the eigenvectors of the
- * covariance C^T C [d,d] (cyclic Jacobi), since
- * ||C_i V_j||^2 = sum over v in V_j of v^T (C_i^T C_i) v. */
+ * Z [n, slots, d]; C_i = slot i's rows minus their mean; V_j = the top k_j right singular vectors
+ * of C_j.
+ *     H_ij = ||C_i V_j V_j^T||^2 / ||C_i||^2
+ * is the share of slot i's variance that lies in slot j's subspace. All in double. Singular vectors
+ * come from the eigenvectors of the covariance C^T C [d,d] (cyclic Jacobi), since
+ *     ||C_i V_j||^2 = sum over v in V_j of v^T (C_i^T C_i) v. */
 
 /* Eigenvalues (falling) and eigenvectors (columns of v) of a symmetric [d,d]; a is destroyed. */
 static void eigen(double *a, double *v, double *value, size_t d) {

@@ -196,6 +196,7 @@ typedef struct {
 dual_system dual_system_preset(const char *name);
 const char *dual_injection_name(dual_injection);
 int dual_system_needs_coprocessor(const dual_system *);
+size_t dual_latent_positions(const dual_system *);        /* that a group's latents take */
 
 typedef struct {
     dual_system system;
@@ -207,6 +208,7 @@ typedef struct {
 /* Refuses, with the reason, pairs of models that cannot read each other's cache. */
 int dual_exchange_new(dual_ctx *, dual_exchange *, const dual_system *, dual_model *base,
                       dual_model *coprocessor);
+/* A Coprocessor of the Base's shape becomes its copy, any other keeps what it holds. */
 void dual_exchange_init(dual_exchange *, uint64_t seed);
 void dual_exchange_train(dual_ctx *, dual_exchange *);    /* marks and allocates gradients */
 /* All tensors of the exchange, each once: 0 at the end. owner: 'B', 'C' or 'S'. */

@@ -253,8 +253,7 @@ static void prompts_fill(prompts *p, const run_task *t, const example *rows, siz
 
 /* Positions that are left for y after x, the latents and the cue. */
 static size_t positions_left(const run *r, size_t n_x) {
-    const dual_injection i = r->system.inject;
-    const size_t used = n_x + 1 + (i == DUAL_NONE ? 0 : r->system.latents + (i == DUAL_CHAIN));
+    const size_t used = n_x + dual_latent_positions(&r->system) + 1;
     return used < r->shape.positions ? r->shape.positions - used : 0;
 }
 

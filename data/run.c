@@ -23,8 +23,8 @@ const option RUN_OPTIONS[] = {
      "none pause soft prompt wide coconut liu h1 h2 h1h2", 1},
     {"inject", AT(OPTION_TEXT, inject), "",
      "instead of the system's: none pause soft chain embed kv", 1},
-    {"base-frozen", AT(OPTION_FLAG, base_frozen), "0", "the Base is frozen, whatever the system", 1},
-    {"base-trained", AT(OPTION_FLAG, base_trained), "0", "the Base is trained, likewise", 1},
+    {"base-frozen", AT(OPTION_FLAG, base_frozen), "0", "freeze the Base, whatever the system", 1},
+    {"base-trained", AT(OPTION_FLAG, base_trained), "0", "train the Base, whatever the system", 1},
     {"latents", AT(OPTION_SIZE, latents), "4", "N_L, latents per augmentation", 1},
     {"latent-gain", AT(OPTION_TEXT, gain), "none", "none, or trained: one scalar on the latents",
      1},
@@ -63,11 +63,11 @@ const option RUN_OPTIONS[] = {
     {"dry-run", AT(OPTION_FLAG, dry_run), "0", "print memory, FLOPs and header, then stop", 0},
     {"quiet", AT(OPTION_FLAG, quiet), "0", "no header and no progress on stderr", 0},
     {"threads", AT(OPTION_SIZE, threads), "0", "0: as many as there are; never moves a number", 0},
-    {"log-every", AT(OPTION_SIZE, log_every), "50", "steps between two metrics lines", 0},
-    {"save-every", AT(OPTION_SIZE, save_every), "100", "steps between two checkpoints", 0},
+    {"log-every", AT(OPTION_SIZE, log_every), "50", "steps between two metrics lines", 2},
+    {"save-every", AT(OPTION_SIZE, save_every), "100", "steps between two checkpoints", 2},
     {"score-points", AT(OPTION_SIZE, score_points), "4",
-     "accuracy at so many equal shares of the steps", 0},
-    {"score-count", AT(OPTION_SIZE, score_count), "1000", "test problems for those", 0},
+     "accuracy at so many equal shares of the steps", 2},
+    {"score-count", AT(OPTION_SIZE, score_count), "1000", "test problems for those", 2},
     {NULL, 0, 0, 0, NULL, NULL, 0},
 };
 
@@ -356,7 +356,7 @@ int run_task_open(const run_settings *set, run_task *t, char *error, size_t size
         return 0;
     const char *wrong = countdown_check(&t->options);
     if (wrong) {
-        snprintf(error, size, "the problems' options: %s", wrong);
+        snprintf(error, size, "--numbers, --range, --targets: %s", wrong);
         return 0;
     }
     t->vocabulary = words_new_countdown();
@@ -428,14 +428,14 @@ static void shuffle(size_t *order, size_t n, uint64_t seed, uint64_t epoch) {
     }
 }
 
-static int batch_begin(const run_settings *set, run_batch *b, char *error, size_t size) {
+static int batch_begin(const run_settings *set, run_batch *b, size_t tokens, char *error,
+                       size_t size) {
     memset(b, 0, sizeof *b);
-    b->rows = calloc(set->batch, sizeof *b->rows);
     b->group = calloc(set->batch, sizeof *b->group);
     b->text = calloc(set->batch, sizeof *b->text);
     b->length = calloc(set->batch, sizeof *b->length);
-    b->tokens = calloc(set->batch, set->context * sizeof *b->tokens);
-    if (!b->rows || !b->group || !b->text || !b->length || !b->tokens) {
+    b->tokens = calloc(tokens, sizeof *b->tokens);
+    if (!b->group || !b->text || !b->length || !b->tokens) {
         snprintf(error, size, "out of memory for a batch of %zu", set->batch);
         run_batch_free(b);
         return 0;
@@ -448,7 +448,6 @@ static int batch_begin(const run_settings *set, run_batch *b, char *error, size_
 }
 
 void run_batch_free(run_batch *b) {
-    free(b->rows);
     free(b->group);
     free(b->text);
     free(b->length);
@@ -456,13 +455,13 @@ void run_batch_free(run_batch *b) {
     memset(b, 0, sizeof *b);
 }
 
-static int is_lm(const run_settings *set) { return !strcmp(set->objective, "lm"); }
+int run_is_lm(const run_settings *set) { return !strcmp(set->objective, "lm"); }
 
 /* lm: an empty prompt, the first token as the cue, all others as targets. answer: x, cue, y. */
 static void set_group(run_batch *b, const run_settings *set, const run_task *t, size_t i,
                       const int32_t *x, size_t n_x, const int32_t *y, size_t n_y) {
     dual_group *g = &b->group[i];
-    const int lm = is_lm(set);
+    const int lm = run_is_lm(set);
     g->sequence = i;
     g->prefix = lm ? 0 : n_x;
     g->cue = lm ? y : &t->cue;
@@ -475,23 +474,18 @@ static void set_group(run_batch *b, const run_settings *set, const run_task *t, 
 
 int run_batch_make(const run_settings *set, const run_task *t, uint64_t step, run_batch *b,
                    char *error, size_t size) {
-    const size_t room = t->max_x + t->max_y;
+    const size_t room = run_is_lm(set) ? set->context : t->max_x + t->max_y;
     size_t *order = NULL;
     uint64_t shuffled = UINT64_MAX;
     dual_rng rng = dual_rng_seed(set->seed, stream(STREAM_TRAIN, step));
-    if (!batch_begin(set, b, error, size)) return 0;
-    int ok = 1;
-    if (!is_lm(set)) {                 /* x and y of all examples live in one array */
-        free(b->tokens);
-        b->tokens = calloc(set->batch, room * sizeof *b->tokens);
-        if (t->n_rows) order = malloc(t->n_rows * sizeof *order);
-        ok = b->tokens && (!t->n_rows || order);
-        if (!ok) snprintf(error, size, "out of memory for a batch of %zu", set->batch);
-    }
+    if (!batch_begin(set, b, set->batch * room, error, size)) return 0;
+    if (t->n_rows) order = malloc(t->n_rows * sizeof *order);
+    int ok = !t->n_rows || order;
+    if (!ok) snprintf(error, size, "out of memory for the order of %zu rows", t->n_rows);
     for (size_t i = 0; ok && i < set->batch; i++) {
         const uint64_t number = step * set->batch + i;
-        if (is_lm(set)) {
-            int32_t *to = b->tokens + i * set->context;
+        if (run_is_lm(set)) {
+            int32_t *to = b->tokens + i * room;
             ok = pack_text(t, set, number, to, error, size);
             set_group(b, set, t, i, to, 0, to, set->context);
             continue;
@@ -522,18 +516,10 @@ int run_batch_make(const run_settings *set, const run_task *t, uint64_t step, ru
 
 int run_batch_longest(const run_settings *set, const run_task *t, run_batch *b, char *error,
                       size_t size) {
-    const size_t room = is_lm(set) ? set->context : t->max_x + t->max_y;
-    if (!batch_begin(set, b, error, size)) return 0;
-    free(b->tokens);
-    b->tokens = calloc(room, sizeof *b->tokens);       /* all zero: only lengths count */
-    if (!b->tokens) {
-        snprintf(error, size, "out of memory for a batch");
-        run_batch_free(b);
-        return 0;
-    }
-    for (size_t i = 0; i < set->batch; i++)
-        set_group(b, set, t, i, b->tokens, t->max_x, b->tokens + (is_lm(set) ? 0 : t->max_x),
-                  is_lm(set) ? set->context : t->max_y);
+    const size_t x = run_is_lm(set) ? 0 : t->max_x, y = run_is_lm(set) ? set->context : t->max_y;
+    if (!batch_begin(set, b, x + y, error, size)) return 0;
+    for (size_t i = 0; i < set->batch; i++) /* all share the same zeros: only lengths count */
+        set_group(b, set, t, i, b->tokens, x, b->tokens + x, y);
     return 1;
 }
 
@@ -797,7 +783,7 @@ void run_score(dual_ctx *c, run *r, const run_task *t, const example *rows, size
         b.length = length;
         b.group = group;
         b.control = control;
-        b.control.seed = seed;
+        b.control.seed = seed + first;
         if (loss) {
             const int recorded = c->inference;
             c->inference = 1;
@@ -807,8 +793,9 @@ void run_score(dual_ctx *c, run *r, const run_task *t, const example *rows, size
             targets += (double)all;
             dual_release(c, start);
         }
-        /* the newest token is chosen, not read: it needs no position */
-        used += r->system.inject == DUAL_NONE ? 0 : r->system.latents + 1;
+        /* prompt, latents, cue; the last position stays unread: no Base text has trained it */
+        used += dual_latent_positions(&r->system) + 1;
+        if (used >= r->shape.positions) c->fatal("a prompt leaves no position for an answer");
         s.max_new = r->shape.positions - used < SCORE_TOKENS ? r->shape.positions - used
                                                              : SCORE_TOKENS;
         s.end = t->end;
@@ -879,6 +866,7 @@ double run_step_flops(const run *r, const run_task *t) {
 void run_spin_briefly(char **argv) {
 #if defined(_OPENMP) && (defined(__unix__) || defined(__APPLE__))
     if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;
+    if (!strchr(argv[0], '/')) return; /* found by PATH: who knows which one it would find now */
     if (setenv("GOMP_SPINCOUNT", "5000", 0) == 0 && setenv("KMP_BLOCKTIME", "1", 0) == 0)
         execvp(argv[0], argv);         /* returns only if it failed: then simply go on */
 #else

@@ -36,7 +36,7 @@ typedef struct {
     size_t offset, room;           /* where in the settings; room of a text */
     const char *otherwise;         /* default, as text */
     const char *help;
-    int saved;                     /* part of run.json: it moves a number */
+    int saved;                     /* in run.json: 1 moves a number, 2 may change on resuming */
 } option;
 
 extern const option RUN_OPTIONS[];
@@ -83,11 +83,10 @@ int run_example(const run_task *, const countdown_problem *, example *, char *er
  * restore. steps without end: a file's rows are shuffled anew every epoch. */
 typedef struct {
     dual_batch batch;
-    example *rows;                 /* answer objective: drawn or copied */
     dual_group *group;
     const int32_t **text;
     size_t *length;
-    int32_t *tokens;               /* lm objective: packed sequences of `context` tokens */
+    int32_t *tokens;               /* of all sequences */
 } run_batch;
 int run_batch_make(const run_settings *, const run_task *, uint64_t step, run_batch *, char *error,
                    size_t size);
@@ -114,6 +113,7 @@ typedef struct {
     double loss_sum;               /* and the sum of their losses */
 } run;
 
+int run_is_lm(const run_settings *);                /* --objective lm */
 int run_system(const run_settings *, dual_system *, char *error, size_t size);
 /* Reads run.json and shapes (no memory taken yet). */
 int run_open(dual_ctx *, const char *folder, run *);

@@ -10,7 +10,7 @@ for s in none pause soft prompt coconut liu h1 h2 h1h2; do
         ./train --resume --quiet --system $s --base runs/demo/base --latents 4 --steps 600 \
             --batch 128 --seed 101 --lr $r --score-points 0 --out "$out" > /dev/null || exit 1
         a=$(./eval score "$out" --split valid --count 1000 --json |
-            sed -n 's/.*"accuracy": *\([0-9.e-]*\).*/\1/p' | head -n 1)
+            sed -n 's/.*"share": *\([0-9.e-]*\).*/\1/p' | head -n 1)
         printf '  %s: %s' $r "$a"
     done
     echo
