@@ -970,7 +970,7 @@ static void compare_print(const comparison *k) {
     char room[8][16];
     printf("%zu %s, the same for all; accuracies in %%, intervals 95 %%\n\n%-18s %5s %8s %15s %8s "
            "%7s   %s\n", k->n_rows, k->source, "", "seeds", "accuracy", "", "swapped", "loss",
-           "at 25 %   50 %   75 %  100 % of steps");
+           "at 25 %   50 %   75 %  100 %");
     printf("%-18s %5s %8.1f\n", "random expression", "", 100 * k->floor);
     for (const arm *a = k->arms; a < k->arms + k->n_arms; a++) {
         const member *m = &k->members[a->first];

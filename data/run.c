@@ -540,7 +540,8 @@ static int by_key(const void *a, const void *b) {
     return 0;
 }
 
-/* Draws until n different keys are there; small tasks may not have that many, then fewer. */
+/* Draws until n different keys are there; a small task has fewer, and 20,000 draws in a row that
+ * brought nothing new say that it has given all. */
 example *run_test_set(const run_task *t, countdown_split split, const char *data, size_t *n,
                       char *error, size_t size) {
     if (data && *data) {
@@ -559,7 +560,7 @@ example *run_test_set(const run_task *t, countdown_split split, const char *data
     *n = 0;
     int ok = set && sorted;
     if (!ok) snprintf(error, size, "out of memory for %zu test problems", wanted);
-    for (size_t tries = 0; ok && *n < wanted && tries < 200 * wanted + 10000; tries++) {
+    for (size_t misses = 0; ok && *n < wanted && misses < 20000; misses++) {
         example *e = &set[*n];
         size_t low = 0, high = *n;
         countdown_problem p;
@@ -578,6 +579,7 @@ example *run_test_set(const run_task *t, countdown_split split, const char *data
         memmove(sorted + low + 1, sorted + low, (*n - low) * sizeof *sorted);
         sorted[low] = e;
         (*n)++;
+        misses = 0;
     }
     free(sorted);
     if (ok && *n) return set;
