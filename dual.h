@@ -7,11 +7,11 @@
  *   dual_ctx c;  dual_exchange e;  dual_outcome out;  dual_adamw opt;  dual_config shape;
  *   dual_system h2 = dual_system_preset("h2");              // Z as embeddings, Base trained
  *   dual_init(&c, malloc(size), size);                      // (NULL, 0) only counts the bytes
- *   if (!dual_config_read(&c, "gpt2", &shape)) puts(c.error);
+ *   if (!dual_config_read(&c, "gpt2", &shape)) return puts(c.error), 1;
  *   dual_model *base = dual_model_new(&c, &shape), *cop = dual_model_new(&c, &shape);
- *   if (!dual_model_load(&c, base, "gpt2")) puts(c.error);
+ *   if (!dual_model_load(&c, base, "gpt2")) return puts(c.error), 1;
  *   h2.latents = 16;
- *   if (!dual_exchange_new(&c, &e, &h2, base, cop)) puts(c.error);
+ *   if (!dual_exchange_new(&c, &e, &h2, base, cop)) return puts(c.error), 1;
  *   dual_exchange_init(&e, 1);                              // Coprocessor := copy of the Base
  *   dual_exchange_train(&c, &e);                            // gradients for what h2 trains
  *   dual_adamw_new(&c, &opt, &e);

@@ -1330,6 +1330,17 @@ static const char *how_recorded(const subject *s, const dual_pass *p) {
     return "recorded: trains the Base";
 }
 
+/* The way the loss takes back through the passes, and in brackets what it trains on that way. */
+static void print_gradient(const dual_system *y) {
+    static const char *const middle[] = {"", "", "", " -> every thought", " -> Z", " -> KV_phi"};
+    const int cop = dual_system_needs_coprocessor(y), base = y->base_trained;
+    const int learned = y->inject != DUAL_NONE && !cop;
+    printf("\ngradient: loss -> speak (%s)%s%s", base ? "Base" : "frozen", middle[y->inject],
+           cop ? " -> think (Coprocessor, S)" : learned ? " -> the learned vectors" : "");
+    if (cop && base)
+        printf(y->detach ? "; KV_theta is detached" : "; both -> KV_theta -> read (Base)");
+}
+
 /* Appends "LABEL a-b" for the rows that row r of pass p sees; neighbours of one cache join. */
 static void describe_seen(const dual_outcome *out, const subject *s, const dual_pass *p, size_t r,
                           char *text, size_t size) {
@@ -1458,6 +1469,7 @@ static void trace_work(dual_ctx *c, subject *s, void *what) {
            "|state|  norm after the final norm       det.  a copy that lets no gradient back\n");
     for (size_t i = 0; i < out.n_passes; i++)
         print_pass(s, &out, i, e->n_x, i + 1 == out.n_passes ? logits : NULL);
+    print_gradient(&s->r.system);
     printf("\nloss of y, mean over its %zu tokens: %.4f\n", e->n_y, (double)out.loss->data[0]);
     if (j->graded) {
         size_t n = e->n_y;

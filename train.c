@@ -44,6 +44,7 @@ typedef struct {
     char *log;                             /* log.csv as it stands, rewritten at every checkpoint */
     size_t log_length, log_room;
     unsigned char given[OPTIONS_MAX];      /* which options stood on the command line */
+    int given_steps;
 } job;
 
 /* A fatal error of the library is a failed run like any other. */
@@ -108,7 +109,8 @@ static void widen(dual_ctx *c, run_settings *set, dual_config *shape) {
 
 /* Where the Base's weights come from: a resumed run holds all that it came from itself. */
 static void base_folder(const run_settings *set, char *out, size_t size) {
-    if (set->resume && run_has_state(set->out)) snprintf(out, size, "%s/base", set->out);
+    if (set->resume && run_has(set->out, "state.safetensors"))
+        snprintf(out, size, "%s/base", set->out);
     else if (*set->base) snprintf(out, size, "%s/base", set->base);
     else snprintf(out, size, "%s", set->init);
 }
@@ -123,7 +125,7 @@ static void find_shape(job *j) {
     c.fatal = stop;
     if (!!*set->base + !!*set->init + !!*set->wide_of > 1)
         fail(2, "--base, --init and --wide-of: one of them");
-    if ((set->resume && run_has_state(set->out)) || *set->base || *set->init) {
+    if ((set->resume && run_has(set->out, "state.safetensors")) || *set->base || *set->init) {
         base_folder(set, folder, sizeof folder);
         if (!dual_config_read(&c, folder, f)) fail(1, "%s", c.error);
     } else if (*set->wide_of) {
@@ -196,6 +198,9 @@ static void check_settings(job *j) {
         fail(2, "--data holds problems with answers; --objective lm makes its own text");
     if (!lm && j->r.system.inject == DUAL_NONE && !j->r.system.base_trained)
         fail(2, "no latents and a frozen Base: nothing would be trained");
+    if (set->warmup > 1 || set->facts > 1) fail(2, "--warmup and --facts are shares: 0 to 1");
+    if (*set->match_flops && j->given_steps && !set->resume)
+        fail(2, "--steps and --match-flops: one of them");
     if (set->score_points > 1000) fail(2, "--score-points: at most 1000");
     if (!set->steps) set->steps = lm ? 800 : 600;
     if (!set->batch || set->context < 2)
@@ -215,7 +220,7 @@ static void check_settings(job *j) {
     if (!lm && !*set->base && !*set->init && !set->quiet)
         fprintf(stderr, "train: warning: the Base starts from random weights; --base RUN gives it "
                 "one that has learned\n");
-    if (!(set->rate > 0)) set->rate = lm ? 5e-3 : run_default_rate(set->width);
+    if (!(set->rate > 0)) set->rate = run_default_rate(lm, set->width);
     j->step_flops = run_step_flops(&j->r, &j->task);
     if (*set->match_flops && !set->resume) {
         dual_ctx c;
@@ -386,13 +391,23 @@ static double log_begin(job *j) {
     return seconds;
 }
 
+static int log_has_rows(job *j) {
+    char path[RUN_PATH + 16];
+    size_t length = 0;
+    snprintf(path, sizeof path, "%s/log.csv", j->r.set.out);
+    char *text = dual_text_read(&j->c, path, &length), *line = text ? strchr(text, '\n') : NULL;
+    const int rows = line && line[1];
+    free(text);
+    return rows;
+}
+
 static void checkpoint(job *j) {
     char path[RUN_PATH + 16];
     snprintf(path, sizeof path, "%s/log.csv", j->r.set.out);
     /* the log first: rows past the saved step are dropped on resuming, missing ones are lost */
     if (!dual_text_save(&j->c, path, j->log, j->log_length) ||
         !run_save(&j->c, &j->r, &j->adamw))
-        fail(1, "%s", j->c.error);
+        fail(1, "%s; then: ./train --resume --out %s", j->c.error, j->r.set.out);
 }
 
 /* ---- The loop ---------------------------------------------------------------------------------
@@ -433,6 +448,7 @@ static void train(job *j) {
     const uint64_t first = j->r.step;
     double shown = begun;
     char error[300], line[300], eta[32];
+    if (!first) checkpoint(j);             /* a full disk shows now, not after an hour */
     while (j->r.step < set->steps && !stopped) {
         run_batch b;
         dual_outcome out;
@@ -475,7 +491,7 @@ static void train(job *j) {
                    "left=%s%s%s\n",
                    (unsigned long long)j->r.step, mean, norm, rate, tflop, speed, eta,
                    score ? " accuracy=" : "", scored);
-            fflush(stdout);
+            if (fflush(stdout)) fail(1, "the metrics cannot be written to standard output");
             snprintf(line, sizeof line, "%llu,%.9g,%.9g,%.9g,%s,%.9g,%.1f\n",
                      (unsigned long long)j->r.step, mean, norm, rate, scored, tflop,
                      before + dual_seconds() - begun);
@@ -495,10 +511,29 @@ static void print_gate(job *j) {
     dual_rng rng = dual_rng_seed(1, 77);
     for (size_t i = 0; i < j->n_test; i++)
         floor_sum += countdown_floor(&j->test[i].problem, &rng, 200) / (double)j->n_test;
-    printf("gate: of %zu samples %.1f %% use each number once (90 wanted), %.1f %% are right "
-           "(random: %.1f): %s\n", j->n_test, 100 * once, 100 * sampled, 100 * floor_sum,
-           once < 0.9 ? "NOT passed, train it longer (--steps)" :
+    char line[300], path[RUN_PATH + 16];
+    const int n = snprintf(line, sizeof line, "gate: of %zu samples %.1f %% use each number once "
+           "(90 wanted), %.1f %% are right (random: %.1f): %s\n", j->n_test, 100 * once,
+           100 * sampled, 100 * floor_sum,
+           once < 0.9 ? "NOT passed, train another one longer (--steps)" :
            sampled > 2 * floor_sum ? "NOT passed, it has learned the task" : "passed");
+    printf("%s", line);
+    snprintf(path, sizeof path, "%s/gate.txt", j->r.set.out);
+    if (!dual_text_save(&j->c, path, line, (size_t)n)) fail(1, "%s", j->c.error);
+}
+
+/* A frozen Base that did not pass its gate is used, but not without a word. */
+static void warn_of_gate(const run_settings *set) {
+    dual_ctx c;
+    size_t n;
+    char path[RUN_PATH + 16];
+    dual_init(&c, NULL, 0);
+    snprintf(path, sizeof path, "%s/gate.txt", set->base);
+    char *text = dual_text_read(&c, path, &n);
+    if (text && strstr(text, "NOT passed"))
+        fprintf(stderr, "train: warning: the Base in %s failed its gate: %s", set->base, text);
+    free(text);
+    dual_done(&c);
 }
 
 int main(int argc, char **argv) {
@@ -520,6 +555,11 @@ int main(int argc, char **argv) {
     if (!options_parse(RUN_OPTIONS, set, argc, argv, rest, &n_rest, 0, j.given, error,
                        sizeof error))
         fail(2, "%s", error);
+    j.given_steps = set->steps > 0;
+    if (*set->out && !run_exists(set->out) &&
+        (run_has(set->out, "state.safetensors") || run_has(set->out, "base/config.json")))
+        fail(1, "%s holds a run without its run.json: nothing was changed, choose another --out",
+             set->out);
     if (*set->out && run_exists(set->out)) {
         if (set->resume) take_saved_settings(set, j.given);
         else if (!set->dry_run)
@@ -556,14 +596,19 @@ int main(int argc, char **argv) {
     dual_adamw_new(&j.c, &j.adamw, &j.r.exchange);
     j.adamw.decay = set->decay;
     j.adamw.clip = set->clip;
-    /* without a state it was stopped before its first checkpoint: begin again, nothing is lost */
-    if (set->resume && run_has_state(set->out) && !run_load(&j.c, &j.r, set->out, &j.adamw))
+    /* Checkpoint 0 precedes the first step: without a state there is a log or nothing was done. */
+    if (set->resume && run_has(set->out, "log.csv") && !run_has(set->out, "state.safetensors") &&
+        log_has_rows(&j))
+        fail(1, "%s/state.safetensors is gone, so it cannot go on; nothing was changed", set->out);
+    if (set->resume && run_has(set->out, "state.safetensors") &&
+        !run_load(&j.c, &j.r, set->out, &j.adamw))
         fail(1, "%s; nothing was changed", j.c.error);
     if (set->resume && j.r.step >= set->steps) {
         fprintf(stderr, "train: %s is finished (%zu steps)\n", set->out, set->steps);
         if (run_is_lm(set) && j.n_test) print_gate(&j);
         return 0;
     }
+    if (!j.r.system.base_trained && *set->base) warn_of_gate(set);
     if (!set->quiet) print_header(&j);
     if (set->dry_run) return 0;
     if (!dual_make_folder(set->out)) fail(1, "%s: this folder cannot be made", set->out);
@@ -572,6 +617,9 @@ int main(int argc, char **argv) {
     if (!words_save(j.task.vocabulary, folder, error, sizeof error)) fail(1, "%s", error);
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
+#ifdef SIGHUP
+    signal(SIGHUP, on_signal);
+#endif
     train(&j);
     if (stopped) {
         fprintf(stderr,

@@ -101,7 +101,11 @@ void option_print(const option *o, const void *settings, char *out, size_t size)
     if (o->kind == OPTION_TEXT) snprintf(out, size, "%s", (const char *)at);
     else if (o->kind == OPTION_SIZE) snprintf(out, size, "%zu", *(const size_t *)at);
     else if (o->kind == OPTION_FLAG) snprintf(out, size, "%d", *(const int *)at);
-    else snprintf(out, size, "%.17g", *(const double *)at);
+    else {                             /* the shortest that reads back as the same number */
+        snprintf(out, size, "%.15g", *(const double *)at);
+        if (strtod(out, NULL) != *(const double *)at)
+            snprintf(out, size, "%.17g", *(const double *)at);
+    }
 }
 
 void options_defaults(const option *table, void *settings) {
@@ -229,7 +233,7 @@ int run_save_settings(dual_ctx *c, const run_settings *set) {
     return dual_text_save(c, path, text, n);
 }
 
-static int has_file(const char *folder, const char *name) {
+int run_has(const char *folder, const char *name) {
     char path[RUN_PATH + 80];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     FILE *f = fopen(path, "rb");
@@ -237,8 +241,7 @@ static int has_file(const char *folder, const char *name) {
     return f != NULL;
 }
 
-int run_exists(const char *folder) { return has_file(folder, "run.json"); }
-int run_has_state(const char *folder) { return has_file(folder, "state.safetensors"); }
+int run_exists(const char *folder) { return run_has(folder, "run.json"); }
 
 int run_load_settings(dual_ctx *c, const char *folder, run_settings *set) {
     char path[RUN_PATH + 16], value[RUN_PATH], error[200];
@@ -644,6 +647,9 @@ int run_open(dual_ctx *c, const char *folder, run *r) {
     if (!dual_config_read(c, path, &r->shape))
         return dual_failed(c, "%s: no checkpoint in it yet: let `train` run until its first save",
                            folder);
+    if (r->shape.layers != r->set.layers || r->shape.hidden != r->set.width ||
+        r->shape.heads != r->set.heads || r->shape.positions != r->set.context)
+        return dual_failed(c, "%s: base/config.json and run.json tell of different shapes", folder);
     r->coprocessor_shape = r->shape;
     return 1;
 }
@@ -665,7 +671,11 @@ static int state_entry(dual_ctx *c, dual_file *f, const char *prefix, char owner
         return needed ? dual_failed(c, "state.safetensors: no %s in it", name) : 1;
     if (dual_file_entry(f, i).count != p->tensor->rows * p->tensor->cols)
         return dual_failed(c, "state.safetensors: %s has another shape than the model", name);
-    return dual_file_read(c, f, i, to);
+    if (!dual_file_read(c, f, i, to)) return 0;
+    for (size_t k = 0; k < p->tensor->rows * p->tensor->cols; k++)
+        if (!(to[k] - to[k] == 0))     /* neither infinite nor not a number */
+            return dual_failed(c, "state.safetensors: %s holds values that are no numbers", name);
+    return 1;
 }
 
 int run_load(dual_ctx *c, run *r, const char *folder, dual_adamw *moments) {
@@ -708,11 +718,11 @@ int run_save(dual_ctx *c, run *r, dual_adamw *o) {
              (unsigned long long)r->loss_steps, r->loss_sum);
     /* Exports first, state last: until it is renamed the old state still tells everything. */
     snprintf(path, sizeof path, "%s/base", r->set.out);
-    if ((r->system.base_trained || !has_file(path, "config.json")) && /* a frozen one is there */
-        !dual_model_save(c, r->base, path, note))
+    if ((r->system.base_trained || !run_has(path, "config.json")) && /* a frozen one is there */
+        !dual_model_save(c, r->base, path, NULL))
         return 0;
     snprintf(path, sizeof path, "%s/coprocessor", r->set.out);
-    if (r->coprocessor && !dual_model_save(c, r->coprocessor, path, note)) return 0;
+    if (r->coprocessor && !dual_model_save(c, r->coprocessor, path, NULL)) return 0;
     while (dual_exchange_param(&r->exchange, all, &owner)) all++;
     dual_param *entry = calloc(3 * all + 1, sizeof *entry);
     dual_tensor *tensor = calloc(3 * all + 1, sizeof *tensor);
@@ -722,7 +732,7 @@ int run_save(dual_ctx *c, run *r, dual_adamw *o) {
     for (size_t i = 0; ok && (p = dual_exchange_param(&r->exchange, i, &owner)) != NULL; i++)
         if (owner == 'S') list[n++] = p;
     snprintf(path, sizeof path, "%s/latents.safetensors", r->set.out);
-    if (ok && n) ok = dual_file_save(c, path, n, list, note);
+    if (ok && n) ok = dual_file_save(c, path, n, list, NULL);
     n = 0;
     for (size_t i = 0, k = 0; ok && (p = dual_exchange_param(&r->exchange, i, &owner)) != NULL;
          i++) {
@@ -898,4 +908,7 @@ void run_human(double x, char *out, size_t size) {
 
 /* Swept over 3e-4, 1e-3, 3e-3 at width 64, one trial per system and rate: 3e-3 was best for every
  * system (README has the scores; data/sweep.sh repeats it). Wider models: not swept, smaller. */
-double run_default_rate(size_t width) { return width >= 512 ? 1e-4 : width > 64 ? 1e-3 : 3e-3; }
+double run_default_rate(int lm, size_t width) {
+    if (lm) return width >= 512 ? 3e-4 : width > 64 ? 2e-3 : 5e-3;
+    return width >= 512 ? 1e-4 : width > 64 ? 1e-3 : 3e-3;
+}

@@ -58,13 +58,13 @@ for s in none pause soft prompt coconut liu h1 h2 h1h2; do
     expect 0 'step=12 .*accuracy=' $arm --system $s --out $work/$s
     expect 0 'accuracy' ./eval score $work/$s --count 24
 done
-wide="--batch 16 --latents 3 --steps 12 --log-every 4 --quiet --score-points 0"
-expect 0 step=12 ./train --objective lm --wide-of $work/base $wide --out $work/base-wide
-expect 0 step=12 ./train --system wide --base $work/base-wide $wide --out $work/wide
+wide="--batch 16 --latents 3 --log-every 4 --quiet --score-points 0"
+expect 0 step=12 ./train --objective lm --wide-of $work/base $wide --steps 12 --out $work/base-wide
+expect 0 step=12 ./train --system wide --base $work/base-wide $wide --steps 12 --out $work/wide
 expect 0 step= ./train --system none --base $work/base --match-flops $work/h2 $wide --out $work/none-flops
 expect 0 'none@flops' ./eval compare $work/base $work/none $work/none-flops $work/wide --count 24 --prompts 32
 expect 0 step=12 ./train --objective lm --arch qwen3 $small --steps 12 --out $work/qwen
-for s in h2 h1; do expect 0 step=12 ./train --base $work/qwen --system $s $wide --out $work/qwen-$s; done
+for s in h2 h1; do expect 0 step=12 ./train --base $work/qwen --system $s $wide --steps 12 --out $work/qwen-$s; done
 expect 0 'step=12' $arm --system liu --latent-gain trained --out $work/gain
 expect 0 'step=12' $arm --system h2 --detach-cache --out $work/detached
 expect 0 'kv/trained = inject kv, Base trained' ./train --base $work/base --inject kv --base-trained \
@@ -135,6 +135,16 @@ cp $work/h2/run.json $work/broken/
 expect 1 'no checkpoint|config.json' ./eval score $work/broken --count 24
 head -c 3000 $work/stopped/state.safetensors > $work/cut && mv $work/cut $work/stopped/state.safetensors
 expect 1 'nothing was changed' ./train --resume --out $work/stopped --quiet
+rm $work/stopped/state.safetensors
+expect 1 'is gone' ./train --resume --out $work/stopped --quiet
+rm $work/stopped/run.json
+expect 1 'without its run.json' ./train --resume --steps 5 --out $work/stopped --quiet
+expect 2 'there is no run in' ./train --resume --out $work/typo
+expect 2 'one of them' ./train --match-flops $work/h2 --steps 5 --out $work/x
+expect 2 'the Base has 24' ./train --base $work/base --width 48 --out $work/x
+expect 2 'wide wants a Base' ./train --system wide --base $work/base --out $work/x
+mv $work/base $work/moved
+expect 0 'is finished' ./train --resume --out $work/liu
 
 # ---- 8 problems by heart: trained systems nearly to zero, frozen ones to a third of the start
 # (done on tensors in test_exchange); here: the real rows, where they are
