@@ -1414,6 +1414,17 @@ static void describe_top(const run_task *task, const dual_tensor *logits, size_t
     }
 }
 
+/* What a pass leaves for the next ones. */
+static const char *hands_over(const subject *s, const dual_outcome *out, size_t which) {
+    const dual_injection i = s->r.system.inject;
+    if (which + 1 == out->n_passes) return "the answer";
+    if (out->pass[which].model == s->r.coprocessor)
+        return i == DUAL_KV ? "KV_phi, its keys and values of every layer"
+                            : "Z, its final states (|state|), as the Base's next input";
+    return i != DUAL_CHAIN ? "KV_theta, its keys and values of every layer"
+                           : "its cache, and the last row's state as the next input: a thought";
+}
+
 static void print_pass(const subject *s, const dual_outcome *out, size_t which, size_t n_x,
                        const dual_tensor *logits) {
     const dual_pass *p = &out->pass[which];
@@ -1421,6 +1432,7 @@ static void print_pass(const subject *s, const dual_outcome *out, size_t which, 
     printf("\n%zu. %s: %s, %zu row%s%s; %s\n", which + 1, p->name,
            p->model == s->r.coprocessor ? "Coprocessor" : "Base", p->rows, p->rows == 1 ? "" : "s",
            p->cache_only ? " up to the last K and V" : "", how_recorded(s, p));
+    printf("   hands over %s\n", hands_over(s, out, which));
     printf("%4s %-10s %4s  %-31s %7s %7s%s\n", "row", "what", "pos", "sees", "|input|", "|state|",
            logits ? "  likeliest next" : "");
     for (size_t r = 0; r < p->rows; r++) {
@@ -1465,8 +1477,9 @@ static void trace_work(dual_ctx *c, subject *s, void *what) {
     printf("row      number within its pass          S, s  trained vectors; Z the Coprocessor's "
            "answer\npos      position                        Base  cached rows of the Base's read\n"
            "sees     keys this row attends to        Cop   cached rows of the Coprocessor\n"
-           "|input|  norm of what goes in            own   rows of this very pass\n"
-           "|state|  norm after the final norm       det.  a copy that lets no gradient back\n");
+           "|input|  norm, before any position       own   rows of this very pass\n"
+           "|state|  norm after the final norm; -    det.  a copy that lets no gradient back\n"
+           "         where the pass stops at K and V\n");
     for (size_t i = 0; i < out.n_passes; i++)
         print_pass(s, &out, i, e->n_x, i + 1 == out.n_passes ? logits : NULL);
     print_gradient(&s->r.system);
