@@ -1,6 +1,5 @@
 # dual: ./train, ./eval. `make` builds, `make demo` shows the method, `make test` proves it.
 #   PORTABLE=1  no -march=native        OMP=0  one thread, no OpenMP        CC=clang  and so on
-CC ?= cc
 B := build
 PORTABLE ?= 0
 OMP ?= 1
@@ -39,7 +38,7 @@ demo: all
 demo-full: all
 	@sh data/demo.sh runs/demo-full full
 
-# ---- tests: no network, no shared folder, no Python -----------------------------------------------
+# ---- tests: no network, no shared folder, no Python ----------------------------------------------
 # Operations and exchange are tested in double, where finite differences mean something; the parity
 # of the product itself is judged in float, and once more in double.
 $(B)/%-f32: tests/%.c tests/check.h dual.c $(DATA) $(HEADERS) $(B)/flags
@@ -49,8 +48,8 @@ $(B)/%-f64: tests/%.c tests/check.h dual.c $(DATA) $(HEADERS) $(B)/flags
 	@mkdir -p $(B)
 	$(CC) $(CFLAGS) -DDUAL_REAL=double -I. $< dual.c $(DATA) $(LDLIBS) -o $@
 
-BINARIES := $(B)/json-f32 $(TESTS:%=$(B)/%-f32) $(B)/test_ops-f64 $(B)/test_exchange-f64 $(B)/parity-f32 \
-            $(B)/parity-f64
+BINARIES := $(B)/json-f32 $(TESTS:%=$(B)/%-f32) $(B)/test_ops-f64 $(B)/test_exchange-f64 \
+            $(B)/parity-f32 $(B)/parity-f64
 test: all $(BINARIES)
 	@sh tests/run.sh $(B)
 

@@ -146,8 +146,7 @@ static void fatal_default(const char *message) {
  * and moments, then the tape of one step above a mark. Nothing is freed alone.
  * Two kinds of bytes: numbers (`dual_alloc`, tensors' data) and descriptions (`describe`: tensor
  * headers, tape nodes, index arrays). Counting mode (memory NULL) makes real descriptions, from
- * malloc, and no numbers, so the very code of a step can be run to learn how many bytes it needs.
- */
+ * malloc, and no numbers: the very code of a step can be run to learn how many bytes it needs. */
 
 struct dual_chunk { struct dual_chunk *next; };
 
@@ -689,8 +688,8 @@ dual_tensor *dual_gain(dual_ctx *c, dual_tensor *x, dual_tensor *g) {
 
 /* ---- layernorm: y = (x - mean) rstd * w + b, rstd = 1 / sqrt(var + eps), biased var ----
  * With xh = (x - mean) rstd and g = dy * w:
- * dx += rstd (g - mean(g) - xh mean(g xh)), dw += sum_r dy xh, db += sum_r dy. saved: mean, rstd.
- */
+ * dx += rstd (g - mean(g) - xh mean(g xh)), dw += sum_r dy xh, db += sum_r dy.
+ * saved: mean, rstd. */
 static void layernorm_backward(dual_ctx *c, node *n) {
     const dual_tensor *x = n->in[0], *w = n->in[1], *b = n->in[2], *y = n->out;
     const size_t rows = x->rows, d = x->cols;

@@ -172,7 +172,6 @@ typedef struct {
     char base_only[RUN_PATH + 16]; /* not "": the untouched Base a run was started from */
 } subject;
 
-static int is_lm(const run_settings *set) { return !strcmp(set->objective, "lm"); }
 
 static void subject_open(subject *s, const char *folder) {
     dual_ctx c;
@@ -773,7 +772,7 @@ static void read_curve(const char *folder, double steps, double *at) {
 
 /* The arm a run belongs to: its system, and whatever makes it another experiment. */
 static void label_run(member *m, size_t usual_latents) {
-    const int lm = is_lm(&m->set);
+    const int lm = run_is_lm(&m->set);
     char name[40], latents[24] = "";
     if (lm) snprintf(name, sizeof name, *m->set.wide_of ? "wide Base" : "Base");
     else if (strcmp(m->system.name, "custom")) snprintf(name, sizeof name, "%s", m->system.name);
@@ -791,7 +790,7 @@ static int rank(const member *m) {
     static const char *const order[] = {"none", "pause", "soft", "prompt", "wide", "coconut", "liu",
                                         "h1", "h2", "h1h2", "custom"};
     int i = 0;
-    if (is_lm(&m->set)) return *m->set.wide_of ? -1 : -2;
+    if (run_is_lm(&m->set)) return *m->set.wide_of ? -1 : -2;
     while (i < 10 && strcmp(order[i], m->system.name)) i++;
     return i;
 }
@@ -915,7 +914,7 @@ static int find_out(const comparison *k, const term *terms, finding *f) {
 #define IS(o, field) ((o)->offset == offsetof(run_settings, field))
 
 static int must_be_equal(const option *o, const member *m) {
-    const int lm = is_lm(&m->set), wide = !strcmp(m->system.name, "wide");
+    const int lm = run_is_lm(&m->set), wide = !strcmp(m->system.name, "wide");
     if (IS(o, task) || IS(o, numbers) || IS(o, range) || IS(o, targets)) return 1;
     if (lm) return 0;
     if (IS(o, steps)) return !*m->set.match_flops;
@@ -1106,12 +1105,12 @@ static int gather(comparison *k, size_t n_runs, const char **folder) {
     for (size_t i = 0; i < n_runs; i++) {
         subject_open(&s, folder[i]);
         add_member(k, &s, folder[i]);
-        has_base |= is_lm(&s.r.set) && !*s.r.set.wide_of;
+        has_base |= run_is_lm(&s.r.set) && !*s.r.set.wide_of;
         if (!usual) usual = s.r.system.latents;
         subject_close(&s);
     }
     for (size_t i = 0; i < n_runs && !has_base; i++) {
-        if (is_lm(&k->members[i].set) || !strcmp(k->members[i].system.name, "wide")) continue;
+        if (run_is_lm(&k->members[i].set) || !strcmp(k->members[i].system.name, "wide")) continue;
         subject_open(&s, folder[i]);
         has_base = subject_untouched(&s);
         if (has_base) {

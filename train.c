@@ -44,7 +44,6 @@ typedef struct {
     char *log;                             /* log.csv as it stands, rewritten at every checkpoint */
     size_t log_length, log_room;
     unsigned char given[OPTIONS_MAX];      /* which options stood on the command line */
-    int given_steps;
 } job;
 
 /* A fatal error of the library is a failed run like any other. */
@@ -107,10 +106,14 @@ static void widen(dual_ctx *c, run_settings *set, dual_config *shape) {
     *shape = best;
 }
 
-/* Where the Base's weights come from: a resumed run holds all that it came from itself. */
+/* Whether there is a checkpoint to go on from. */
+static int goes_on(const run_settings *set) {
+    return set->resume && run_has(set->out, "state.safetensors");
+}
+
+/* Where the Base comes from, "" if from nowhere: a run that goes on holds it itself. */
 static void base_folder(const run_settings *set, char *out, size_t size) {
-    if (set->resume && run_has(set->out, "state.safetensors"))
-        snprintf(out, size, "%s/base", set->out);
+    if (goes_on(set)) snprintf(out, size, "%s/base", set->out);
     else if (*set->base) snprintf(out, size, "%s/base", set->base);
     else snprintf(out, size, "%s", set->init);
 }
@@ -125,8 +128,8 @@ static void find_shape(job *j) {
     c.fatal = stop;
     if (!!*set->base + !!*set->init + !!*set->wide_of > 1)
         fail(2, "--base, --init and --wide-of: one of them");
-    if ((set->resume && run_has(set->out, "state.safetensors")) || *set->base || *set->init) {
-        base_folder(set, folder, sizeof folder);
+    base_folder(set, folder, sizeof folder);
+    if (*folder) {
         if (!dual_config_read(&c, folder, f)) fail(1, "%s", c.error);
     } else if (*set->wide_of) {
         widen(&c, set, f);
@@ -199,7 +202,7 @@ static void check_settings(job *j) {
     if (!lm && j->r.system.inject == DUAL_NONE && !j->r.system.base_trained)
         fail(2, "no latents and a frozen Base: nothing would be trained");
     if (set->warmup > 1 || set->facts > 1) fail(2, "--warmup and --facts are shares: 0 to 1");
-    if (*set->match_flops && j->given_steps && !set->resume)
+    if (*set->match_flops && set->steps && !set->resume)
         fail(2, "--steps and --match-flops: one of them");
     if (set->score_points > 1000) fail(2, "--score-points: at most 1000");
     if (!set->steps) set->steps = lm ? 800 : 600;
@@ -212,11 +215,9 @@ static void check_settings(job *j) {
     find_shape(j);
     if (!strcmp(j->r.system.name, "wide")) check_wide(set);
     if (!j->r.system.base_trained && !*set->base && !*set->init)
-        fail(
-            2,
-            "%s trains nothing of the Base, and a Base of random weights knows nothing. Make one "
-            "first:\n  ./train --task %s --objective lm --out runs/base\nthen add --base runs/base",
-            j->r.system.name, set->task);
+        fail(2, "%s trains nothing of the Base, and a Base of random weights knows nothing. Make "
+             "one first:\n  ./train --task %s --objective lm --out runs/base\n"
+             "then add --base runs/base", j->r.system.name, set->task);
     if (!lm && !*set->base && !*set->init && !set->quiet)
         fprintf(stderr, "train: warning: the Base starts from random weights; --base RUN gives it "
                 "one that has learned\n");
@@ -238,8 +239,7 @@ static void check_settings(job *j) {
     }
 }
 
-/* ---- Memory: counted by running the very code, printed before it is taken ----------------------
- */
+/* ---- Memory: counted by running the very code, printed before it is taken -------------------- */
 
 static void megabytes(const char *what, size_t bytes) {
     fprintf(stderr, "  %-34s %10.2f MiB\n", what, (double)bytes / 1048576);
@@ -331,7 +331,7 @@ static void print_header(job *j) {
             : s->detach      ? "Base trained, its cache detached"
             : r->coprocessor ? "Base trained, also through its cache"
                              : "Base trained");
-    const size_t slots = s->inject == DUAL_NONE ? 0 : s->latents + (s->inject == DUAL_CHAIN);
+    const size_t slots = dual_latent_positions(s);
     if (!run_is_lm(&r->set))
         fprintf(stderr, "positions   prompt 0..%ld, %zu latents, cue at %ld, targets after it "
                 "(first example)\n", (long)g->prefix - 1, slots, (long)(g->prefix + slots));
@@ -410,8 +410,7 @@ static void checkpoint(job *j) {
         fail(1, "%s; then: ./train --resume --out %s", j->c.error, j->r.set.out);
 }
 
-/* ---- The loop ---------------------------------------------------------------------------------
- */
+/* ---- The loop -------------------------------------------------------------------------------- */
 
 /* The step that point i of the scored shares falls on. */
 static int is_score_step(const run_settings *set, uint64_t step) {
@@ -555,7 +554,6 @@ int main(int argc, char **argv) {
     if (!options_parse(RUN_OPTIONS, set, argc, argv, rest, &n_rest, 0, j.given, error,
                        sizeof error))
         fail(2, "%s", error);
-    j.given_steps = set->steps > 0;
     if (*set->out && !run_exists(set->out) &&
         (run_has(set->out, "state.safetensors") || run_has(set->out, "base/config.json")))
         fail(1, "%s holds a run without its run.json: nothing was changed, choose another --out",
@@ -586,23 +584,22 @@ int main(int argc, char **argv) {
     dual_init(&j.c, memory, bytes + 64);
     j.c.fatal = stop;
     if (!run_build(&j.c, &j.r)) fail(2, "%s", j.c.error);
-    /* the random start, then whatever folder replaces it */
-    dual_model_init(j.r.base, dual_rng_seed(set->seed, 0xBA5E));
     char folder[RUN_PATH + 8];
-    base_folder(set, folder, sizeof folder);
-    if (*folder && !dual_model_load(&j.c, j.r.base, folder)) fail(1, "%s", j.c.error);
-    dual_exchange_init(&j.r.exchange, set->seed);
+    if (!goes_on(set)) {               /* else run_load below fills everything */
+        base_folder(set, folder, sizeof folder);
+        if (!*folder) dual_model_init(j.r.base, dual_rng_seed(set->seed, 0xBA5E));
+        else if (!dual_model_load(&j.c, j.r.base, folder)) fail(1, "%s", j.c.error);
+        dual_exchange_init(&j.r.exchange, set->seed);
+    }
     dual_exchange_train(&j.c, &j.r.exchange);
     dual_adamw_new(&j.c, &j.adamw, &j.r.exchange);
     j.adamw.decay = set->decay;
     j.adamw.clip = set->clip;
-    /* Checkpoint 0 precedes the first step: without a state there is a log or nothing was done. */
-    if (set->resume && run_has(set->out, "log.csv") && !run_has(set->out, "state.safetensors") &&
-        log_has_rows(&j))
-        fail(1, "%s/state.safetensors is gone, so it cannot go on; nothing was changed", set->out);
-    if (set->resume && run_has(set->out, "state.safetensors") &&
-        !run_load(&j.c, &j.r, set->out, &j.adamw))
+    if (goes_on(set) && !run_load(&j.c, &j.r, set->out, &j.adamw))
         fail(1, "%s; nothing was changed", j.c.error);
+    /* No state and no row in the log: stopped before checkpoint 0, so begin again. */
+    if (set->resume && !goes_on(set) && log_has_rows(&j))
+        fail(1, "%s/state.safetensors is gone, so it cannot go on; nothing was changed", set->out);
     if (set->resume && j.r.step >= set->steps) {
         fprintf(stderr, "train: %s is finished (%zu steps)\n", set->out, set->steps);
         if (run_is_lm(set) && j.n_test) print_gate(&j);

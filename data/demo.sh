@@ -21,6 +21,10 @@ price() {
 }
 for seed in $seeds; do for s in $systems; do all=$((all + $(price $s))); done; done
 all=$((all + $(price base)))
+if [ "$2" = full ]; then           # the wide Base, and `none` at h2's FLOPs for every seed
+    all=$((all + $(price base)))
+    for seed in $seeds; do all=$((all + $(price h2))); done
+fi
 left() { # after a run of price $1
     cost=$((cost + $1)) all=$((all - $1))
     [ $all -gt 0 ] && echo "   about $(( ($(date +%s) - begin) * all / cost / 60 + 1 )) min left" >&2

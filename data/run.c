@@ -291,8 +291,8 @@ static int parse_range(const char *name, const char *text, int *low, int *high, 
     return 1;
 }
 
-static size_t
-number_tokens(int most) { /* whole numbers to 100 are one token, then digit by digit */
+/* Whole numbers to 100 are one token, larger ones are spelled digit by digit. */
+static size_t number_tokens(int most) {
     size_t digits = 1;
     if (most <= 100) return 1;
     for (; most >= 10; most /= 10) digits++;
@@ -681,6 +681,7 @@ static int state_entry(dual_ctx *c, dual_file *f, const char *prefix, char owner
 int run_load(dual_ctx *c, run *r, const char *folder, dual_adamw *moments) {
     char path[RUN_PATH + 32], note[96], owner, *end;
     dual_param *p;
+    size_t k = 0;                      /* moments stand in the order of the trained tensors */
     snprintf(path, sizeof path, "%s/base", folder);
     if (!dual_model_load(c, r->base, path)) return 0;
     snprintf(path, sizeof path, "%s/coprocessor", folder);
@@ -689,13 +690,12 @@ int run_load(dual_ctx *c, run *r, const char *folder, dual_adamw *moments) {
     dual_file *f = dual_file_open(c, path);
     if (!f) return 0;
     int ok = 1;
-    for (size_t i = 0; ok && (p = dual_exchange_param(&r->exchange, i, &owner)) != NULL; i++)
+    for (size_t i = 0; ok && (p = dual_exchange_param(&r->exchange, i, &owner)) != NULL; i++) {
         ok = state_entry(c, f, "", owner, p, p->tensor->data, owner == 'S');
-    for (size_t i = 0; ok && moments && i < moments->n; i++) {
-        size_t at = 0;                 /* the owner of a parameter: look it up in the exchange */
-        while (dual_exchange_param(&r->exchange, at, &owner) != moments->param[i]) at++;
-        ok = state_entry(c, f, "m.", owner, moments->param[i], moments->m[i], 1) &&
-             state_entry(c, f, "v.", owner, moments->param[i], moments->v[i], 1);
+        if (!moments || !p->tensor->needs_grad) continue;
+        ok = ok && state_entry(c, f, "m.", owner, p, moments->m[k], 1) &&
+             state_entry(c, f, "v.", owner, p, moments->v[k], 1);
+        k++;
     }
     if (ok && (dual_file_note(f, "note", note, sizeof note) >= sizeof note ||
                strncmp(note, "step ", 5)))

@@ -95,8 +95,7 @@ int run_batch_longest(const run_settings *, const run_task *, run_batch *, char 
                       size_t size);
 void run_batch_free(run_batch *);
 /* n distinct problems of a split, the same for every run with these options; NULL: failed. From a
- * file when data is not "" (then all its rows, at most n, split ignored). Free with examples_free.
- */
+ * file when data is not "" (all its rows, at most n, split ignored). Free with examples_free. */
 example *run_test_set(const run_task *, countdown_split, const char *data, size_t *n, char *error,
                       size_t size);
 void examples_free(example *, size_t n);
@@ -119,8 +118,7 @@ int run_system(const run_settings *, dual_system *, char *error, size_t size);
 int run_open(dual_ctx *, const char *folder, run *);
 /* Makes models and exchange in ctx (works while counting too). */
 int run_build(dual_ctx *, run *);
-/* Fills them from base/, coprocessor/ and state.safetensors of a run folder; `moments` may be NULL.
- */
+/* Fills them from base/, coprocessor/ and state.safetensors of a run folder; moments: or NULL. */
 int run_load(dual_ctx *, run *, const char *folder, dual_adamw *moments);
 int run_save(dual_ctx *, run *, dual_adamw *);      /* whole checkpoint into set.out */
 
