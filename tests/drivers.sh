@@ -149,10 +149,10 @@ expect 0 'is finished' ./train --resume --out $work/liu
 # ---- 8 problems by heart: trained systems nearly to zero, frozen ones to a third of the start
 # (done on tensors in test_exchange); here: the real rows, where they are
 if [ -n "$DUAL_DATA" ]; then
-    rows=$DUAL_DATA
+    rows=$DUAL_DATA/countdown
     expect 0 step=3 ./train --data $rows/countdown_uft_train.jsonl $small --context 64 --steps 3 --out $work/uft
     expect 0 'accuracy' ./eval score $work/uft --data $rows/countdown_uft_test.jsonl
-else echo "skipped: real Countdown rows (DUAL_DATA names no folder of them)"; fi
+else echo "skipped: real Countdown rows (DUAL_DATA names no folder of sets)"; fi
 rm -rf "$work"
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]

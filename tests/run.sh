@@ -19,8 +19,8 @@ run() {
     passed=$((passed + p)); failed=$((failed + f))
 }
 # Larger material than the tree holds: DUAL_REFERENCE a folder like tests/reference, DUAL_DATA a
-# folder with countdown_uft_train.jsonl and countdown_uft_test.jsonl.
-run data "$build/test_data-f32" $DUAL_DATA
+# folder with the public sets in countdown/, gsm8k/, prosqa/, text/, mc/ and tok/.
+run data "$build/test_data-f32" ${DUAL_DATA:+"$DUAL_DATA/countdown"}
 run operations "$build/test_ops-f32"
 run "operations, double" "$build/test_ops-f64"
 run exchange "$build/test_exchange-f32"
