@@ -64,15 +64,26 @@
 
 typedef dual_real real;
 
-/* A matmul tile is MR x NR accumulators held in registers: as many as the vector unit has. */
-#if defined(__AVX512F__) || defined(__AVX__)
-enum { MR = 8, NR = 32 };
+/* A matmul tile is MR x NR sums, as many as the vector registers hold. NR is never 16: gcc unrolls
+ * a loop of 16 before it makes vectors of it, and then makes none. */
+#if defined(__AVX512F__)
+enum { MR = 4, NR = 256 / sizeof(real) };
+#elif defined(__AVX__) || defined(__aarch64__)
+enum { MR = 4, NR = 96 / sizeof(real) };
 #else
-enum { MR = 4, NR = 16 };
+enum { MR = 4, NR = 8 };
 #endif
+/* Numbers of the second-level cache: A is packed PACK_M x PACK_K at a time (shared), B PACK_K x NR
+ * (on each thread's stack), GROUP strips of A use a packed strip of B. */
 #ifndef DUAL_PACK_K
-#define DUAL_PACK_K 256            /* rows of the packed block of B: it must fit the L2 cache */
-#define DUAL_PACK_N 512            /* its columns, a multiple of NR */
+#define DUAL_PACK_K 192
+#define DUAL_PACK_M 1024
+#endif
+enum { PACK_K = DUAL_PACK_K, PACK_M = DUAL_PACK_M, GROUP = 64 };
+#ifdef __GNUC__
+#define PREFETCH(address) __builtin_prefetch(address)
+#else
+#define PREFETCH(address) ((void)(address))
 #endif
 enum { MAX_HEAD_DIM = 256, KEY_BLOCK = 64, LANES = 16 };
 
@@ -81,6 +92,14 @@ void dual_threads(int n) {
     if (n > 0) omp_set_num_threads(n < 256 ? n : 256);
 #else
     (void)n;
+#endif
+}
+
+static size_t workers(void) {
+#ifdef _OPENMP
+    return (size_t)omp_get_max_threads();
+#else
+    return 1;
 #endif
 }
 
@@ -385,93 +404,22 @@ void dual_backward(dual_ctx *c, dual_tensor *loss) {
 }
 
 /* ==== MATMUL =====================================================================================
- * C[i,j] (+)= sum_k A(i,k) B(k,j) for matrices given by a row and a column step, so that one
- * routine serves X W, X W^T, dX = dY W^T and dW = X^T dY.
+ * C(i,j) (+)= sum_k A(i,k) B(k,j). Matrices are given by a row and a column step, so one routine
+ * serves X W, X W^T, dX = dY W^T and dW = X^T dY. B, where weights stand, may be 16-bit numbers.
  *
- * Why packing: the inner loop wants, for each k, NR neighbouring numbers of B and MR of A, and
- * keeps the MR x NR sums in registers: MR*NR multiply-adds for MR+NR loads. In memory those NR
- * numbers may lie apart, so a block of B (K rows, N columns, as much as the cache holds) is first
- * copied into panels [k][NR]; the copy is paid once and used by every row of A.
- * Every C[i,j] is summed by one thread in one fixed order: results do not depend on threads. */
-
-static void tile(size_t kc, const real *const *a, size_t ak, const real *b, real sum[MR][NR]) {
-    real s[MR][NR];
-    for (int i = 0; i < MR; i++)
-        for (int j = 0; j < NR; j++) s[i][j] = 0;
-    for (size_t k = 0; k < kc; k++, b += NR)
-        for (int i = 0; i < MR; i++) {
-            const real x = a[i][k * ak];
-            for (int j = 0; j < NR; j++) s[i][j] += x * b[j];
-        }
-    memcpy(sum, s, sizeof s);
-}
-
-static void pack(real *to, const real *b, size_t bk, size_t bj, size_t kc, size_t width) {
-    for (size_t k = 0; k < kc; k++) {
-        for (size_t j = 0; j < width; j++) to[k * NR + j] = b[k * bk + j * bj];
-        for (size_t j = width; j < NR; j++) to[k * NR + j] = 0;
-    }
-}
-
-typedef struct { const real *at; size_t row, col; } matrix; /* element (i,j): at[i*row + j*col] */
-
-static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix B, real *C,
-                   size_t c_row, int add) {
-    ctx->flops += 2.0 * (double)M * (double)N * (double)K;
-    const dual_mark before = dual_mark_here(ctx);
-    real *const packed = dual_alloc(ctx, (size_t)DUAL_PACK_K * DUAL_PACK_N, sizeof(real));
-    dual_release(ctx, before);         /* only this call uses it */
-    if (!ctx->memory || !M || !N) return;
-    if (!K && !add)
-        for (size_t i = 0; i < M; i++) memset(C + i * c_row, 0, N * sizeof *C);
-    OMP(omp parallel if (M * N * K > 50000))
-    for (size_t n0 = 0; n0 < N; n0 += DUAL_PACK_N) {
-        const size_t nc = N - n0 < DUAL_PACK_N ? N - n0 : DUAL_PACK_N;
-        const size_t panels = (nc + NR - 1) / NR, tiles = (M + MR - 1) / MR;
-        for (size_t k0 = 0; k0 < K; k0 += DUAL_PACK_K) {
-            const size_t kc = K - k0 < DUAL_PACK_K ? K - k0 : DUAL_PACK_K;
-            OMP(omp for schedule(static))
-            for (size_t p = 0; p < panels; p++)
-                pack(packed + p * kc * NR, B.at + k0 * B.row + (n0 + p * NR) * B.col, B.row,
-                     B.col, kc, nc - p * NR < NR ? nc - p * NR : NR);
-            OMP(omp for schedule(static))
-            for (size_t t = 0; t < tiles; t++) {
-                const size_t i0 = t * MR, height = M - i0 < MR ? M - i0 : MR;
-                const real *a[MR];   /* rows past the last repeat the first and are dropped */
-                for (size_t i = 0; i < MR; i++)
-                    a[i] = A.at + (i0 + (i < height ? i : 0)) * A.row + k0 * A.col;
-                for (size_t p = 0; p < panels; p++) {
-                    const size_t width = nc - p * NR < NR ? nc - p * NR : NR;
-                    real sum[MR][NR];
-                    tile(kc, a, A.col, packed + p * kc * NR, sum);
-                    for (size_t i = 0; i < height; i++) {
-                        real *to = C + (i0 + i) * c_row + n0 + p * NR;
-                        if (k0 || add) for (size_t j = 0; j < width; j++) to[j] += sum[i][j];
-                        else for (size_t j = 0; j < width; j++) to[j] = sum[i][j];
-                    }
-                }
-            }
-        }
-    }
-}
-
-static matrix rows_of(const dual_tensor *t, const real *at) {
-    matrix m;
-    m.at = at; m.row = t->stride; m.col = 1;
-    return m;
-}
-
-static matrix transposed(matrix m) {
-    size_t row = m.row;
-    m.row = m.col;
-    m.col = row;
-    return m;
-}
-
-/* ==== OPERATIONS =================================================================================
- * Each is one screen: formula and shapes, forward loops, backward with the same loops, constructor
- * with its checks. Loops are parallel over what they write, never over what they sum. An operation
- * enters only together with its backward and a row in tests/test_ops.c. */
+ * Why this is not three loops: memory is slow and registers are few. The inner loop (`tile`) keeps
+ * MR x NR sums in vector registers; one step of k then costs NR numbers of B and MR of A, and gives
+ * MR*NR multiply-adds. For that the numbers must come in just the order in which they are used, so
+ * both matrices are first copied into strips ("packed"): all that one tile wants, k after k,
+ *
+ *     A, rows i..i+MR-1:     a(i,0) a(i+1,0) .. | a(i,1) a(i+1,1) .. | ..      [k][MR]
+ *     B, columns j..j+NR-1:  b(0,j) b(0,j+1) .. | b(1,j) b(1,j+1) .. | ..      [k][NR]
+ *
+ * A number is copied once and used hundreds of times. Blocks keep it near: a strip of B (PACK_K
+ * deep) stays in the second-level cache while a group of A's strips passes by, and those few
+ * thousand numbers of A stay there for the next strip of B.
+ * Threads share the packed A; each packs the strips of B it works on. Every C(i,j) is summed by
+ * one thread, in the order of k: results do not depend on how many threads there are. */
 
 /* Sums keep LANES partial sums, so that a compiler may use vectors without reordering anything. */
 static inline real fold(real *s) { /* in halves, written out: each line is one vector addition */
@@ -479,6 +427,173 @@ static inline real fold(real *s) { /* in halves, written out: each line is one v
     for (int j = 0; j < 4; j++) s[j] += s[j + 4];
     return (s[0] + s[2]) + (s[1] + s[3]);
 }
+
+typedef struct { const void *at; size_t row, col; int type; } matrix; /* (i,j): [i*row + j*col] */
+enum { AS_REAL, AS_BF16, AS_F16 };
+
+/* Element i of an array of that type; type is a constant wherever this is inlined. */
+static inline real element(const void *at, size_t i, int type) {
+    union { uint32_t bits; float f; } t;
+    if (type == AS_REAL) return ((const real *)at)[i];
+    const uint32_t half = ((const uint16_t *)at)[i];
+    if (type == AS_BF16) {
+        t.bits = half << 16;
+        return (real)t.f;
+    }
+    t.bits = (half & 0x7fff) << 13;      /* F16: the exponent's bias differs by 112 */
+    t.f *= 5.192296858534828e33f;        /* 2^112; right for subnormals too */
+    return (real)(half & 0x8000 ? -t.f : t.f);
+}
+
+static void tile(size_t depth, const real *a, const real *b, real sum[MR][NR]) {
+    real s[MR][NR];
+    for (int i = 0; i < MR; i++)
+        for (int j = 0; j < NR; j++) s[i][j] = 0;
+    for (size_t k = 0; k < depth; k++, a += MR, b += NR)
+        for (int i = 0; i < MR; i++)
+            for (int j = 0; j < NR; j++) s[i][j] += a[i] * b[j];
+    memcpy(sum, s, sizeof s);
+}
+
+/* One strip: to[k*width + j] = from(j,k) for j < count, 0 for the columns beyond. Where the source
+ * lies along j that is a copy, else a transposition, in blocks of one cache line. */
+static inline void pack(real *to, size_t width, matrix from, size_t j0, size_t k0, size_t count,
+                        size_t depth, int type) {
+    const size_t size = type == AS_REAL ? sizeof(real) : 2;
+    const char *at = (const char *)from.at + (j0 * from.row + k0 * from.col) * size;
+    if (from.row == 1 && count == width) {
+        for (size_t k = 0; k < depth; k++, at += from.col * size) {
+            for (size_t j = 0; j < width; j += 64 / size) PREFETCH(at + (8 * from.col + j) * size);
+            for (size_t j = 0; j < width; j++) to[k * width + j] = element(at, j, type);
+        }
+        return;
+    }
+    for (size_t k = 0; k < depth; k += 16) {
+        const size_t few = depth - k < 16 ? depth - k : 16;
+        for (size_t j = 0; j < count; j++) {
+            const char *line = at + (j * from.row + k * from.col) * size;
+            PREFETCH(line + 64 * from.col * size);
+            for (size_t i = 0; i < few; i++)
+                to[(k + i) * width + j] = element(line, i * from.col, type);
+        }
+        for (size_t j = count; j < width; j++)
+            for (size_t i = 0; i < few; i++) to[(k + i) * width + j] = 0;
+    }
+}
+
+static void pack_b(real *to, matrix b, size_t j, size_t k, size_t count, size_t depth) {
+    if (b.type == AS_REAL) pack(to, NR, b, j, k, count, depth, AS_REAL);
+    else if (b.type == AS_BF16) pack(to, NR, b, j, k, count, depth, AS_BF16);
+    else pack(to, NR, b, j, k, count, depth, AS_F16);
+}
+
+static matrix transposed(matrix m) {
+    const size_t row = m.row;
+    m.row = m.col;
+    m.col = row;
+    return m;
+}
+
+/* One row times B (decoding): every weight is used once, so packing would cost more than all the
+ * rest; B is read straight through, at the speed of the memory. A thread owns a range of columns. */
+static inline void row_times(const real *a, matrix B, size_t K, size_t first, size_t end, real *c,
+                             int add, int type) {
+    const size_t size = type == AS_REAL ? sizeof(real) : 2;
+    const char *at = B.at;
+    for (size_t j = first; j < end && !add; j++) c[j] = 0;
+    if (B.row == 1) {                  /* column j of B lies in one piece: a dot product */
+        for (size_t j = first; j < end; j++) {
+            const char *w = at + j * B.col * size;
+            real s[2 * LANES] = {0};
+            size_t k = 0;
+            for (; k + 2 * LANES <= K; k += 2 * LANES)
+                for (size_t l = 0; l < 2 * LANES; l++) s[l] += a[k + l] * element(w, k + l, type);
+            for (size_t l = 0; k < K; k++, l++) s[l] += a[k] * element(w, k, type);
+            for (size_t l = 0; l < LANES; l++) s[l] += s[l + LANES];
+            c[j] += fold(s);
+        }
+        return;
+    }
+    for (size_t k = 0; k < K; k += 4) {              /* rows of B do: a weighted sum of rows */
+        const char *w[4];
+        real x[4];
+        for (size_t l = 0; l < 4; l++) {
+            const size_t row = k + l < K ? k + l : k;
+            w[l] = at + row * B.row * size;
+            x[l] = k + l < K ? a[k + l] : 0;
+        }
+        for (size_t j = first; j < end; j++)
+            c[j] = c[j] + x[0] * element(w[0], j, type) + x[1] * element(w[1], j, type)
+                 + x[2] * element(w[2], j, type) + x[3] * element(w[3], j, type);
+    }
+}
+
+static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, int add) {
+    const size_t share = (N / workers() + 64) / 64 * 64, shares = (N + share - 1) / share;
+    OMP(omp parallel for schedule(static) if (N * K > 50000))
+    for (size_t t = 0; t < shares; t++) {
+        const size_t first = t * share, end = first + share < N ? first + share : N;
+        if (B.type == AS_REAL) row_times(a, B, K, first, end, c, add, AS_REAL);
+        else if (B.type == AS_BF16) row_times(a, B, K, first, end, c, add, AS_BF16);
+        else row_times(a, B, K, first, end, c, add, AS_F16);
+    }
+}
+
+static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix B, real *C,
+                   size_t c_row, int add) {
+    ctx->flops += 2.0 * (double)M * (double)N * (double)K;
+    const dual_mark before = dual_mark_here(ctx);
+    real *const packed = dual_alloc(ctx, (size_t)PACK_M * PACK_K, sizeof(real));
+    dual_release(ctx, before);         /* only this call uses it */
+    if (!ctx->memory || !M || !N) return;
+    if (!K && !add)
+        for (size_t i = 0; i < M; i++) memset(C + i * c_row, 0, N * sizeof *C);
+    if (M <= 2 && A.col == 1) {
+        for (size_t i = 0; i < M && K; i++)
+            matmul_row((const real *)A.at + i * A.row, B, N, K, C + i * c_row, add);
+        return;
+    }
+    const size_t panels = (N + NR - 1) / NR, threads = workers();
+    OMP(omp parallel if (M * N * K > 50000))
+    for (size_t m0 = 0; m0 < M; m0 += PACK_M)
+        for (size_t k0 = 0; k0 < K; k0 += PACK_K) {
+            const size_t rows = M - m0 < PACK_M ? M - m0 : PACK_M, strips = (rows + MR - 1) / MR;
+            const size_t depth = K - k0 < PACK_K ? K - k0 : PACK_K;
+            /* a group of strips and a panel are one piece of work: at least one for every thread */
+            const size_t fair = (strips * panels + threads - 1) / threads;
+            const size_t group = fair < GROUP ? fair : GROUP, groups = (strips + group - 1) / group;
+            real room[PACK_K * NR + 64], *panel = room + (64 - (uintptr_t)room % 64) / sizeof(real);
+            OMP(omp for schedule(static))
+            for (size_t t = 0; t < strips; t++)
+                pack(packed + t * MR * depth, MR, A, m0 + t * MR, k0,
+                     rows - t * MR < MR ? rows - t * MR : MR, depth, AS_REAL);
+            OMP(omp for schedule(static))
+            for (size_t piece = 0; piece < groups * panels; piece++) {
+                const size_t j0 = piece % panels * NR, width = N - j0 < NR ? N - j0 : NR;
+                const size_t first = piece / panels * group;
+                pack_b(panel, transposed(B), j0, k0, width, depth);
+                for (size_t t = first; t < first + group && t < strips; t++) {
+                    real sum[MR][NR];
+                    tile(depth, packed + t * MR * depth, panel, sum);
+                    for (size_t i = 0; i < MR && t * MR + i < rows; i++) {
+                        real *c = C + (m0 + t * MR + i) * c_row + j0;
+                        if (k0 || add) for (size_t j = 0; j < width; j++) c[j] += sum[i][j];
+                        else for (size_t j = 0; j < width; j++) c[j] = sum[i][j];
+                    }
+                }
+            }
+        }
+}
+
+static matrix rows_of(const dual_tensor *t, const real *at) {
+    matrix m = {at, t->stride, 1, AS_REAL};
+    return m;
+}
+
+/* ==== OPERATIONS =================================================================================
+ * Each is one screen: formula and shapes, forward loops, backward with the same loops, constructor
+ * with its checks. Loops are parallel over what they write, never over what they sum. An operation
+ * enters only together with its backward and a row in tests/test_ops.c. */
 
 static inline real dot(const real *a, const real *b, size_t n) {
     real s[LANES] = {0};
