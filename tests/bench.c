@@ -2,6 +2,11 @@
  *
  *   machine    multiply-adds per second and memory bandwidth: the two limits all else is held to
  *   matmul     the three products of a linear layer; built with peers, beside theirs
+ *   step       ordinary training steps, and the share of matmuls in them
+ *   exchange   steps of the method's systems beside a plain one
+ *   decode     tokens per second with the cache
+ *   memory     counted, and as the system saw it; how it grows
+ *   growth     speed against width, layers, T, N_L and M
  *
  *   build/bench [--only SECTION] [--quick] [--json]       OMP_NUM_THREADS sets the threads
  *
@@ -12,6 +17,8 @@
 #include "../dual.c"
 #include "../data/run.h"
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #ifdef PEER_OPENBLAS
 #include <cblas.h>
 #endif
@@ -465,12 +472,447 @@ static void bench_matmul(void) {
     }
 }
 
+/* ---- What is run: a model, a system, a batch of equal sequences ------------------------------ */
+
+typedef struct {
+    const char *system;
+    dual_config shape;
+    size_t sequences, text;            /* text: tokens read before the latents */
+    size_t groups, latents, targets;   /* groups: augmentations per sequence, at equal distances */
+} plan;
+
+typedef struct {
+    dual_exchange e;
+    dual_adamw adamw;
+    dual_batch batch;
+} scene;
+
+static dual_config gpt2_shape(size_t layers, size_t width, size_t heads, size_t vocab) {
+    dual_config f = {.family = DUAL_GPT2, .tied = 1, .vocab = vocab, .positions = 1024,
+                     .layers = layers, .hidden = width, .heads = heads, .kv_heads = heads,
+                     .head_dim = width / heads, .mlp = 4 * width, .norm_eps = 1e-5};
+    return f;
+}
+
+static dual_config qwen3_shape(size_t layers, size_t width, size_t heads, size_t kv_heads,
+                               size_t head_dim, size_t mlp, size_t vocab) {
+    dual_config f = {.family = DUAL_QWEN3, .tied = 1, .vocab = vocab, .positions = 1024,
+                     .layers = layers, .hidden = width, .heads = heads, .kv_heads = kv_heads,
+                     .head_dim = head_dim, .mlp = mlp, .norm_eps = 1e-6, .rope_theta = 1e6};
+    return f;
+}
+
+static dual_config gpt2_124m(void) { return gpt2_shape(12, 768, 12, 50257); }
+
+/* The ordinary language model step, as ./train --objective lm makes it: no text before, one group
+ * whose targets are the whole sequence. */
+static plan language_model(dual_config shape, size_t sequences, size_t length) {
+    plan p = {.system = "none", .shape = shape, .sequences = sequences, .groups = 1,
+              .targets = length};
+    return p;
+}
+
+/* dual_model_init draws normal numbers, which takes longer than all that is measured here. */
+static void random_weights(dual_model *m) {
+    for (size_t i = 0; i < m->n_params; i++) {
+        const dual_param *p = &m->param[i];
+        const size_t n = p->tensor->rows * p->tensor->cols;
+        if (p->init > 0) fill_random(p->tensor->data, n, p->init);
+        else for (size_t j = 0; j < n; j++) p->tensor->data[j] = (dual_real)-p->init;
+    }
+}
+
+/* Models, exchange and batch of a plan, in ctx (works while counting too): everything that stays
+ * while steps come and go. */
+static void scene_make(dual_ctx *c, const plan *p, scene *s, int train) {
+    dual_system system = dual_system_preset(p->system);
+    dual_model *base = dual_model_new(c, &p->shape), *coprocessor = NULL;
+    const size_t length = p->text + p->targets + 1, n = p->sequences * p->groups;
+    system.latents = p->latents;
+    if (dual_system_needs_coprocessor(&system)) coprocessor = dual_model_new(c, &p->shape);
+    if (!dual_exchange_new(c, &s->e, &system, base, coprocessor)) fail(c->error);
+    if (c->memory) {
+        random_weights(base);
+        dual_exchange_init(&s->e, 1);
+    }
+    if (train) {
+        dual_exchange_train(c, &s->e);
+        dual_adamw_new(c, &s->adamw, &s->e);
+    }
+    int32_t *token = describe(c, p->sequences * length, sizeof *token);
+    const int32_t **text = describe(c, p->sequences, sizeof *text);
+    size_t *lengths = describe(c, p->sequences, sizeof *lengths);
+    dual_group *group = describe(c, n, sizeof *group);
+    dual_rng rng = dual_rng_seed(1, 2);
+    for (size_t i = 0; i < p->sequences * length; i++)
+        token[i] = (int32_t)dual_rng_below(&rng, p->shape.vocab);
+    for (size_t i = 0; i < p->sequences; i++) {
+        text[i] = token + i * length;
+        lengths[i] = p->text;
+        for (size_t g = 0; g < p->groups; g++) {
+            dual_group *q = &group[i * p->groups + g];
+            q->sequence = i;
+            q->prefix = p->text * (g + 1) / p->groups;
+            q->cue = text[i] + p->text;
+            q->n_cue = 1;
+            q->target = q->cue + 1;
+            q->n_target = p->targets;
+        }
+    }
+    memset(&s->batch, 0, sizeof s->batch);
+    s->batch.n_sequences = p->sequences;
+    s->batch.text = text;
+    s->batch.length = lengths;
+    s->batch.n_groups = n;
+    s->batch.group = group;
+}
+
+/* The seconds that a step's linear layers take. Their backward functions are wrapped where the tape
+ * names them, their forward is run once more: the step itself gets slower and is not timed then. */
+static double matmul_seconds;
+
+static void timed_backward(dual_ctx *c, node *n) {
+    const double begin = dual_seconds();
+    linear_backward(c, n);
+    matmul_seconds += dual_seconds() - begin;
+}
+
+static void time_matmuls(dual_ctx *c) {
+    matmul_seconds = 0;
+    c->inference = 1;
+    for (node *n = c->tape; n; n = n->earlier) {
+        if (n->backward != linear_backward) continue;
+        const dual_mark m = dual_mark_here(c);
+        const double begin = dual_seconds();
+        dual_linear(c, n->in[0], n->in[1], n->in[2], (int)n->a);
+        matmul_seconds += dual_seconds() - begin;
+        c->used = m.used;
+        n->backward = timed_backward;
+    }
+    c->inference = 0;
+}
+
+static void step(dual_ctx *c, scene *s, int apart) {
+    const dual_mark m = dual_mark_here(c);
+    dual_outcome out;
+    dual_run(c, &s->e, &s->batch, &out);
+    if (apart) time_matmuls(c);
+    dual_backward(c, out.loss);
+    dual_adamw_step(c, &s->adamw, 1e-4);
+    dual_release(c, m);
+}
+
+typedef struct {
+    double seconds;                    /* median of a step */
+    double flops, weight_grad_flops;   /* of a step, counted */
+    double matmul;                     /* seconds of a step in the linear layers; 0: not asked */
+    size_t kept, peak;                 /* bytes before and within a step, counted */
+} cost;
+
+/* Counts a plan's training step; times it too, at least `steps` times, if steps > 0. */
+static cost train_cost(const plan *p, size_t steps, int apart) {
+    dual_ctx c;
+    scene s;
+    cost r = {0};
+    double seconds[ROUNDS_MAX];
+    dual_init(&c, NULL, 0);
+    scene_make(&c, p, &s, 1);
+    r.kept = c.used;
+    step(&c, &s, 0);
+    r.flops = c.flops;
+    r.weight_grad_flops = c.weight_grad_flops;
+    r.peak = c.peak;
+    if (apart) step(&c, &s, 1);        /* may take more */
+    const size_t size = c.peak;
+    dual_done(&c);
+    if (!steps) return r;
+    dual_init(&c, take_block(size), size);
+    scene_make(&c, p, &s, 1);
+    step(&c, &s, 0);                   /* the first one pays for what all share */
+    for (size_t i = 0; i < steps; i++) {
+        const double begin = dual_seconds();
+        step(&c, &s, 0);
+        seconds[i] = dual_seconds() - begin;
+    }
+    r.seconds = median(seconds, steps);
+    if (!apart) return r;
+    for (size_t i = 0; i < 3; i++) {
+        step(&c, &s, 1);
+        seconds[i] = matmul_seconds;
+    }
+    r.matmul = median(seconds, 3);
+    return r;
+}
+
+/* ---- step: an ordinary training step, AdamW included ------------------------------------------
+ * The limit is the time that the step's FLOPs take at the peak. */
+
+static void step_line(const char *name, dual_config shape, size_t sequences, size_t length,
+                      size_t steps) {
+    char line[64];
+    const plan p = language_model(shape, sequences, length);
+    const cost r = train_cost(&p, quick ? 2 : steps, 1);
+    const double tokens = (double)(sequences * length);
+    snprintf(line, sizeof line, "%s, %zu x %zu", name, sequences, length);
+    report(line, tokens / r.seconds, "tokens/s", r.flops / r.seconds / peak, "peak");
+    snprintf(line, sizeof line, "  in matmuls, of %.3f s", r.seconds);
+    report(line, r.matmul, "s", r.matmul / r.seconds, "the step");
+}
+
+static void bench_step(void) {
+    head("whole training steps; sequences x tokens");
+    step_line("GPT-2 124M", gpt2_124m(), 4, 64, 5);
+    step_line("4 layers, width 256, vocabulary 512", gpt2_shape(4, 256, 8, 512), 16, 256, 9);
+}
+
+/* ---- decode: generating with the cache ---------------------------------------------------------
+ * One stream has to read all weights once per token, so the limit is the bandwidth over their
+ * bytes. Tables of which a token takes one row (position embeddings) are not counted. */
+
+static size_t bytes_per_token(const dual_model *m) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < m->n_params; i++) {
+        const dual_tensor *t = m->param[i].tensor;
+        if (t != m->wpe && (t != m->wte || m->head == m->wte))
+            bytes += t->rows * t->cols * sizeof(dual_real);
+    }
+    return bytes;
+}
+
+static void generate(dual_ctx *c, scene *s, size_t tokens) {
+    enum { STREAMS_MAX = 16, TOKENS_MAX = 128 };
+    static int32_t out[STREAMS_MAX * TOKENS_MAX];
+    size_t length[STREAMS_MAX];
+    dual_sampling how = {.max_new = tokens, .end = -1};
+    dual_generate(c, &s->e, &s->batch, &how, out, length);
+}
+
+/* Tokens per second of all streams together, the prompts' reading (16 tokens each) taken out. */
+static double decode_rate(dual_config shape, size_t streams, size_t tokens, size_t *bytes) {
+    const plan p = {.system = "none", .shape = shape, .sequences = streams, .text = 15,
+                    .groups = 1};
+    const size_t rounds = quick ? 1 : 3;
+    dual_ctx c;
+    scene s;
+    double seconds[ROUNDS_MAX];
+    dual_init(&c, NULL, 0);
+    scene_make(&c, &p, &s, 0);
+    generate(&c, &s, tokens + 1);
+    const size_t size = c.peak;
+    dual_done(&c);
+    dual_init(&c, take_block(size), size);
+    scene_make(&c, &p, &s, 0);
+    *bytes = bytes_per_token(s.e.base);
+    for (size_t i = 0; i < rounds; i++) {
+        double at[3];
+        at[0] = dual_seconds();
+        generate(&c, &s, 1);
+        at[1] = dual_seconds();
+        generate(&c, &s, tokens + 1);
+        at[2] = dual_seconds();
+        seconds[i] = (at[2] - at[1]) - (at[1] - at[0]);
+    }
+    return (double)(streams * tokens) / median(seconds, rounds);
+}
+
+static void decode_line(const char *name, dual_config shape, size_t tokens) {
+    char line[64];
+    size_t bytes;
+    if (quick) tokens = 8;
+    const double one = decode_rate(shape, 1, tokens, &bytes);
+    snprintf(line, sizeof line, "%s, one stream", name);
+    report(line, one, "tokens/s", one * (double)bytes / bandwidth, "bandwidth");
+    const double many = decode_rate(shape, 16, tokens / 2, &bytes);
+    snprintf(line, sizeof line, "%s, 16 prompts", name);
+    report(line, many, "tokens/s", many / one, "one stream");
+}
+
+static void bench_decode(void) {
+    head("greedy, random weights");
+    decode_line("GPT-2 124M", gpt2_124m(), 64);
+    decode_line("110M, llama2.c's", qwen3_shape(12, 768, 12, 12, 64, 2048, 32000), 64);
+    decode_line("Qwen3-0.6B", qwen3_shape(28, 1024, 16, 8, 128, 3072, 151936), 24);
+}
+
+/* ---- exchange: does a step of every system run as fast as its FLOPs say? -----------------------
+ * `none` is timed again beside each system, so that a change of the machine's load hits both. */
+
+static const struct { const char *name; plan p; } EXCHANGE[] = { /* shape: filled in below */
+    {"none: 2048, again", {.system = "none", .sequences = 16, .text = 64, .groups = 1,
+                           .targets = 64}},
+    {"soft: 3072", {.system = "soft", .sequences = 16, .text = 64, .groups = 1, .latents = 64,
+                    .targets = 64}},
+    {"liu: 1024 + 1024 + 2048", {.system = "liu", .sequences = 16, .text = 64, .groups = 1,
+                                 .latents = 64, .targets = 64}},
+    {"h1: 1024 + 1024 + 1024", {.system = "h1", .sequences = 16, .text = 64, .groups = 1,
+                                .latents = 64, .targets = 64}},
+    {"h2: 1024 + 1024 + 2048", {.system = "h2", .sequences = 16, .text = 64, .groups = 1,
+                                .latents = 64, .targets = 64}},
+    {"h2, M = 16: 1024 + 1024 + 2048", {.system = "h2", .sequences = 4, .text = 256, .groups = 16,
+                                        .latents = 16, .targets = 16}},
+    {"h2, small passes: 256 + 32 + 160", {.system = "h2", .sequences = 8, .text = 32, .groups = 1,
+                                          .latents = 4, .targets = 16}},
+};
+
+/* Weight gradients of a frozen Base: those of the whole step without the Coprocessor's, which are
+ * two FLOPs per weight and row it thinks. In h1 its last layer ends with keys and values. */
+static void frozen_line(const char *system, dual_config f) {
+    const plan p = {.system = system, .shape = f, .sequences = 4, .text = 16, .groups = 1,
+                    .latents = 4, .targets = 8};
+    const double per_layer = (double)(4 * f.hidden * f.hidden + 2 * f.hidden * f.mlp);
+    const double last = !strcmp(system, "h1") ? (double)(2 * f.hidden * f.hidden) : per_layer;
+    const double weights = ((double)f.layers - 1) * per_layer + last;
+    const double thought = !strcmp(system, "prompt") ? 0 : weights;
+    const double rows = (double)(p.sequences * p.latents);
+    char name[64];
+    snprintf(name, sizeof name, "frozen Base's weight gradients, %s", system);
+    report(name, train_cost(&p, 0, 0).weight_grad_flops - 2 * rows * thought, "FLOP", -1, "");
+}
+
+static void bench_exchange(void) {
+    const dual_config f = gpt2_shape(4, 256, 8, 512);
+    head("training steps, width 256, 4 layers; rows of read + think + speak");
+    for (size_t i = 0; i < sizeof EXCHANGE / sizeof *EXCHANGE; i++) {
+        plan none = EXCHANGE[0].p, p = EXCHANGE[i].p;
+        none.shape = p.shape = f;
+        const cost beside = train_cost(&none, quick ? 1 : 5, 0);
+        const cost r = train_cost(&p, quick ? 1 : 5, 0);
+        const double rate = r.flops / r.seconds;
+        report(EXCHANGE[i].name, rate * 1e-9, "GFLOP/s", rate / (beside.flops / beside.seconds),
+               "none");
+    }
+    frozen_line("prompt", f);
+    frozen_line("liu", f);
+    frozen_line("h1", f);
+}
+
+/* ---- memory: what was counted, what the system saw, how it grows -------------------------------
+ * Counting (no memory, no arithmetic) says how large the block must be. A child process that runs
+ * the step and nothing else shows what the system thinks of that. */
+
+static const char *program;
+
+static void first_row(void) {
+    const plan p = language_model(gpt2_124m(), 4, 64);
+    head("one step of GPT-2 124M, 4 x 64");
+    report("a step", train_cost(&p, 1, 0).seconds, "s", -1, "");
+}
+
+static double resident_of_child(void) {
+    struct rusage used;
+    int status;
+    drop_block();                      /* a child's peak begins with what its parent holds */
+    fflush(NULL);
+    const pid_t child = fork();
+    if (child < 0) fail("no child process for the memory section");
+    if (child == 0) {
+        if (!freopen("/dev/null", "w", stdout)) _exit(1);
+        execlp(program, program, "--only", "first-row", (char *)NULL);
+        _exit(1);
+    }
+    if (waitpid(child, &status, 0) != child || status) fail("the memory section's child failed");
+    getrusage(RUSAGE_CHILDREN, &used);
+#ifdef __APPLE__
+    return (double)used.ru_maxrss;
+#else
+    return 1024.0 * (double)used.ru_maxrss;
+#endif
+}
+
+/* Doubles *number, a size in *p. Where memory is linear in it, what one further unit takes stays
+ * the same: 100 %. */
+static void growth_of_memory(const char *what, plan *p, size_t *number, size_t first) {
+    char name[64];
+    double before = 0, slope = 0;
+    for (size_t n = first; n <= 8 * first; n *= 2) {
+        *number = n;
+        const cost r = train_cost(p, 0, 0);
+        const double bytes = (double)(r.peak - r.kept);
+        const double now = (bytes - before) / (double)(n - n / 2);
+        snprintf(name, sizeof name, "%s = %zu", what, n);
+        report(name, bytes / 1048576, "MiB", n > 2 * first ? now / slope : -1, "growth before");
+        before = bytes;
+        slope = now;
+    }
+}
+
+static void bench_memory(void) {
+    const dual_config f = gpt2_shape(4, 256, 8, 512);
+    plan p = language_model(gpt2_124m(), 4, 64);
+    const cost r = train_cost(&p, 0, 0);
+    head("of training steps");
+    report("GPT-2 124M, 4 x 64: kept between steps", (double)r.kept / 1048576, "MiB", -1, "");
+    report("  and in a step, counted", (double)r.peak / 1048576, "MiB", -1, "");
+    const double resident = resident_of_child();
+    report("  the process, as the system saw it", resident / 1048576, "MiB",
+           resident / (double)r.peak, "counted");
+    fprintf(table(), "  a step's activations and their gradients, width 256, 4 layers:\n");
+    p = language_model(f, 4, 64);
+    growth_of_memory("none, T", &p, &p.targets, 64);
+    p = (plan){.system = "h2", .shape = f, .sequences = 4, .text = 64, .groups = 1, .targets = 16};
+    growth_of_memory("h2, N_L", &p, &p.latents, 16);
+    p = (plan){.system = "h2", .shape = f, .sequences = 4, .text = 256, .latents = 8,
+               .targets = 8};
+    growth_of_memory("h2, M", &p, &p.groups, 4);
+}
+
+/* ---- growth: speed against every size, one at a time -------------------------------------------
+ * About 1,024 rows a step. GFLOP/s should be flat but for small matrices, tokens/s fall as the
+ * FLOPs of a token rise: in proportion to layers and to the square of the width, hardly with T.
+ * Tokens are those of the text and the targets; latents and the cue are work, not tokens. */
+
+static void growth_line(const char *name, const plan *p) {
+    char part[64];
+    const cost r = train_cost(p, quick ? 1 : 3, 0);
+    const double rate = r.flops / r.seconds;
+    const double tokens = (double)(p->sequences * (p->text + p->groups * p->targets)) / r.seconds;
+    snprintf(part, sizeof part, "%.50s, tokens/s", name);
+    keep(part, tokens, "tokens/s", -1, "");
+    begin_line(name, rate * 1e-9, "GFLOP/s", rate / peak, "peak");
+    fprintf(table(), "  %8.0f tokens/s  %6.1f MFLOP per token", tokens, rate / tokens * 1e-6);
+    end_line();
+}
+
+static void bench_growth(void) {
+    char name[64];
+    head("training steps, about 1,024 rows each");
+    for (size_t w = 64; w <= 512; w *= 2) {
+        const plan p = language_model(gpt2_shape(4, w, w / 32, 512), 8, 128);
+        snprintf(name, sizeof name, "none, width %zu", w);
+        growth_line(name, &p);
+    }
+    for (size_t layers = 2; layers <= 8; layers *= 2) {
+        const plan p = language_model(gpt2_shape(layers, 256, 8, 512), 8, 128);
+        snprintf(name, sizeof name, "none, %zu layers", layers);
+        growth_line(name, &p);
+    }
+    for (size_t t = 64; t <= 512; t *= 2) {
+        const plan p = language_model(gpt2_shape(4, 256, 8, 512), 1024 / t, t);
+        snprintf(name, sizeof name, "none, T = %zu", t);
+        growth_line(name, &p);
+    }
+    for (size_t n = 4; n <= 64; n *= 4) {
+        const plan p = {.system = "h2", .shape = gpt2_shape(4, 256, 8, 512), .sequences = 16,
+                        .text = 64, .groups = 1, .latents = n, .targets = 32};
+        snprintf(name, sizeof name, "h2, N_L = %zu", n);
+        growth_line(name, &p);
+    }
+    for (size_t m = 1; m <= 16; m *= 4) {
+        const plan p = {.system = "h2", .shape = gpt2_shape(4, 256, 8, 512), .sequences = 4,
+                        .text = 256, .groups = m, .latents = 16, .targets = 16};
+        snprintf(name, sizeof name, "h2, M = %zu", m);
+        growth_line(name, &p);
+    }
+}
+
 /* ---- Options --------------------------------------------------------------------------------- */
 
 static const struct { const char *name; void (*run)(void); } SECTION[] = {
-    {"machine", bench_machine}, {"matmul", bench_matmul},
+    {"machine", bench_machine},   {"matmul", bench_matmul}, {"step", bench_step},
+    {"exchange", bench_exchange}, {"decode", bench_decode}, {"memory", bench_memory},
+    {"growth", bench_growth},     {"first-row", first_row}, /* the last one only when asked for */
 };
-enum { SECTIONS = sizeof SECTION / sizeof *SECTION };
+enum { SECTIONS = sizeof SECTION / sizeof *SECTION, ALL = SECTIONS };
 
 static int usage(void) {
     fprintf(stderr, "usage: bench [--only SECTION] [--quick] [--json]; sections:");
@@ -480,7 +922,8 @@ static int usage(void) {
 }
 
 int main(int argc, char **argv) {
-    size_t only = SECTIONS;
+    size_t only = ALL;
+    program = argv[0];
     run_spin_briefly(argv);            /* as ./train does: its figures shall be these */
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--quick")) quick = 1;
@@ -490,8 +933,9 @@ int main(int argc, char **argv) {
             if (only == SECTIONS) return usage();
         } else return usage();
     }
-    for (size_t i = 0; i < SECTIONS; i++) {        /* the limits are needed by every section */
-        if (only != SECTIONS && i != 0 && i != only) continue;
+    for (size_t i = 0; i < SECTIONS; i++) {
+        const int limits = i == 0 && only != SECTIONS - 1;  /* which every other section needs */
+        if (!limits && i != only && (only != ALL || i == SECTIONS - 1)) continue;
         section = SECTION[i].name;
         SECTION[i].run();
     }
