@@ -53,10 +53,30 @@ BINARIES := $(B)/json-f32 $(TESTS:%=$(B)/%-f32) $(B)/test_ops-f64 $(B)/test_exch
 test: all $(BINARIES)
 	@sh tests/run.sh $(B)
 
+# ---- speed: README, "Speed". BENCH="--only matmul" and so on; OMP_NUM_THREADS=1 for one thread. --
+# bench.c includes dual.c. The peers are linked where they are installed; nothing else needs them.
+BENCH ?=
+PYTHON ?= python3
+peer = $(shell echo 'int main(void){return 0;}' | $(CC) $(OPENBLAS_FLAGS) -include $(2) -x c - \
+       -l$(1) -o /dev/null 2>/dev/null && echo -D$(3) -l$(1))
+OPENBLAS_FLAGS = $(shell pkg-config --cflags openblas 2>/dev/null)
+PEERS = $(call peer,openblas,cblas.h,PEER_OPENBLAS) $(call peer,dnnl,dnnl.h,PEER_ONEDNN)
+
+$(B)/bench: tests/bench.c dual.c $(DATA) $(HEADERS) $(B)/flags
+	$(CC) $(CFLAGS) -I. $< $(DATA) $(LDLIBS) -o $@
+$(B)/bench-peers: tests/bench.c dual.c $(DATA) $(HEADERS) $(B)/flags
+	$(CC) $(CFLAGS) -I. $(OPENBLAS_FLAGS) $< $(DATA) $(LDLIBS) $(PEERS) -o $@
+bench: $(B)/bench
+	@$(B)/bench $(BENCH)
+bench-peers: $(B)/bench-peers $(B)/bench # that variable, where it is set, halves OpenBLAS's speed
+	@echo 'matrix libraries: $(if $(PEERS),$(PEERS),none found)'
+	@unset OPENBLAS_CORETYPE; $(B)/bench-peers --only matmul $(BENCH)
+	@$(PYTHON) tests/peers.py $(B)/bench
+
 check: # what a reader relies on: caps, widths, warnings, the tour names every section
 	@sh tests/check.sh
 
 clean:
 	rm -rf $(B) train eval
 always:
-.PHONY: always all demo demo-full test check clean
+.PHONY: always all demo demo-full test bench bench-peers check clean
