@@ -79,7 +79,7 @@ enum { MR = 4, NR = 8 };
 #define DUAL_PACK_K 192
 #define DUAL_PACK_M 1024
 #endif
-enum { PACK_K = DUAL_PACK_K, PACK_M = DUAL_PACK_M, GROUP = 64 };
+enum { PACK_K = DUAL_PACK_K, PACK_M = DUAL_PACK_M, GROUP = 64, BLOCK = 64 };
 #ifdef __GNUC__
 #define PREFETCH(address) __builtin_prefetch(address)
 #else
@@ -487,6 +487,20 @@ static void pack_b(real *to, matrix b, size_t j, size_t k, size_t count, size_t 
     else pack(to, NR, b, j, k, count, depth, AS_F16);
 }
 
+/* C[rows, width] (+)= packed strips of A times one packed strip of B. */
+static void multiply(const real *strips, const real *panel, size_t depth, size_t rows, size_t width,
+                     real *C, size_t c_row, int add) {
+    for (size_t i = 0; i < rows; i += MR) {
+        real sum[MR][NR];
+        tile(depth, strips + i * depth, panel, sum);
+        for (size_t l = 0; l < MR && i + l < rows; l++) {
+            real *c = C + (i + l) * c_row;
+            if (add) for (size_t j = 0; j < width; j++) c[j] += sum[l][j];
+            else for (size_t j = 0; j < width; j++) c[j] = sum[l][j];
+        }
+    }
+}
+
 static matrix transposed(matrix m) {
     const size_t row = m.row;
     m.row = m.col;
@@ -495,7 +509,7 @@ static matrix transposed(matrix m) {
 }
 
 /* One row times B (decoding): every weight is used once, so packing would cost more than all the
- * rest; B is read straight through, at the speed of the memory. A thread owns a range of columns. */
+ * rest; B is read straight through, at the speed of memory. A thread owns a range of columns. */
 static inline void row_times(const real *a, matrix B, size_t K, size_t first, size_t end, real *c,
                              int add, int type) {
     const size_t size = type == AS_REAL ? sizeof(real) : 2;
@@ -572,17 +586,32 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
                 const size_t j0 = piece % panels * NR, width = N - j0 < NR ? N - j0 : NR;
                 const size_t first = piece / panels * group;
                 pack_b(panel, transposed(B), j0, k0, width, depth);
-                for (size_t t = first; t < first + group && t < strips; t++) {
-                    real sum[MR][NR];
-                    tile(depth, packed + t * MR * depth, panel, sum);
-                    for (size_t i = 0; i < MR && t * MR + i < rows; i++) {
-                        real *c = C + (m0 + t * MR + i) * c_row + j0;
-                        if (k0 || add) for (size_t j = 0; j < width; j++) c[j] += sum[i][j];
-                        else for (size_t j = 0; j < width; j++) c[j] = sum[i][j];
-                    }
-                }
+                multiply(packed + first * MR * depth, panel, depth, (group < strips - first ?
+                         group * MR : rows - first * MR), width,
+                         C + (m0 + first * MR) * c_row + j0, c_row, k0 || add);
             }
         }
+}
+
+/* The same for a small product within one thread, M <= BLOCK rows, as attention needs them. */
+static void matmul_small(size_t M, size_t N, size_t K, matrix A, matrix B, real *C, size_t c_row,
+                         int add) {
+    real strips[BLOCK * PACK_K], room[PACK_K * NR + 64];
+    real *panel = room + (64 - (uintptr_t)room % 64) / sizeof(real);
+    if (M == 1 && A.col == 1) {
+        row_times(A.at, B, K, 0, N, C, add, AS_REAL);
+        return;
+    }
+    for (size_t k0 = 0; k0 < K; k0 += PACK_K) {
+        const size_t depth = K - k0 < PACK_K ? K - k0 : PACK_K;
+        for (size_t i = 0; i < M; i += MR)
+            pack(strips + i * depth, MR, A, i, k0, M - i < MR ? M - i : MR, depth, AS_REAL);
+        for (size_t j = 0; j < N; j += NR) {
+            const size_t width = N - j < NR ? N - j : NR;
+            pack(panel, NR, transposed(B), j, k0, width, depth, AS_REAL);
+            multiply(strips, panel, depth, M, width, C + j, c_row, k0 || add);
+        }
+    }
 }
 
 static matrix rows_of(const dual_tensor *t, const real *at) {
@@ -1033,90 +1062,142 @@ dual_tensor *dual_rotary(dual_ctx *c, dual_tensor *x, size_t head_dim, const int
 /* ---- attention: o = sum_k p_k v_k, p = softmax over the visible keys of q.k / sqrt(hd) ----
  * Query head h reads key head h / (H / kv_heads). Which keys a query sees is integers, one range
  * per key list: plain causal attention, a prompt's cache, another model's entries and a group of
- * its own are all the same rule, and no mask exists. Keys come in blocks with a running maximum m
- * and sum (so no [rows, keys] array); saved: log-sum-exp per query and head.
- * Backward, with p = exp(s - lse) again and D = do.o:  dv_k += p do,  ds = p (do.v_k - D),
- * dq += ds k / sqrt(hd),  dk_k += ds q / sqrt(hd).
- * Work is cut into (part, key head): parts share no keys, so no two pieces write the same row. */
-static void attend(const node *n, size_t r, size_t kv, const real *q, real *o, real *lse) {
+ * its own are all the same rule, and no mask exists.
+ * Work goes by blocks of at most BLOCK queries and BLOCK keys, all products of small matrices: S = 
+ * Q K^T, then p within every row's range and 0 outside, then O += P V, with a running maximum m and
+ * sum per row (so no [rows, keys] array). saved: log-sum-exp per query and head.
+ * Backward, with p = exp(s - lse) again, D = do.o and T = dO V^T: dV += P^T dO,
+ * dS = P (T - D) / sqrt(hd), dQ += dS K, dK += dS^T Q.
+ * Threads take (part, key head): parts share no keys, so no two of them write the same row. */
+typedef struct { real s[BLOCK][BLOCK], t[BLOCK][BLOCK], lse[BLOCK]; } scores;
+
+static matrix block_of(const dual_tensor *t, const real *at, size_t row, size_t col) {
+    matrix m = {at + row * t->stride + col, t->stride, 1, AS_REAL};
+    return m;
+}
+
+static matrix square(const real *s) {
+    matrix m = {s, BLOCK, 1, AS_REAL};
+    return m;
+}
+
+/* The keys of list K within k0 .. k0+count-1 that row r sees: *from .. *to-1, counted from k0. */
+static void visible(const dual_keys *K, size_t r, size_t k0, size_t count, size_t *from,
+                    size_t *to) {
+    const size_t begin = (size_t)K->begin[r], end = (size_t)K->end[r];
+    *from = begin < k0 ? 0 : begin - k0 < count ? begin - k0 : count;
+    *to = end < k0 ? 0 : end - k0 < count ? end - k0 : count;
+    if (*to < *from) *to = *from;
+}
+
+/* A block of keys for rows r0 .. r0+rows-1 of head h: scores, running softmax, weighted values. */
+static void attend(const node *n, const dual_keys *K, size_t r0, size_t rows, size_t h, size_t kv,
+                   size_t k0, size_t count, scores *b, real *top, real *sum) {
+    const dual_tensor *q = n->in[0], *y = n->out;
     const size_t hd = n->c;
     const real scale = (real)(1 / sqrt((double)hd));
-    real acc[MAX_HEAD_DIM], p[KEY_BLOCK], m = 0, sum = 0;
-    int any = 0;
-    memset(acc, 0, hd * sizeof *acc);
-    for (size_t l = 0; l < n->b; l++) {
-        const dual_keys *K = &n->keys[l];
-        for (size_t k0 = (size_t)K->begin[r], end = (size_t)K->end[r]; k0 < end; k0 += KEY_BLOCK) {
-            const size_t count = end - k0 < KEY_BLOCK ? end - k0 : KEY_BLOCK;
-            const real *key = K->k->data + k0 * K->k->stride + kv * hd;
-            const real *value = K->v->data + k0 * K->v->stride + kv * hd;
-            real top;
-            for (size_t k = 0; k < count; k++) p[k] = scale * dot(q, key + k * K->k->stride, hd);
-            top = any ? m : p[0];      /* seeded with a real score, never with a guess */
-            for (size_t k = 0; k < count; k++) if (p[k] > top) top = p[k];
-            const real shrink = any ? exponential(m - top) : 0;
-            for (size_t k = 0; k < count; k++) p[k] = exponential(p[k] - top);
-            sum = sum * shrink + total(p, count);
-            for (size_t j = 0; j < hd; j++) acc[j] *= shrink;
-            for (size_t k = 0; k < count; k++)
-                for (size_t j = 0; j < hd; j++) acc[j] += p[k] * value[k * K->v->stride + j];
-            m = top;
-            any = 1;
-        }
+    matmul_small(rows, count, hd, block_of(q, q->data, r0, h * hd),
+                 transposed(block_of(K->k, K->k->data, k0, kv * hd)), b->s[0], BLOCK, 0);
+    for (size_t i = 0; i < rows; i++) {
+        real *p = b->s[i], *o = y->data + (r0 + i) * y->stride + h * hd, most;
+        size_t from, to;
+        visible(K, r0 + i, k0, count, &from, &to);
+        for (size_t k = 0; k < from; k++) p[k] = 0;
+        for (size_t k = to; k < count; k++) p[k] = 0;
+        if (from == to) continue;
+        for (size_t k = from; k < to; k++) p[k] *= scale;
+        most = p[from];                /* seeded with a real score, never with a guess */
+        for (size_t k = from; k < to; k++) most = p[k] > most ? p[k] : most;
+        if (sum[i] > 0 && top[i] > most) most = top[i];
+        const real shrink = sum[i] > 0 ? exponential(top[i] - most) : 0;
+        for (size_t k = from; k < to; k++) p[k] = exponential(p[k] - most);
+        sum[i] = sum[i] * shrink + total(p + from, to - from);
+        for (size_t j = 0; j < hd; j++) o[j] *= shrink;
+        top[i] = most;
     }
-    for (size_t j = 0; j < hd; j++) o[j] = acc[j] / sum;
-    *lse = m + (real)log((double)sum);
+    matmul_small(rows, hd, count, square(b->s[0]), block_of(K->v, K->v->data, k0, kv * hd),
+                 y->data + r0 * y->stride + h * hd, y->stride, 1);
 }
 
-static void attend_backward(const node *n, size_t r, size_t kv, const real *q, real *dq,
-                            const real *o, const real *dout, real lse) {
-    const size_t hd = n->c;
-    const real scale = (real)(1 / sqrt((double)hd)), D = dot(dout, o, hd);
-    real p[KEY_BLOCK], ds[KEY_BLOCK];
+static void attend_backward(const node *n, const dual_keys *K, size_t r0, size_t rows, size_t h,
+                            size_t kv, size_t k0, size_t count, scores *b, const real *D) {
+    const dual_tensor *q = n->in[0], *y = n->out, *k = K->k, *v = K->v;
+    const size_t hd = n->c, at = h * hd, at_k = kv * hd;
+    const real scale = (real)(1 / sqrt((double)hd));
+    const matrix dout = block_of(y, y->grad, r0, at), query = block_of(q, q->data, r0, at);
+    matmul_small(rows, count, hd, query, transposed(block_of(k, k->data, k0, at_k)), b->s[0],
+                 BLOCK, 0);
+    matmul_small(rows, count, hd, dout, transposed(block_of(v, v->data, k0, at_k)), b->t[0],
+                 BLOCK, 0);
+    for (size_t i = 0; i < rows; i++) {
+        real *p = b->s[i], *ds = b->t[i];
+        size_t from, to;
+        visible(K, r0 + i, k0, count, &from, &to);
+        for (size_t j = 0; j < from; j++) p[j] = ds[j] = 0;
+        for (size_t j = to; j < count; j++) p[j] = ds[j] = 0;
+        for (size_t j = from; j < to; j++) { /* rounded otherwise than in forward, p may pass 1 */
+            const real x = scale * p[j] - b->lse[i];
+            p[j] = exponential(x < 0 ? x : 0);
+            ds[j] = scale * p[j] * (ds[j] - D[i]);
+        }
+    }
+    if (v->grad)
+        matmul_small(count, hd, rows, transposed(square(b->s[0])), dout,
+                     v->grad + k0 * v->stride + at_k, v->stride, 1);
+    if (k->grad)
+        matmul_small(count, hd, rows, transposed(square(b->t[0])), query,
+                     k->grad + k0 * k->stride + at_k, k->stride, 1);
+    if (q->grad)
+        matmul_small(rows, hd, count, square(b->t[0]), block_of(k, k->data, k0, at_k),
+                     q->grad + r0 * q->stride + at, q->stride, 1);
+}
+
+/* All keys for rows r0 .. r0+rows-1 of head h, block by block; back: 0 forward, 1 backward. */
+static void attention_block(const node *n, size_t r0, size_t rows, size_t h, size_t kv, int back) {
+    const dual_tensor *y = n->out;
+    const size_t hd = n->c, heads = y->cols / hd;
+    scores b;
+    real top[BLOCK], sum[BLOCK] = {0};               /* in backward, top is D = do.o */
+    for (size_t i = 0; i < rows; i++) {
+        const size_t at = (r0 + i) * y->stride + h * hd;
+        if (back) {
+            b.lse[i] = n->saved[(r0 + i) * heads + h];
+            top[i] = dot(y->grad + at, y->data + at, hd);
+        } else {
+            memset(y->data + at, 0, hd * sizeof(real));
+        }
+    }
     for (size_t l = 0; l < n->b; l++) {
         const dual_keys *K = &n->keys[l];
-        for (size_t k0 = (size_t)K->begin[r], end = (size_t)K->end[r]; k0 < end; k0 += KEY_BLOCK) {
-            const size_t count = end - k0 < KEY_BLOCK ? end - k0 : KEY_BLOCK;
-            const size_t at = k0 * K->k->stride + kv * hd, at_v = k0 * K->v->stride + kv * hd;
-            const real *key = K->k->data + at, *value = K->v->data + at_v;
-            for (size_t k = 0; k < count; k++) {
-                p[k] = scale * dot(q, key + k * K->k->stride, hd) - lse;
-                ds[k] = dot(dout, value + k * K->v->stride, hd) - D;
-            }
-            for (size_t k = 0; k < count; k++) /* rounded otherwise than in forward, p may pass 1 */
-                p[k] = exponential(p[k] < 0 ? p[k] : 0);
-            for (size_t k = 0; k < count; k++) ds[k] *= scale * p[k];
-            for (size_t k = 0; k < count && K->v->grad; k++)
-                for (size_t j = 0; j < hd; j++)
-                    K->v->grad[at_v + k * K->v->stride + j] += p[k] * dout[j];
-            for (size_t k = 0; k < count && K->k->grad; k++)
-                for (size_t j = 0; j < hd; j++)
-                    K->k->grad[at + k * K->k->stride + j] += ds[k] * q[j];
-            for (size_t k = 0; k < count && dq; k++)
-                for (size_t j = 0; j < hd; j++) dq[j] += ds[k] * key[k * K->k->stride + j];
+        size_t begin = SIZE_MAX, end = 0;
+        for (size_t r = r0; r < r0 + rows; r++) {
+            if (K->begin[r] == K->end[r]) continue;
+            if ((size_t)K->begin[r] < begin) begin = (size_t)K->begin[r];
+            if ((size_t)K->end[r] > end) end = (size_t)K->end[r];
         }
+        for (size_t k0 = begin; k0 < end; k0 += BLOCK) {
+            const size_t count = end - k0 < BLOCK ? end - k0 : BLOCK;
+            if (back) attend_backward(n, K, r0, rows, h, kv, k0, count, &b, top);
+            else attend(n, K, r0, rows, h, kv, k0, count, &b, top, sum);
+        }
+    }
+    for (size_t i = 0; i < rows && !back; i++) {
+        real *o = y->data + (r0 + i) * y->stride + h * hd;
+        for (size_t j = 0; j < hd; j++) o[j] /= sum[i];
+        n->saved[(r0 + i) * heads + h] = top[i] + (real)log((double)sum[i]);
     }
 }
 
-/* Runs either direction over all (part, key head) pieces; back: 0 forward, 1 backward. */
 static void attention_run(const node *n, int back) {
-    const dual_tensor *q = n->in[0], *y = n->out;
-    const size_t hd = n->c, kv_heads = n->a, parts = n->d, heads = q->cols / hd;
-    const size_t group = heads / kv_heads;
+    const size_t kv_heads = n->a, parts = n->d, group = n->out->cols / n->c / kv_heads;
     const int32_t *border = n->index;
-    OMP(omp parallel for schedule(dynamic) if (q->rows > 8))
+    OMP(omp parallel for schedule(dynamic) if (n->out->rows > 8))
     for (size_t piece = 0; piece < parts * kv_heads; piece++) {
         const size_t part = piece / kv_heads, kv = piece % kv_heads;
-        for (size_t r = (size_t)border[part]; r < (size_t)border[part + 1]; r++)
-            for (size_t h = kv * group; h < (kv + 1) * group; h++) {
-                const size_t at = r * q->stride + h * hd, out = r * y->stride + h * hd;
-                real *lse = &n->saved[r * heads + h];
-                if (back)
-                    attend_backward(n, r, kv, q->data + at, q->grad ? q->grad + at : NULL,
-                                    y->data + out, y->grad + out, *lse);
-                else
-                    attend(n, r, kv, q->data + at, y->data + out, lse);
-            }
+        const size_t end = (size_t)border[part + 1];
+        for (size_t r = (size_t)border[part]; r < end; r += BLOCK)
+            for (size_t h = kv * group; h < (kv + 1) * group; h++)
+                attention_block(n, r, end - r < BLOCK ? end - r : BLOCK, h, kv, back);
     }
 }
 
