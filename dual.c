@@ -76,7 +76,7 @@ enum { MR = 4, NR = 8 };
 /* Numbers of the second-level cache: A is packed PACK_M x PACK_K at a time (shared), B PACK_K x NR
  * (on each thread's stack), GROUP strips of A use a packed strip of B. */
 #ifndef DUAL_PACK_K
-#define DUAL_PACK_K 192
+#define DUAL_PACK_K 256
 #define DUAL_PACK_M 1024
 #endif
 enum { PACK_K = DUAL_PACK_K, PACK_M = DUAL_PACK_M, GROUP = 64, BLOCK = 64 };
@@ -492,6 +492,8 @@ static void multiply(const real *strips, const real *panel, size_t depth, size_t
                      real *C, size_t c_row, int add) {
     for (size_t i = 0; i < rows; i += MR) {
         real sum[MR][NR];
+        for (size_t l = 0; l < MR && i + l < rows; l++)
+            for (size_t j = 0; j < width; j += LANES) PREFETCH(C + (i + l) * c_row + j);
         tile(depth, strips + i * depth, panel, sum);
         for (size_t l = 0; l < MR && i + l < rows; l++) {
             real *c = C + (i + l) * c_row;
@@ -557,7 +559,7 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
                    size_t c_row, int add) {
     ctx->flops += 2.0 * (double)M * (double)N * (double)K;
     const dual_mark before = dual_mark_here(ctx);
-    real *const packed = dual_alloc(ctx, (size_t)PACK_M * PACK_K, sizeof(real));
+    real *const room_a = dual_alloc(ctx, (size_t)2 * PACK_M * PACK_K, sizeof(real));
     dual_release(ctx, before);         /* only this call uses it */
     if (!ctx->memory || !M || !N) return;
     if (!K && !add)
@@ -567,7 +569,8 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
             matmul_row((const real *)A.at + i * A.row, B, N, K, C + i * c_row, add);
         return;
     }
-    const size_t panels = (N + NR - 1) / NR, threads = workers();
+    const size_t panels = (N + NR - 1) / NR, depths = (K + PACK_K - 1) / PACK_K;
+    const size_t threads = workers();
     OMP(omp parallel if (M * N * K > 50000))
     for (size_t m0 = 0; m0 < M; m0 += PACK_M)
         for (size_t k0 = 0; k0 < K; k0 += PACK_K) {
@@ -577,11 +580,15 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
             const size_t fair = (strips * panels + threads - 1) / threads;
             const size_t group = fair < GROUP ? fair : GROUP, groups = (strips + group - 1) / group;
             real room[PACK_K * NR + 64], *panel = room + (64 - (uintptr_t)room % 64) / sizeof(real);
+            /* Two buffers in turn: who is done with a block packs for the next one without waiting.
+             * Static schedules give a piece to the same thread for every k0, so no sum is split. */
+            const size_t turn = m0 / PACK_M * depths + k0 / PACK_K;
+            real *const packed = room_a + turn % 2 * PACK_M * PACK_K;
             OMP(omp for schedule(static))
             for (size_t t = 0; t < strips; t++)
                 pack(packed + t * MR * depth, MR, A, m0 + t * MR, k0,
                      rows - t * MR < MR ? rows - t * MR : MR, depth, AS_REAL);
-            OMP(omp for schedule(static))
+            OMP(omp for schedule(static) nowait)
             for (size_t piece = 0; piece < groups * panels; piece++) {
                 const size_t j0 = piece % panels * NR, width = N - j0 < NR ? N - j0 : NR;
                 const size_t first = piece / panels * group;
