@@ -1142,7 +1142,7 @@ static void test_orthogonality(void)
                     system.orthogonality = weight[k];
                     system.centred = k && form % 2;
                     system.values = k && form / 2;
-                    system.kv_layers = i < 2 ? 0 : 5;
+                    system.kv_layers = form == 3 ? 5 : 0;
                     open_option(&d, shape, 3, &system);
                     r[k] = run(&d, &s.batch, 1);
                     if (k < 2)
@@ -1152,11 +1152,11 @@ static void test_orthogonality(void)
                 dual_run(&d.c, &d.e, &s.batch, &out);
                 think = pass_named(&out, "think");
                 for (l = 0; l < (system.values ? 3 : 1); l++)
-                    if (!system.values || l != 1) { /* layers 0 and 2 are in the list */
+                    if (form < 3 || l != 1) {      /* mean over three layers, or over 0 and 2 */
                         dual_tensor *z = system.values ? think->cache.v[l] : think->hidden;
                         x = values_of(z);
                         expected += squared_cosines(x, z->cols, system.centred) /
-                                    (system.values ? 2 : 1);
+                                    (system.values ? 5 - form : 1);
                         free(x);
                     }
                 check_close(size_of_loss(out.penalty), expected, check_limit(1e-13, 1e-6),
