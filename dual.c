@@ -1328,8 +1328,7 @@ static void centre(real *x, size_t groups, size_t cols) {
 dual_tensor *dual_orthogonality(dual_ctx *c, dual_tensor *z, size_t slots, int centred) {
     const size_t rows = z->rows, d = z->cols, pairs = rows * (slots - 1);
     double sum = 0;
-    if (slots < 2 || rows % slots)
-        die(c, "orthogonality: %zu rows in groups of %zu slots", rows, slots);
+    if (slots < 2 || rows % slots) die(c, "orthogonality: %zu rows by %zu slots", rows, slots);
     dual_tensor *loss = dual_tensor_new(c, 1, 1), *inverse = dual_tensor_new(c, rows, 1);
     dual_tensor *u = dual_tensor_new(c, rows, d), *dx = dual_tensor_new(c, rows, d);
     node *n = record(c, loss, orthogonality_backward, 1, &z);
@@ -1693,13 +1692,13 @@ static const char *wrong_option(const dual_system *s, size_t layers) {
     const struct { int wrong; const char *why; } rule[] = {
         {s->detach && !(cop && trained), "detach cuts a trained Base's cache from a Coprocessor"},
         {s->gain && !chain && (kv || !cop), "a latent gain scales injected states: embed or chain"},
-        {s->kv_layers && !kv, "a list of layers says whose keys and values join: kv only"},
-        {layers < 64 && s->kv_layers >> layers, "the list of layers names one the models have not"},
+        {(s->kv_layers && !kv) || (layers < 64 && s->kv_layers >> layers),
+         "a list of layers says whose keys and values join: kv only, and layers that there are"},
         {!(s->orthogonality >= 0 && s->text_loss >= 0 && s->orthogonality + s->text_loss < 1e9),
          "the weights of orthogonality and text loss are numbers from 0 on"},
         {on && !(cop && s->latents > 1), "orthogonality wants embed or kv, and 2 latents or more"},
-        {!on && (s->centred || s->values), "centred, values: forms of an orthogonality above 0"},
-        {s->values && !kv, "orthogonality of values wants values that are handed over: kv only"},
+        {((s->centred || s->values) && !on) || (s->values && !kv),
+         "centred and values are forms of an orthogonality above 0, values of kv only"},
         {s->text_loss > 0 && !trained, "a loss on plain text would train a Base that is frozen"},
         {s->fused && (chain || (trained && !cop)),
          "fused: a chain needs its passes, and a trained Base without a Coprocessor has but one"}};
@@ -2237,7 +2236,7 @@ static dual_pass *exchange(talk *t) {
     t->out->pass = describe(t->c, s->latents + 3, sizeof *t->out->pass);
     y.text = s->fused || (!thinks && !chain && s->base_trained);
     if ((thinks || !y.text) && !chain) read_texts(t);
-    const size_t read = t->n_past;
+    const size_t drop = s->fused ? t->n_past : 0;
     if (chain) latents = message_chain(t, &y);
     else if (s->latents) switch (s->inject) {
         case DUAL_EMBED: latents = message_embed(t, &y); break;
@@ -2245,10 +2244,8 @@ static dual_pass *exchange(talk *t) {
         case DUAL_PAUSE: case DUAL_SOFT: latents = message_learned(t, &y); break;
         default: break;
     }
-    if (s->fused) {
-        t->past += read;
-        t->n_past -= read;
-    }
+    t->past += drop;
+    t->n_past -= drop;
     dual_pass *p = run_pass(t, "speak", t->e->base, &y, latents, 0);
     if (y.text) remember_text(t, &p->cache, &y);
     remember(t, &p->cache, y.first, y.end);   /* for decoding, which goes on from here */
@@ -2262,7 +2259,7 @@ static dual_tensor *text_loss(const talk *t) {
     const dual_batch *b = t->b;
     const dual_pass *p = &t->out->pass[t->e->system.fused ? t->out->n_passes - 1 : 0];
     int32_t *row = describe(t->c, 2 * p->rows, sizeof *row), *target = row + p->rows;
-    dual_tensor *states = p->hidden;
+    dual_tensor *x = p->hidden;
     size_t n = 0;
     for (size_t i = 0; i < b->n_sequences; i++)
         for (size_t j = 1; j < b->length[i]; j++) {
@@ -2270,8 +2267,8 @@ static dual_tensor *text_loss(const talk *t) {
             target[n++] = b->text[i][j];
         }
     if (!n) return NULL;
-    states = dual_gather(t->c, 1, &states, n, NULL, row);
-    return dual_cross_entropy(t->c, dual_logits(t->c, p->model, states), target);
+    x = dual_logits(t->c, p->model, dual_gather(t->c, 1, &x, n, NULL, row));
+    return dual_cross_entropy(t->c, x, target);
 }
 
 static dual_tensor *plus(dual_ctx *c, dual_tensor *sum, double weight, dual_tensor *term) {

@@ -1322,7 +1322,7 @@ static void test_option_refusals(void)
         refuse_option(&s, "values");
         if (cop && !kv) {
             s.orthogonality = 0.1;
-            refuse_option(&s, "kv only");
+            refuse_option(&s, "of kv only");
         }
         if (!plain.base_trained) {
             s = plain;
