@@ -1311,6 +1311,62 @@ dual_tensor *dual_cross_entropy(dual_ctx *c, dual_tensor *z, const int32_t *targ
     return loss;
 }
 
+/* ---- orthogonality: mean over groups and slots i != j of c_ij^2, c_ij = u_i . u_j, as [1,1] ----
+ * Every `slots` rows of z are one group; u_i = x_i / |x_i| with x = z, or centred: z less each
+ * slot's mean over the groups. dx_i = 4 dloss / (rows (slots-1) |x_i|) sum_j c_ij (u_j - c_ij u_i)
+ * wants the same cosines: forward leaves it in saved. A row equal in all groups (or one group) is,
+ * centred, nothing but rounding and has no direction: it adds nothing and gets nothing. */
+static void orthogonality_backward(dual_ctx *c, node *n) {
+    const dual_tensor *z = n->in[0];
+    for (size_t r = 0; c->memory && r < z->rows; r++)
+        for (size_t j = 0; j < z->cols; j++)
+            z->grad[r * z->stride + j] += n->out->grad[0] * n->saved[r * z->cols + j];
+}
+
+/* x [groups, slots * d] less its column means: a projection, so its backward is itself. */
+static void centre(real *x, size_t groups, size_t cols) {
+    for (size_t j = 0; j < cols; j++) {
+        double mean = 0;
+        for (size_t g = 0; g < groups; g++) mean += (double)x[g * cols + j] / (double)groups;
+        for (size_t g = 0; g < groups; g++) x[g * cols + j] -= (real)mean;
+    }
+}
+
+dual_tensor *dual_orthogonality(dual_ctx *c, dual_tensor *z, size_t slots, int centred) {
+    const size_t rows = z->rows, d = z->cols, pairs = rows * (slots - 1);
+    double sum = 0;
+    if (slots < 2 || rows % slots) die(c, "orthogonality: %zu rows by %zu slots", rows, slots);
+    dual_tensor *loss = dual_tensor_new(c, 1, 1), *inverse = dual_tensor_new(c, rows, 1);
+    dual_tensor *u = dual_tensor_new(c, rows, d), *dx = dual_tensor_new(c, rows, d);
+    node *n = record(c, loss, orthogonality_backward, 1, &z);
+    if (n) n->saved = dx->data;
+    if (!c->memory) return loss;
+    for (size_t r = 0; r < rows; r++) {
+        memcpy(u->data + r * d, z->data + r * z->stride, d * sizeof(real));
+        inverse->data[r] = dot(u->data + r * d, u->data + r * d, d);
+    }
+    if (centred) centre(u->data, rows / slots, slots * d);
+    for (size_t r = 0; r < rows; r++) {
+        real *own = u->data + r * d;
+        const double square = (double)dot(own, own, d), least = 1e-12 * (double)inverse->data[r];
+        inverse->data[r] = (real)(square > least ? 1 / sqrt(square) : 0);
+        for (size_t j = 0; j < d; j++) own[j] *= inverse->data[r];
+    }
+    memset(dx->data, 0, rows * d * sizeof(real));
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = r / slots * slots; i < (r / slots + 1) * slots; i++) {
+            const real *own = u->data + r * d, *other = u->data + i * d;
+            const real cosine = i == r ? 0 : dot(own, other, d);
+            const real scale = 4 * cosine * inverse->data[r] / (real)pairs;
+            sum += (double)(cosine * cosine);
+            real *to = dx->data + r * d;
+            for (size_t j = 0; j < d; j++) to[j] += scale * (other[j] - cosine * own[j]);
+        }
+    if (centred) centre(dx->data, rows / slots, slots * d);
+    loss->data[0] = (real)(sum / (double)pairs);
+    return loss;
+}
+
 /* ==== MODELS =====================================================================================
  * Owns: the one table of parameters per model (names as Hugging Face has them), GPT-2 and Qwen-3
  * blocks, and one pass over rows. A pass takes embeddings, explicit positions and what each row
@@ -1449,14 +1505,16 @@ size_t dual_model_params(const dual_model *m) {
 static dual_tensor *look(dual_ctx *c, const dual_pass *p, size_t l, dual_tensor *q) {
     const dual_config *f = &p->model->config;
     dual_keys *keys = describe(c, p->n_seen, sizeof *keys);
+    size_t n = 0;
     for (size_t i = 0; i < p->n_seen; i++) {
         const dual_cache *cache = p->seen[i].cache ? p->seen[i].cache : &p->cache;
-        keys[i].k = cache->k[l];
-        keys[i].v = cache->v[l];
-        keys[i].begin = p->seen[i].begin;
-        keys[i].end = p->seen[i].end;
+        if (!cache->k[l]) continue;    /* nothing handed over at this layer */
+        keys[n].k = cache->k[l];
+        keys[n].v = cache->v[l];
+        keys[n].begin = p->seen[i].begin;
+        keys[n++].end = p->seen[i].end;
     }
-    return dual_attention(c, q, f->heads, f->kv_heads, p->n_seen, keys, p->parts, p->border);
+    return dual_attention(c, q, f->heads, f->kv_heads, n, keys, p->parts, p->border);
 }
 
 /* x + attention(ln(x)), then + mlp(ln(.)). `last_keys`: only this layer's K and V are wanted, so
@@ -1513,14 +1571,15 @@ dual_tensor *dual_forward(dual_ctx *c, dual_pass *p) {
         if (p->position[r] < 0 || (size_t)p->position[r] >= f->positions)
             die(c, "%s: position %ld of %zu", p->name, (long)p->position[r], f->positions);
     if (m->wpe) x = dual_add(c, x, dual_gather(c, 1, &p->model->wpe, p->rows, NULL, p->position));
-    for (size_t l = 0; l < f->layers; l++) {
-        const int last_keys = p->cache_only && l + 1 == f->layers;
+    const size_t layers = p->layers ? p->layers : f->layers;
+    for (size_t l = 0; l < layers; l++) {
+        const int last_keys = p->cache_only && l + 1 == layers;
         if (p->trace) p->trace[l] = x;
         x = f->family == DUAL_GPT2 ? gpt2_block(c, p, l, x, last_keys)
                                    : qwen3_block(c, p, l, x, last_keys);
     }
     if (!x) return NULL;
-    if (p->trace) p->trace[f->layers] = x;
+    if (p->trace) p->trace[layers] = x;
     p->hidden = f->family == DUAL_GPT2 ? dual_layernorm(c, x, m->norm_w, m->norm_b, f->norm_eps)
                                        : dual_rmsnorm(c, x, m->norm_w, f->norm_eps);
     return p->hidden;
@@ -1618,6 +1677,42 @@ size_t dual_latent_positions(const dual_system *s) {
     return s->inject == DUAL_NONE ? 0 : s->latents + (s->inject == DUAL_CHAIN);
 }
 
+/* kv: whether the Base sees layer l's entries; how many layers there are up to the last it sees. */
+static int hands_over(const dual_system *s, size_t l) {
+    return !s->kv_layers || (l < 64 && s->kv_layers >> l & 1);
+}
+
+static size_t layers_used(const dual_system *s, size_t layers) {
+    while (!hands_over(s, layers - 1)) layers--;
+    return layers;
+}
+
+/* Whether the Coprocessor's final states are used: as Z, or (kv) by the penalty on them alone. */
+static int uses_states(const dual_system *s) {
+    return s->inject == DUAL_EMBED || (s->inject == DUAL_KV && s->orthogonality > 0 && !s->values);
+}
+
+/* What cannot be or would mean nothing: the reason, else NULL. */
+static const char *wrong_option(const dual_system *s, size_t layers) {
+    const int cop = dual_system_needs_coprocessor(s), trained = s->base_trained;
+    const int kv = s->inject == DUAL_KV, chain = s->inject == DUAL_CHAIN, on = s->orthogonality > 0;
+    const struct { int wrong; const char *why; } rule[] = {
+        {s->detach && !(cop && trained), "detach cuts a trained Base's cache from a Coprocessor"},
+        {s->gain && !chain && (kv || !cop), "a latent gain scales injected states: embed or chain"},
+        {(s->kv_layers && !kv) || (layers < 64 && s->kv_layers >> layers),
+         "a list of layers says whose keys and values join: kv only, and layers that there are"},
+        {!(s->orthogonality >= 0 && s->text_loss >= 0 && s->orthogonality + s->text_loss < 1e9),
+         "the weights of orthogonality and text loss are numbers from 0 on"},
+        {on && !(cop && s->latents > 1), "orthogonality wants embed or kv, and 2 latents or more"},
+        {((s->centred || s->values) && !on) || (s->values && !kv),
+         "centred and values are forms of an orthogonality above 0, values of kv only"},
+        {s->text_loss > 0 && !trained, "a loss on plain text would train a Base that is frozen"},
+        {s->fused && (chain || (trained && !cop)),
+         "fused: a chain needs its passes, and a trained Base without a Coprocessor has but one"}};
+    for (size_t i = 0; i < sizeof rule / sizeof *rule; i++) if (rule[i].wrong) return rule[i].why;
+    return NULL;
+}
+
 /* Whether the Base's speak pass has a row at the last latent, which could predict y_0. */
 static int has_latent_rows(const dual_system *s) {
     return s->inject != DUAL_NONE && s->inject != DUAL_KV && s->latents > 0;
@@ -1652,11 +1747,7 @@ int dual_exchange_new(dual_ctx *c, dual_exchange *e, const dual_system *s, dual_
         e->coprocessor = cop;
         width = f->hidden;
     }
-    if (s->detach && !(s->base_trained && e->coprocessor))
-        return dual_failed(c, "detaching the cache means something only with a trained Base and a "
-                           "Coprocessor");
-    if (s->gain && s->inject != DUAL_EMBED && s->inject != DUAL_CHAIN)
-        return dual_failed(c, "a latent gain scales injected states: embed or chain only");
+    if (wrong_option(s, b->layers)) return dual_failed(c, "%s", wrong_option(s, b->layers));
     if (s->inject != DUAL_NONE)
         vector_param(c, &e->soft, "soft_tokens",
                      s->inject == DUAL_PAUSE || s->inject == DUAL_CHAIN ? 1 : s->latents, width,
@@ -1704,18 +1795,23 @@ dual_param *dual_exchange_param(dual_exchange *e, size_t i, char *owner) {
 }
 
 /* What is trained. Parameters that by structure get no gradient are left out of optimiser and
- * count: the Coprocessor reads soft tokens, not text, and has no head; under H1 its last layer is
- * used up to its keys and values only. */
+ * count: the Coprocessor reads soft tokens, not text, and has no head; under H1 the last layer that
+ * the Base sees is used up to its keys and values only, and nothing above it. */
 static int is_trained(const dual_exchange *e, char owner, const dual_tensor *t) {
     if (owner == 'B') return e->system.base_trained;
     if (owner == 'S') return 1;
     const dual_model *m = e->coprocessor;
     if (t == m->wte || t == m->head) return 0;
-    if (e->system.inject != DUAL_KV) return 1;
-    const struct dual_layer *y = &m->layer[m->config.layers - 1];
-    const dual_tensor *unused[] = {y->q_w, y->q_norm, y->o_w, y->o_b, y->norm2_w, y->norm2_b,
-        y->gate_w, y->up_w, y->up_b, y->down_w, y->down_b, m->norm_w, m->norm_b};
-    for (size_t i = 0; i < sizeof unused / sizeof *unused; i++) if (t == unused[i]) return 0;
+    if (uses_states(&e->system)) return 1;
+    const size_t used = layers_used(&e->system, m->config.layers);
+    for (size_t l = used - 1; l < m->config.layers; l++) {
+        const struct dual_layer *y = &m->layer[l];
+        const dual_tensor *unused[] = {y->q_w, y->q_norm, y->o_w, y->o_b, y->norm2_w, y->norm2_b,
+            y->gate_w, y->up_w, y->up_b, y->down_w, y->down_b, m->norm_w, m->norm_b, /* keys: */
+            y->norm1_w, y->norm1_b, y->qkv_w, y->qkv_b, y->k_w, y->v_w, y->k_norm};
+        for (size_t i = 0; i < (l < used ? 13 : sizeof unused / sizeof *unused); i++)
+            if (t == unused[i]) return 0;
+    }
     return 1;
 }
 
@@ -1734,7 +1830,7 @@ size_t dual_exchange_trained(dual_exchange *e) {
         if (is_trained(e, owner, p->tensor)) n += p->tensor->rows * p->tensor->cols;
     /* GPT-2's c_attn is one tensor: under H1 the query third of the last gets no gradient (weight
      * decay still reaches it) and is not counted */
-    if (e->system.inject == DUAL_KV && e->coprocessor->config.family == DUAL_GPT2)
+    if (e->coprocessor && e->base->config.family == DUAL_GPT2 && !uses_states(&e->system))
         n -= e->coprocessor->config.hidden * (e->coprocessor->config.hidden + 1);
     return n;
 }
@@ -1887,9 +1983,10 @@ static void remember(talk *t, const dual_cache *cache, const int32_t *begin, con
     s->end = end;
 }
 
-/* Lays out a pass, runs it over `latents` (the source of its latent rows) and returns it. */
+/* Lays out a pass, runs it over `latents` (the source of its latent rows) and returns it. With
+ * key_layers it ends at the keys and values of the last of so many layers. */
 static dual_pass *run_pass(talk *t, const char *name, dual_model *m, layout *y,
-                           dual_tensor *latents, int cache_only) {
+                           dual_tensor *latents, size_t key_layers) {
     dual_ctx *c = t->c;
     lay_out(t, y);
     dual_pass *p = &t->out->pass[t->out->n_passes++];
@@ -1925,7 +2022,8 @@ static dual_pass *run_pass(talk *t, const char *name, dual_model *m, layout *y,
     p->position = y->position;
     p->border = y->border;
     p->seen = seen;
-    p->cache_only = cache_only;
+    p->cache_only = key_layers > 0;
+    p->layers = key_layers;
     p->input = dual_gather(c, 3, source, y->rows, y->which, y->index);
     dual_forward(c, p);
     return p;
@@ -1939,6 +2037,7 @@ static const dual_cache *changed(talk *t, const dual_cache *from,
     to->k = describe(t->c, layers, sizeof *to->k);
     to->v = describe(t->c, layers, sizeof *to->v);
     for (size_t l = 0; l < layers; l++) {
+        if (!from->k[l]) continue;
         to->k[l] = change(t, from->k[l], 2 * l);
         to->v[l] = change(t, from->v[l], 2 * l + 1);
     }
@@ -2011,24 +2110,27 @@ static void remember_text(talk *t, const dual_cache *cache, const layout *y) {
     remember(t, cache, y->text_at, end);
 }
 
-/* READ: the Base on every text. Only its cache is wanted, so the last layer stops at K and V. With
- * a frozen Base nothing here wants a gradient and nothing is recorded. A trained Base gets gradient
- * through this cache from think and from speak, unless it is detached. */
+/* READ: the Base on every text. Only its cache is wanted, so the last layer stops at K and V, but
+ * for a loss on the text. With a frozen Base nothing here wants a gradient and nothing is recorded.
+ * A trained Base gets gradient through this cache from think and speak, unless it is detached. */
 static void read_texts(talk *t) {
+    const dual_system *s = &t->e->system;
+    const int states = s->text_loss > 0 && !s->fused;
     layout y = {.text = 1};
     size_t tokens = 0;
     for (size_t i = 0; i < t->b->n_sequences; i++) tokens += t->b->length[i];
     if (!tokens) return;
-    dual_pass *p = run_pass(t, "read", t->e->base, &y, NULL, 1);
-    remember_text(t, t->e->system.detach ? changed(t, &p->cache, without_gradient) : &p->cache, &y);
+    dual_pass *p = run_pass(t, "read", t->e->base, &y, NULL,
+                            states ? 0 : t->e->base->config.layers);
+    remember_text(t, s->detach ? changed(t, &p->cache, without_gradient) : &p->cache, &y);
 }
 
 /* THINK: the Coprocessor on S for every group, past KV_theta up to its insertion point, soft tokens
  * causal among themselves. */
-static dual_pass *think(talk *t, layout *y, int cache_only) {
+static dual_pass *think(talk *t, layout *y, size_t key_layers) {
     y->slots = t->e->system.latents;
     y->latents_from = SLOT_ROW;
-    return run_pass(t, "think", t->e->coprocessor, y, t->e->soft.tensor, cache_only);
+    return run_pass(t, "think", t->e->coprocessor, y, t->e->soft.tensor, key_layers);
 }
 
 static dual_tensor *with_gain(talk *t, dual_tensor *z) {
@@ -2046,12 +2148,16 @@ static dual_tensor *message_embed(talk *t, layout *y) {
 }
 
 /* KV (h1, h1h2): the message is the N_L new entries of the Coprocessor's cache, layer by layer;
- * they join what every group sees. Nothing above its last layer's keys and values is computed. */
+ * they join what every group sees. Nothing above the keys and values of the last layer handed over
+ * is computed, unless the penalty wants the final states. */
 static void message_kv(talk *t) {
-    layout y = {0};
-    const dual_cache *message = &think(t, &y, 1)->cache;
+    const dual_system *s = &t->e->system;
+    const size_t layers = t->e->base->config.layers, used = layers_used(s, layers);
     const size_t drop = t->b->control.slot;
-    t->out->latents = message->v[t->e->base->config.layers - 1];
+    layout y = {0};
+    const dual_cache *message = &think(t, &y, uses_states(s) ? 0 : used)->cache;
+    for (size_t l = 0; l < layers; l++) if (!hands_over(s, l)) message->k[l] = NULL;
+    t->out->latents = message->v[used - 1];
     if (t->b->control.from == DUAL_DROP) {
         remember(t, message, y.first, shifted(t, y.first, drop));
         remember(t, message, shifted(t, y.first, drop + 1), y.end);
@@ -2082,7 +2188,7 @@ static dual_tensor *message_chain(talk *t, layout *y) {
     const size_t N = t->e->system.latents;
     dual_tensor **thought = describe(t->c, N + 1, sizeof *thought);
     layout first = {.text = 1, .slots = 1, .latents_from = ROW_ZERO}, one = first;
-    dual_pass *p = run_pass(t, "read", t->e->base, &one, t->e->soft.tensor, N == 0);
+    dual_pass *p = run_pass(t, "read", t->e->base, &one, t->e->soft.tensor, 0);
     remember_text(t, &p->cache, &one);
     remember(t, &p->cache, one.first, one.end);
     const size_t past = t->n_past;
@@ -2123,28 +2229,76 @@ static void slot_states(talk *t, const layout *y, const dual_pass *speech) {
 
 /* The whole exchange; returns the speak pass. Systems that send no message from another pass have
  * their text in the speak pass itself when the Base is trained ([x; S; cue; y], fused); a frozen
- * Base reads it first, untaped. SPEAK is the Base on [latents?; cue; targets] of every group. */
+ * Base reads it first, untaped. SPEAK is the Base on [latents?; cue; targets] of every group.
+ * With `fused` so does every other system's text: think still reads KV_theta from a pass before,
+ * which speak then does not see. Same numbers; the same gradients too, but that detach cannot cut
+ * within speak. */
 static dual_pass *exchange(talk *t) {
     const dual_system *s = &t->e->system;
+    const int thinks = dual_system_needs_coprocessor(s), chain = s->inject == DUAL_CHAIN;
     dual_tensor *latents = NULL;
     layout y = {.tail = 1};
     t->past = describe(t->c, s->latents + 6, sizeof *t->past);
     t->last = describe(t->c, t->b->n_groups, sizeof *t->last);
     t->out->pass = describe(t->c, s->latents + 3, sizeof *t->out->pass);
-    y.text = !dual_system_needs_coprocessor(s) && s->inject != DUAL_CHAIN && s->base_trained;
-    if (!y.text && s->inject != DUAL_CHAIN) read_texts(t);
-    if (s->inject == DUAL_CHAIN) latents = message_chain(t, &y);
+    y.text = s->fused || (!thinks && !chain && s->base_trained);
+    if ((thinks || !y.text) && !chain) read_texts(t);
+    const size_t drop = s->fused ? t->n_past : 0;
+    if (chain) latents = message_chain(t, &y);
     else if (s->latents) switch (s->inject) {
         case DUAL_EMBED: latents = message_embed(t, &y); break;
         case DUAL_KV: message_kv(t); break;
         case DUAL_PAUSE: case DUAL_SOFT: latents = message_learned(t, &y); break;
         default: break;
     }
+    t->past += drop;
+    t->n_past -= drop;
     dual_pass *p = run_pass(t, "speak", t->e->base, &y, latents, 0);
     if (y.text) remember_text(t, &p->cache, &y);
     remember(t, &p->cache, y.first, y.end);   /* for decoding, which goes on from here */
     slot_states(t, &y, p);
     return p;
+}
+
+/* Next-token loss on plain text: one mean over all texts' tokens but each one's first (none: NULL).
+ * The texts' states are in the first pass, fused in the last, where each opens its sequence. */
+static dual_tensor *text_loss(const talk *t) {
+    const dual_batch *b = t->b;
+    const dual_pass *p = &t->out->pass[t->e->system.fused ? t->out->n_passes - 1 : 0];
+    int32_t *row = describe(t->c, 2 * p->rows, sizeof *row), *target = row + p->rows;
+    dual_tensor *x = p->hidden;
+    size_t n = 0;
+    for (size_t i = 0; i < b->n_sequences; i++)
+        for (size_t j = 1; j < b->length[i]; j++) {
+            row[n] = p->border[i] + (int32_t)j - 1;
+            target[n++] = b->text[i][j];
+        }
+    if (!n) return NULL;
+    x = dual_logits(t->c, p->model, dual_gather(t->c, 1, &x, n, NULL, row));
+    return dual_cross_entropy(t->c, x, target);
+}
+
+static dual_tensor *plus(dual_ctx *c, dual_tensor *sum, double weight, dual_tensor *term) {
+    dual_tensor *w = dual_tensor_new(c, 1, 1);
+    if (c->memory) w->data[0] = (real)weight;
+    term = dual_gain(c, term, w);
+    return sum ? dual_add(c, sum, term) : term;
+}
+
+/* Orthogonality of the Coprocessor's final states (embed: Z itself), or, mean over layers, of the
+ * values it hands over. Think is the pass before speak. */
+static dual_tensor *penalty(const talk *t) {
+    const dual_system *s = &t->e->system;
+    const dual_pass *p = &t->out->pass[t->out->n_passes - 2];
+    dual_tensor *sum = NULL;
+    double n = 0;
+    if (!s->values) return dual_orthogonality(t->c, p->hidden, s->latents, s->centred);
+    for (size_t l = 0; l < p->model->config.layers; l++) n += hands_over(s, l);
+    for (size_t l = 0; l < p->model->config.layers; l++)
+        if (hands_over(s, l))
+            sum = plus(t->c, sum, 1 / n,
+                       dual_orthogonality(t->c, p->cache.v[l], s->latents, s->centred));
+    return sum;
 }
 
 void dual_run(dual_ctx *c, dual_exchange *e, const dual_batch *b, dual_outcome *out) {
@@ -2164,7 +2318,12 @@ void dual_run(dual_ctx *c, dual_exchange *e, const dual_batch *b, dual_outcome *
             target[m++] = b->group[g].target[j];
         }
     out->logits = dual_logits(c, e->base, dual_gather(c, 1, &p->hidden, m, NULL, row));
-    out->loss = dual_cross_entropy(c, out->logits, target);
+    out->loss = out->target_loss = dual_cross_entropy(c, out->logits, target);
+    if (c->inference) return;
+    if (e->system.text_loss > 0) out->text_loss = text_loss(&t);
+    if (e->system.orthogonality > 0) out->penalty = penalty(&t);
+    if (out->text_loss) out->loss = plus(c, out->loss, e->system.text_loss, out->text_loss);
+    if (out->penalty) out->loss = plus(c, out->loss, e->system.orthogonality, out->penalty);
 }
 
 /* ==== DECODING ===================================================================================
@@ -3005,6 +3164,8 @@ int dual_config_read(dual_ctx *c, const char *folder, dual_config *f) {
 
 static int config_save(dual_ctx *c, const dual_config *f, const char *folder) {
     char path[1024], text[2048];
+    /* GPT-2's end token, Hugging Face's default: not one of a smaller vocabulary */
+    const char *end = f->family == DUAL_GPT2 && f->vocab > 50256 ? "50256" : "null";
     int n;
     snprintf(path, sizeof path, "%s/config.json", folder);
     if (f->family == DUAL_GPT2)
@@ -3027,8 +3188,9 @@ static int config_save(dual_ctx *c, const dual_config *f, const char *folder) {
             f->positions, f->hidden, f->mlp, f->layers, f->heads, f->kv_heads, f->head_dim,
             f->norm_eps, f->rope_theta);
     n += snprintf(text + n, sizeof text - (size_t)n, "  \"tie_word_embeddings\": %s,\n"
+                  "  \"bos_token_id\": %s,\n  \"eos_token_id\": %s,\n"
                   "  \"torch_dtype\": \"float32\",\n  \"use_cache\": true\n}\n",
-                  f->tied ? "true" : "false");
+                  f->tied ? "true" : "false", end, end);
     return dual_text_save(c, path, text, (size_t)n);
 }
 

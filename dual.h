@@ -123,6 +123,8 @@ dual_tensor *dual_attention(dual_ctx *, dual_tensor *q, size_t heads, size_t kv_
 /* Mean over rows of -log softmax(logits)[target], as [1,1]. Its backward turns the logits, in
  * place, into their own gradient: read them before. */
 dual_tensor *dual_cross_entropy(dual_ctx *, dual_tensor *logits, const int32_t *target);
+/* Mean squared cosine between two rows of a group of `slots`; centred: less the groups' mean. */
+dual_tensor *dual_orthogonality(dual_ctx *, dual_tensor *z, size_t slots, int centred);
 
 /* ---- models ---------------------------------------------------------------------------------- */
 
@@ -163,6 +165,7 @@ typedef struct {
     const int32_t *position;       /* [rows] */
     const int32_t *border;         /* [parts+1], as in dual_attention */
     const dual_seen *seen;
+    size_t layers;                 /* 0: all; else the pass ends after so many */
     int cache_only;                /* stop after the last layer's keys and values */
     dual_tensor **trace;           /* NULL, or [layers+1]: block inputs, then before final norm */
     dual_cache cache;              /* out */
@@ -190,6 +193,11 @@ typedef struct {
     size_t latents;                /* N_L */
     int detach;                    /* stop the gradient through KV_theta (a trained Base only) */
     int gain;                      /* one trained scalar on the injected latents, starts at 1 */
+    uint64_t kv_layers;            /* kv: bit l hands over layer l; 0: all */
+    int fused;                     /* the text is read once more, in speak itself */
+    double text_loss;              /* weight of the next-token loss on the texts */
+    double orthogonality;          /* weight of the penalty on the Coprocessor's latents */
+    int centred, values;           /* its forms: less the batch's mean; kv: on values, not states */
 } dual_system;
 
 /* none pause soft prompt wide coconut liu h1 h2 h1h2; an unknown name has latents SIZE_MAX. */
@@ -235,7 +243,9 @@ typedef struct {
 } dual_batch;
 
 typedef struct {
-    dual_tensor *loss;             /* mean over all targets of the batch; NULL without targets */
+    dual_tensor *loss;             /* to minimise: target_loss + weight times each other term */
+    dual_tensor *target_loss;      /* mean over all targets of the batch; NULL without targets */
+    dual_tensor *text_loss, *penalty;   /* NULL if off, and in inference */
     dual_tensor *logits;           /* [all targets, vocab]; row t of a group predicts its y_t */
     dual_tensor *latents;          /* [groups*N_L, d]: Z; soft, pause, coconut: final-norm states
                                       at the slots; h1, h1h2: last layer's values; none: NULL */

@@ -608,9 +608,9 @@ static int run(dual_exchange *e, const dual_batch *batch, dual_outcome *out)
     return 1;
 }
 
-static void check_loss(const dual_outcome *out, double want, const char *name)
+static void check_loss(const dual_tensor *loss, double want, const char *name)
 {
-    item(fabs((double)out->loss->data[0] - want), tol_loss, "%s", name);
+    item(fabs((double)loss->data[0] - want), tol_loss, "%s", name);
 }
 
 /* All prompts are continued in one call, as a batch of different lengths. */
@@ -643,6 +643,26 @@ static void check_greedy(const archive *values, dual_exchange *e, const ragged *
     }
 }
 
+/* The same loss as one on plain text, beside the last token of every text as its target. */
+static void check_text_loss(dual_exchange *e, const ragged *r, double want)
+{
+    dual_batch batch = ragged_batch(r, 1);
+    dual_group *g = take(r->n, sizeof *g);
+    dual_outcome out;
+    for (size_t b = 0; b < r->n; b++) {
+        g[b] = batch.group[b];
+        g[b].prefix = r->length[b] - 2;
+        g[b].cue = r->token[b] + r->length[b] - 2;
+        g[b].target = g[b].cue + 1;
+        g[b].n_target = 1;
+    }
+    batch.group = g;
+    batch.length = r->length;
+    e->system.text_loss = 1;
+    if (run(e, &batch, &out)) check_loss(out.text_loss, want, "loss on plain text");
+    e->system.text_loss = 0;
+}
+
 /* The plain model, first by hand-made passes, then as the system `none`: whose batch is ragged, and
  * whose loss is one mean over all targets, not a mean of the sequences' means. */
 static void check_forward(const char *root, const char *name)
@@ -665,11 +685,12 @@ static void check_forward(const char *root, const char *name)
     check_activations(&values, m, &r);
     check_two_passes(&values, m, &r);
     check_greedy(&values, &e, &r);
+    check_text_loss(&e, &r, number(about, "loss_f64"));
 
     dual_exchange_train(&ctx, &e);
     batch = ragged_batch(&r, 0);
     if (!run(&e, &batch, &out)) return;
-    check_loss(&out, number(about, "loss_f64"), "loss");
+    check_loss(out.loss, number(about, "loss_f64"), "loss");
     item(fabs((double)out.logits->rows - number(about, "n_valid_targets")), 0, "targets");
     item(ragged_distance(out.logits, best(&values, "logits"), &r, 1),
          tolerance_of(best(&values, "logits")), "logits of a run");
@@ -772,7 +793,10 @@ static void check_first_as_cue(dual_exchange *e, const dual_batch *batch, const 
 }
 
 /* A mode's values, then its gradients: of whatever the file trains, with the rest proven untouched.
- * C, S and E of a trained Base's mode have the gradients of the frozen one's, stored there. */
+ * C, S and E of a trained Base's mode have the gradients of the frozen one's, stored there. With
+ * a Coprocessor all that a second time, read and speak in one pass. */
+static int fused;
+
 static void check_mode(const char *root, const char *name, const char *mode)
 {
     const char *folder = say("%s/dual/%s", root, name);
@@ -787,8 +811,9 @@ static void check_mode(const char *root, const char *name, const char *mode)
     dual_batch batch;
     dual_tensor *cue = NULL;
 
+    if (fused && !strcmp(mode, "soft")) return;
     fresh();
-    group_begin("dual/%s/%s values", name, mode);
+    group_begin("dual/%s/%s%s values", name, mode, fused ? ", fused" : "");
     about = json_read(say("%s/%s.json", folder, mode));
     if (!about.begin || !archive_read(&inputs, say("%s/inputs.safetensors", folder))
         || !archive_read(&stored[0], say("%s/%s.safetensors", folder, mode))) return;
@@ -810,6 +835,7 @@ static void check_mode(const char *root, const char *name, const char *mode)
     if (!base || !exchange_open(&e, what.system, soft->shape[0], base, coprocessor)
         || !mode_batch(&batch, &inputs, &what, logits->shape[logits->rank - 2])) return;
     set_tensor(e.soft.tensor, soft);
+    e.system.fused = fused;
     dual_exchange_train(&ctx, &e);
     if (what.vector) {
         cue = batch.cue_rows = dual_tensor_new(&ctx, 1, E->count);
@@ -819,12 +845,12 @@ static void check_mode(const char *root, const char *name, const char *mode)
 
     if (!what.reread && !what.vector) check_first_as_cue(&e, &batch, logits);
     if (!run(&e, &batch, &out)) return;
-    check_loss(&out, number(about, "loss_f64"), "loss");
+    check_loss(out.loss, number(about, "loss_f64"), "loss");
     item(distance(out.logits, logits, 0), tolerance_of(logits), "logits");
     item(distance(e.system.inject == DUAL_KV ? thought(&out) : out.latents, latents, 0),
          tolerance_of(latents), "Z");
     item(wrongly_trained(&e, about), 0, "what is trained");
-    group_begin("dual/%s/%s gradients", name, mode);
+    group_begin("dual/%s/%s%s gradients", name, mode, fused ? ", fused" : "");
     dual_backward(&ctx, out.loss); /* turns the logits into gradients: all else is read by now */
     check_gradients(about, n_stored, stored, &e, cue);
 }
@@ -926,7 +952,7 @@ static void check_adamw(const char *root, const char *name, const char *schedule
         if (!ragged_read(&r, &batches, say(".%zu", s % steps))) return;
         batch = ragged_batch(&r, 0);
         if (!run(&e, &batch, &out)) return;
-        check_loss(&out, loss[s], say("loss after %zu steps", s));
+        check_loss(out.loss, loss[s], say("loss after %zu steps", s));
         if (s < steps) {
             dual_backward(&ctx, out.loss);
             item(fabs(dual_adamw_step(&ctx, &opt, rate[s]) / norm[s] - 1), tol_norm, "norm %zu", s);
@@ -966,7 +992,8 @@ static void check_tree(const char *root)
         else if (i == 0) check_models(root, &inside);
         else if (i == 1) for (int k = 0; k < inside.n; k++)
             check_forward(root, inside.entry[k]->d_name);
-        else if (i == 2) check_each(root, part[i], "", check_mode);
+        else if (i == 2) for (fused = 0; fused < 2; fused++)
+            check_each(root, part[i], "", check_mode);
         else if (i == 3) check_latents(root);
         else check_each(root, part[i], "adamw-", check_adamw);
         list_free(&inside);

@@ -26,11 +26,11 @@ run "operations, double" "$build/test_ops-f64"
 run exchange "$build/test_exchange-f32"
 run "exchange, double" "$build/test_exchange-f64"
 run files "$build/test_files-f32" "$build"
-run parity "$build/parity-f32" --items 1194 tests/reference
-run "parity, double" "$build/parity-f64" --items 1194 tests/reference
+run parity "$build/parity-f32" --items 2013 tests/reference
+run "parity, double" "$build/parity-f64" --items 2013 tests/reference
 if [ -n "$DUAL_REFERENCE" ]; then
-    run "parity, large" "$build/parity-f32" --items 1636 "$DUAL_REFERENCE"
-    run "parity, large, double" "$build/parity-f64" --items 1636 "$DUAL_REFERENCE"
+    run "parity, large" "$build/parity-f32" --items 2777 "$DUAL_REFERENCE"
+    run "parity, large, double" "$build/parity-f64" --items 2777 "$DUAL_REFERENCE"
 else echo "skipped: a larger reference tree (DUAL_REFERENCE names none)"; fi
 run drivers sh tests/drivers.sh "$build"
 echo "$passed passed, $failed failed"

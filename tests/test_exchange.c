@@ -79,6 +79,22 @@ static dual_system preset(const char *name)
     return s;
 }
 
+/* The preset's name and every option that is on. */
+static const char *title(const dual_system *s)
+{
+    static char text[160];
+    snprintf(text, sizeof text, "%s%s%s%s", s->name, s->gain ? " gain" : "",
+             s->detach ? " detached" : "", s->fused ? " fused" : "");
+    if (s->kv_layers)
+        sprintf(text + strlen(text), " layers %x", (unsigned)s->kv_layers);
+    if (s->text_loss > 0)
+        sprintf(text + strlen(text), " text %g", s->text_loss);
+    if (s->orthogonality > 0)
+        sprintf(text + strlen(text), " orthogonality %g%s%s", s->orthogonality,
+                s->centred ? " centred" : "", s->values ? " of values" : "");
+    return text;
+}
+
 static void open_desk(desk *d, int shape, const char *name)
 {
     dual_config config = shape_of(shape);
@@ -375,7 +391,7 @@ static dual_pass *hand_pass(dual_ctx *c, dual_model *m, dual_tensor *input, size
     for (i = 0; i < n_past; i++) {
         seen[i].cache = past[i];
         seen[i].begin = constant(c, input->rows, 0);
-        seen[i].end = constant(c, input->rows, (int32_t)past[i]->k[0]->rows);
+        seen[i].end = constant(c, input->rows, (int32_t)past[i]->v[0]->rows);
     }
     seen[n_past].cache = NULL;
     seen[n_past].begin = constant(c, input->rows, 0);
@@ -404,6 +420,18 @@ static dual_cache *detached(dual_ctx *c, const dual_cache *cache, size_t layers)
         copy->k[l] = dual_detach(c, cache->k[l]);
         copy->v[l] = dual_detach(c, cache->v[l]);
     }
+    return copy;
+}
+
+/* The same cache without the layers that are not in the list. */
+static dual_cache *listed(dual_ctx *c, const dual_cache *cache, size_t layers, uint64_t list)
+{
+    dual_cache *copy = detached(c, cache, 0);
+    size_t l;
+    copy->k = dual_alloc(c, layers, sizeof *copy->k);
+    copy->v = cache->v;
+    for (l = 0; l < layers; l++)
+        copy->k[l] = !list || list >> l & 1 ? cache->k[l] : NULL;
     return copy;
 }
 
@@ -468,7 +496,7 @@ static dual_tensor *hand_logits(dual_ctx *c, dual_exchange *e, const int32_t *x,
         part[1] = t->detach_latents ? dual_detach(c, think->hidden) : think->hidden;
         if (e->gain.tensor)
             part[1] = dual_gain(c, part[1], e->gain.tensor);
-        if (e->system.detach) {                    /* the cut cache needs a pass of its own */
+        if (e->system.detach && !e->system.fused) { /* the cut cache needs a pass of its own */
             n_past = 1;
             part[0] = NULL;
             first = n;
@@ -476,7 +504,7 @@ static dual_tensor *hand_logits(dual_ctx *c, dual_exchange *e, const int32_t *x,
         break;
     case DUAL_KV:
         n_past = t->hide_entries ? 1 : 2;
-        past[1] = &think->cache;
+        past[1] = listed(c, &think->cache, base->config.layers, e->system.kv_layers);
         part[0] = NULL;
         first = n + slots;
         break;
@@ -485,6 +513,21 @@ static dual_tensor *hand_logits(dual_ctx *c, dual_exchange *e, const int32_t *x,
     i = speak->rows - g->n_target - 1;             /* y_0 comes from the row before it */
     out = rows_of(c, speak->hidden, i, g->n_target);
     return dual_logits(c, base, out);
+}
+
+/* Every text alone, each token from the one before. */
+static dual_tensor *hand_text_loss(dual_ctx *c, dual_model *m, const dual_batch *b)
+{
+    dual_tensor **part = dual_alloc(c, b->n_sequences, sizeof *part);
+    int32_t *target = dual_alloc(c, 64, sizeof *target);
+    size_t i, n = 0;
+    for (i = 0; i < b->n_sequences; i++) {
+        dual_tensor *text = embed(c, m, b->text[i], b->length[i]);
+        part[i] = rows_of(c, hand_pass(c, m, text, 0, 0, NULL)->hidden, 0, b->length[i] - 1);
+        memcpy(target + n, b->text[i] + 1, (b->length[i] - 1) * sizeof *target);
+        n += b->length[i] - 1;
+    }
+    return dual_cross_entropy(c, dual_logits(c, m, stack(c, b->n_sequences, part)), target);
 }
 
 /* The whole batch by hand, group after group. */
@@ -506,6 +549,12 @@ static result by_hand(desk *d, const dual_batch *batch, const twist *t, int back
     r.logits = values_of(logits);
     r.n_logits = logits->rows * logits->cols;
     loss = dual_cross_entropy(&d->c, logits, target);
+    if (d->e.system.text_loss > 0) {
+        dual_tensor *weight = dual_tensor_new(&d->c, 1, 1);
+        weight->data[0] = (dual_real)d->e.system.text_loss;
+        loss = dual_add(&d->c, loss, dual_gain(&d->c, hand_text_loss(&d->c, d->base, batch),
+                                               weight));
+    }
     r.loss = size_of_loss(loss);
     if (backward) {
         dual_backward(&d->c, loss);
@@ -904,6 +953,398 @@ static void test_merged(void)
     }
 }
 
+/* ---- options --------------------------------------------------------------------------------- */
+
+static void open_option(desk *d, int shape, size_t layers, const dual_system *system)
+{
+    dual_config config = shape_of(shape);
+    config.layers = layers;
+    open_with(d, &config, system);
+}
+
+static void option_by_hand(int shape, size_t layers, const dual_system *system)
+{
+    desk d;
+    scene s;
+    open_option(&d, shape, layers, system);
+    set_scene(&s, 1);
+    by_hand_too(&d, &s.batch, label(shape, title(system), "by hand"));
+    close_desk(&d);
+}
+
+/* Whether two runs left the same keys at one layer of their speak passes. */
+static int same_keys(const dual_outcome *a, const dual_outcome *b, size_t l)
+{
+    double *keys = values_of(a->pass[a->n_passes - 1].cache.k[l]);
+    double apart = distance_of(b->pass[b->n_passes - 1].cache.k[l], keys);
+    free(keys);
+    return apart <= check_limit(1e-13, 1e-5);
+}
+
+/* H1 on some of three layers. What the Base's layer l sees shows in its keys of layer l + 1: they
+ * are those of H1 on all layers where no layer before is left out, and those of H1 on the last
+ * layer alone where none before is in. */
+static void test_kv_layers(void)
+{
+    enum { LAYERS = 3, ALL = 7 };
+    int shape, list, i;
+    for (shape = 0; shape < SHAPES; shape++)
+        for (i = 0; i < 2; i++) {
+            dual_system system = preset(i ? "h1h2" : "h1");
+            dual_outcome with, without, some;
+            desk full, last, d;
+            result a, b;
+            scene s;
+            size_t l;
+            set_scene(&s, 1);
+            open_option(&full, shape, LAYERS, &system);
+            dual_run(&full.c, &full.e, &s.batch, &with);
+            system.kv_layers = (uint64_t)1 << (LAYERS - 1);
+            open_option(&last, shape, LAYERS, &system);
+            dual_run(&last.c, &last.e, &s.batch, &without);
+            for (list = 1; list <= ALL; list++) {
+                int whole = 1, none = 1, wrong = 0;
+                system.kv_layers = (uint64_t)list;
+                option_by_hand(shape, LAYERS, &system);
+                open_option(&d, shape, LAYERS, &system);
+                dual_run(&d.c, &d.e, &s.batch, &some);
+                for (l = 0; l < LAYERS; l++) {
+                    wrong += same_keys(&some, &with, l) != whole;
+                    wrong += same_keys(&some, &without, l) != none;
+                    wrong += (some.pass[1].cache.k[l] != NULL) != (list >> l & 1);
+                    whole &= list >> l & 1;
+                    none &= !(list >> l & 1);
+                }
+                check_that(wrong == 0, "%s: expected each layer to see its own list's entries",
+                           label(shape, title(&system), "layers"));
+                close_desk(&d);
+            }
+            /* a list of all layers is no list */
+            open_option(&d, shape, LAYERS, &system);
+            a = run(&full, &s.batch, 1);
+            b = run(&d, &s.batch, 1);
+            check_that(!memcmp(a.logits, b.logits, a.n_logits * sizeof *a.logits) &&
+                       !memcmp(a.gradients, b.gradients,
+                               exchange_size(&d.e) * sizeof *a.gradients),
+                       "%s: expected the bits of no list", label(shape, title(&system), "all"));
+            drop(&a);
+            drop(&b);
+            close_desk(&d);
+            close_desk(&last);
+            close_desk(&full);
+        }
+}
+
+/* The loss on plain text: by hand, and gone in inference, where it would change no number. */
+static void test_text_loss(void)
+{
+    static const char *const names[] = { "none", "pause", "soft", "coconut", "h2", "h1h2" };
+    int shape, i;
+    for (shape = 0; shape < SHAPES; shape++)
+        for (i = 0; i < 6; i++) {
+            dual_system system = preset(names[i]);
+            dual_outcome out;
+            scene s;
+            desk d;
+            result a, b;
+            double parts;
+            size_t g;
+            system.text_loss = 0.6;
+            option_by_hand(shape, 2, &system);
+            if (i >= 4) {
+                system.detach = 1;                 /* the cache is cut, the text's own loss not */
+                option_by_hand(shape, 2, &system);
+            }
+            set_scene(&s, 1);
+            open_option(&d, shape, 2, &system);
+            a = run(&d, &s.batch, 0);
+            dual_run(&d.c, &d.e, &s.batch, &out);
+            parts = size_of_loss(out.target_loss) + 0.6 * size_of_loss(out.text_loss);
+            check_close(size_of_loss(out.loss), parts, check_limit(1e-14, 1e-6),
+                        "%s: the loss is the sum of its parts", label(shape, names[i], "text"));
+            check_that(out.text_loss && !out.penalty, "%s: text loss alone", names[i]);
+            d.c.inference = 1;
+            b = run(&d, &s.batch, 0);
+            check_that(!memcmp(a.logits, b.logits, a.n_logits * sizeof *a.logits) &&
+                       b.loss == size_of_loss(out.target_loss),
+                       "%s: expected the targets' loss alone in inference", names[i]);
+            d.c.inference = 0;
+            drop(&a);
+            drop(&b);
+            for (g = 0; g < GROUPS; g++)           /* texts of one token have nothing to predict */
+                s.group[g].prefix = 1;
+            for (g = 0; g < SEQUENCES; g++)
+                s.length[g] = 1;
+            dual_run(&d.c, &d.e, &s.batch, &out);
+            check_that(!out.text_loss && out.loss == out.target_loss,
+                       "%s: expected no text loss on texts of one token", names[i]);
+            for (g = 0; g < GROUPS; g++)
+                s.group[g].prefix = 0;
+            for (g = 0; g < SEQUENCES; g++)
+                s.length[g] = 0;
+            dual_run(&d.c, &d.e, &s.batch, &out);
+            check_that(!out.text_loss && out.loss == out.target_loss,
+                       "%s: expected no text loss without text", names[i]);
+            close_desk(&d);
+        }
+}
+
+/* Mean of squared cosines between two latents of a group, from the latents of all groups; x is
+ * overwritten. What is alike in all groups is, centred, nothing: Qwen-3's first values, which know
+ * no position. */
+static double squared_cosines(double *x, size_t d, int centred)
+{
+    size_t g, h, i, j, k;
+    double sum = 0, mean, least = centred ? 1e-10 : 0;
+    for (i = 0; centred && i < SLOTS * d; i++) {
+        for (mean = 0, g = 0; g < GROUPS; g++)
+            mean += x[g * SLOTS * d + i] / GROUPS;
+        for (g = 0; g < GROUPS; g++)
+            x[g * SLOTS * d + i] -= mean;
+    }
+    for (g = 0; g < GROUPS; g++)
+        for (i = 0; i < SLOTS; i++)
+            for (j = 0; j < SLOTS; j++) {
+                double ab = 0, aa = 0, bb = 0;
+                for (h = (g * SLOTS + i) * d, k = (g * SLOTS + j) * d; h < (g * SLOTS + i + 1) * d;
+                     h++, k++) {
+                    ab += x[h] * x[k];
+                    aa += x[h] * x[h];
+                    bb += x[k] * x[k];
+                }
+                sum += i == j || aa <= least || bb <= least ? 0 : ab * ab / (aa * bb);
+            }
+    return sum / (GROUPS * SLOTS * (SLOTS - 1));
+}
+
+/* Both forms on Z, on H1's final states and on the values it hands over: the number by hand, the
+ * logits untouched, linear in its weight. The gradient itself is under finite differences below. */
+static void test_orthogonality(void)
+{
+    static const char *const names[] = { "liu", "h2", "h1", "h1h2" };
+    int shape, i, form;
+    for (shape = 0; shape < SHAPES; shape++)
+        for (i = 0; i < 4; i++)
+            for (form = 0; form < (i < 2 ? 2 : 4); form++) {
+                dual_system system = preset(names[i]);
+                dual_outcome out;
+                const dual_pass *think;
+                const char *what;
+                const double weight[] = { 0, 0.5, 1 };
+                double expected = 0, *x, bend = 0, *g;
+                result r[3];
+                scene s;
+                desk d;
+                size_t l, n;
+                int k;
+                set_scene(&s, 1);
+                for (k = 0; k < 3; k++) {
+                    system.orthogonality = weight[k];
+                    system.centred = k && form % 2;
+                    system.values = k && form / 2;
+                    system.kv_layers = form == 3 ? 5 : 0;
+                    open_option(&d, shape, 3, &system);
+                    r[k] = run(&d, &s.batch, 1);
+                    if (k < 2)
+                        close_desk(&d);
+                }
+                what = label(shape, title(&system), "penalty");
+                dual_run(&d.c, &d.e, &s.batch, &out);
+                think = pass_named(&out, "think");
+                for (l = 0; l < (system.values ? 3 : 1); l++)
+                    if (form < 3 || l != 1) {      /* mean over three layers, or over 0 and 2 */
+                        dual_tensor *z = system.values ? think->cache.v[l] : think->hidden;
+                        x = values_of(z);
+                        expected += squared_cosines(x, z->cols, system.centred) /
+                                    (system.values ? 5 - form : 1);
+                        free(x);
+                    }
+                check_close(size_of_loss(out.penalty), expected, check_limit(1e-13, 1e-6),
+                            "%s: its value", what);
+                check_close(size_of_loss(out.loss), size_of_loss(out.target_loss) + expected,
+                            check_limit(1e-13, 1e-5), "%s: the loss is the sum", what);
+                check_that(expected > 1e-3 && !out.text_loss, "%s: a penalty alone", what);
+                check_that(!memcmp(r[0].logits, r[1].logits, r[0].n_logits * sizeof(double)) &&
+                           !memcmp(r[0].logits, r[2].logits, r[0].n_logits * sizeof(double)),
+                           "%s: expected the logits of no penalty", what);
+                n = exchange_size(&d.e);
+                g = numbers(n);
+                for (l = 0; l < n; l++) {
+                    g[l] = (r[0].gradients[l] + r[2].gradients[l]) / 2;
+                    bend += fabs(r[2].gradients[l] - r[0].gradients[l]);
+                }
+                check_that(bend > 1e-3, "%s: expected a gradient of the penalty", what);
+                same_gradients(&d.e, r[1].gradients, g, "BCS", what);
+                d.c.inference = 1;
+                dual_run(&d.c, &d.e, &s.batch, &out);
+                check_that(!out.penalty && out.loss == out.target_loss,
+                           "%s: expected none in inference", what);
+                free(g);
+                for (k = 0; k < 3; k++)
+                    drop(&r[k]);
+                close_desk(&d);
+            }
+}
+
+/* Read and speak in one pass: the numbers and gradients of two. Cutting the cache then leaves the
+ * Base's own text its gradient: only what think reads is cut. */
+static void test_fused(void)
+{
+    static const char *const names[] = { "liu", "h1", "h2", "h1h2", "prompt" };
+    enum { NEW_TOKENS = 4 };
+    int shape, i, option;
+    for (shape = 0; shape < SHAPES; shape++)
+        for (i = 0; i < 5; i++)
+            for (option = 0; option < 4; option++) {
+                dual_system system = preset(names[i]);
+                const int kv = system.inject == DUAL_KV;
+                dual_sampling greedy_one;
+                dual_outcome out;
+                scene s;
+                desk apart, fused;
+                result a, b;
+                int32_t said[2][GROUPS * NEW_TOKENS];
+                size_t length[2][GROUPS], g, text = 0;
+                const char *what;
+                if ((option == 1 && !system.base_trained) || (option == 2 && !kv) ||
+                    (option == 3 && i == 4))
+                    continue;
+                system.text_loss = option == 1 ? 0.6 : 0;
+                system.kv_layers = option == 2 ? 1 : 0;
+                system.orthogonality = option == 3 ? 0.5 : 0;
+                set_scene(&s, 1);
+                open_option(&apart, shape, 2, &system);
+                system.fused = 1;
+                open_option(&fused, shape, 2, &system);
+                what = label(shape, title(&system), "against separate passes");
+                a = run(&apart, &s.batch, 1);
+                b = run(&fused, &s.batch, 1);
+                same_results(&fused, &b, &a, what);
+                check_size(b.n_latents, a.n_latents, "%s: latents", what);
+                dual_run(&fused.c, &fused.e, &s.batch, &out);
+                for (g = 0; g < SEQUENCES; g++)
+                    text += s.length[g];
+                check_size(out.n_passes, i == 4 ? 1 : 3, "%s: passes", what);
+                check_that(out.pass[out.n_passes - 1].rows >= text + GROUPS,
+                           "%s: expected the text in the speak pass", what);
+                for (g = 0; g < 2; g++) {
+                    memset(&greedy_one, 0, sizeof greedy_one);
+                    greedy_one.max_new = NEW_TOKENS;
+                    greedy_one.end = -1;
+                    dual_generate(g ? &fused.c : &apart.c, g ? &fused.e : &apart.e, &s.batch,
+                                  &greedy_one, said[g], length[g]);
+                }
+                check_that(!memcmp(said[0], said[1], sizeof said[0]), "%s: decoding", what);
+                for (g = 0; g < GROUPS; g++)       /* no text at all: nothing to fuse or drop */
+                    s.group[g].prefix = 0;
+                for (g = 0; g < SEQUENCES; g++)
+                    s.length[g] = 0;
+                drop(&a);
+                drop(&b);
+                a = run(&apart, &s.batch, 0);
+                b = run(&fused, &s.batch, 0);
+                same_logits(&b, &a, what);
+                drop(&a);
+                drop(&b);
+                close_desk(&apart);
+                close_desk(&fused);
+            }
+    for (shape = 0; shape < SHAPES; shape++)
+        for (i = 2; i < 4; i++) {
+            dual_system system = preset(names[i]);
+            desk whole, cut, both;
+            result a, b, c;
+            const char *worst, *what;
+            scene s;
+            set_scene(&s, 1);
+            open_option(&whole, shape, 2, &system);
+            system.detach = 1;
+            open_option(&cut, shape, 2, &system);
+            system.fused = 1;
+            open_option(&both, shape, 2, &system);
+            what = label(shape, title(&system), "a cut cache");
+            a = run(&whole, &s.batch, 1);
+            b = run(&cut, &s.batch, 1);
+            c = run(&both, &s.batch, 1);
+            same_logits(&c, &a, what);
+            same_gradients(&both.e, c.gradients, b.gradients, "CS", what);
+            check_that(gradient_distance(&both.e, c.gradients, a.gradients, "B", &worst) > 0.01 &&
+                       gradient_distance(&both.e, c.gradients, b.gradients, "B", &worst) > 0.01,
+                       "%s: expected less gradient than without a cut, more than in two passes",
+                       what);
+            if (system.inject == DUAL_EMBED)
+                by_hand_too(&both, &s.batch, what);
+            drop(&a);
+            drop(&b);
+            drop(&c);
+            close_desk(&whole);
+            close_desk(&cut);
+            close_desk(&both);
+        }
+}
+
+static void refuse_option(const dual_system *system, const char *word)
+{
+    dual_config config = shape_of(0);
+    dual_ctx c;
+    dual_exchange e;
+    void *memory = check_begin(&c, (size_t)8 << 20);
+    int accepted;
+    config.layers = 3;
+    accepted = dual_exchange_new(&c, &e, system, dual_model_new(&c, &config),
+                                 dual_model_new(&c, &config));
+    check_that(accepted || strstr(c.error, word), "%s: expected \"%s\" in the reason, got \"%s\"",
+               title(system), word, c.error);
+    check_refused(&c, accepted, title(system));
+    check_end(&c, memory);
+}
+
+static void test_option_refusals(void)
+{
+    static const double bad[] = { -0.1, NAN, INFINITY };
+    int i;
+    for (i = 0; i < SYSTEMS; i++) {
+        dual_system plain = preset(all_systems[i]), s = plain;
+        const int cop = dual_system_needs_coprocessor(&plain), kv = plain.inject == DUAL_KV;
+        s.kv_layers = kv ? 8 : 1;                  /* layer 3 of 0..2 */
+        refuse_option(&s, "layers");
+        s.kv_layers = (uint64_t)1 << 63;
+        refuse_option(&s, "layers");
+        s = plain;
+        s.orthogonality = 0.1;
+        s.latents = cop ? 1 : 4;
+        refuse_option(&s, "2 latents");
+        s = plain;
+        s.centred = 1;
+        refuse_option(&s, "centred");
+        s = plain;
+        s.values = 1;
+        refuse_option(&s, "values");
+        if (cop && !kv) {
+            s.orthogonality = 0.1;
+            refuse_option(&s, "of kv only");
+        }
+        if (!plain.base_trained) {
+            s = plain;
+            s.text_loss = 1;
+            refuse_option(&s, "frozen");
+        }
+        if (plain.inject == DUAL_CHAIN || (plain.base_trained && !cop)) {
+            s = plain;
+            s.fused = 1;
+            refuse_option(&s, "fused");
+        }
+    }
+    for (i = 0; i < 3; i++) {
+        dual_system s = preset("h2");
+        s.text_loss = bad[i];
+        refuse_option(&s, "numbers");
+        s = preset("h2");
+        s.orthogonality = bad[i];
+        refuse_option(&s, "numbers");
+    }
+}
+
 /* ---- nothing leaks --------------------------------------------------------------------------- */
 
 static void test_leaks(void)
@@ -1026,21 +1467,31 @@ static void test_empty_injection(void)
 
 /* ---- frozen is frozen ------------------------------------------------------------------------ */
 
-/* Above the last layer's keys and values H1 trains nothing of the Coprocessor. */
-static int above_last_keys(const char *name, const dual_config *c)
+/* The Coprocessor's last layer whose keys and values alone are used; none (all of it is used): the
+ * number of layers. */
+static int last_keys(const dual_exchange *e)
+{
+    int l = (int)e->base->config.layers;
+    if (e->system.inject != DUAL_KV || (e->system.orthogonality > 0 && !e->system.values))
+        return l;
+    for (l--; e->system.kv_layers && !(e->system.kv_layers & (uint64_t)1 << l); l--)
+        ;
+    return l;
+}
+
+/* Above the last used layer's keys and values H1 trains nothing of the Coprocessor. */
+static int above_last_keys(const char *name, int last)
 {
     static const char *const dead[] = { "attn.c_proj", "ln_2", "mlp", "self_attn.q_", "o_proj",
                                         "post_attention" };
-    char layer[16];
+    const char *number = strpbrk(name, "0123456789");
     size_t i;
-    sprintf(layer, ".%d.", (int)c->layers - 1);
     if (strstr(name, "ln_f") || !strcmp(name, "model.norm.weight"))
         return 1;
-    if (strstr(name, layer))
-        for (i = 0; i < sizeof dead / sizeof *dead; i++)
-            if (strstr(name, dead[i]))
-                return 1;
-    return 0;
+    for (i = 0; number && atoi(number) == last && i < sizeof dead / sizeof *dead; i++)
+        if (strstr(name, dead[i]))
+            return 1;
+    return number && atoi(number) > last;
 }
 
 static int is_vocabulary(const char *name)
@@ -1053,8 +1504,8 @@ static int should_train(const desk *d, const dual_param *p, char owner)
     if (owner == 'B')
         return d->e.system.base_trained;
     if (owner == 'C')
-        return !is_vocabulary(p->name) &&
-               (d->e.system.inject != DUAL_KV || !above_last_keys(p->name, &d->base->config));
+        return !is_vocabulary(p->name) && (last_keys(&d->e) == (int)d->base->config.layers ||
+                                           !above_last_keys(p->name, last_keys(&d->e)));
     return 1;
 }
 
@@ -1066,89 +1517,113 @@ static double coprocessor_flops(desk *d, size_t rows)
     size_t i;
     dual_param *p;
     char owner, last[32];
-    sprintf(last, ".%d.attn.c_attn", (int)d->base->config.layers - 1);
+    sprintf(last, ".%d.attn.c_attn", last_keys(&d->e));
     for (i = 0; (p = dual_exchange_param(&d->e, i, &owner)) != NULL; i++)
         if (owner == 'C' && p->tensor->needs_grad && p->tensor->rows > 1 &&
             !strstr(p->name, "wpe")) {
             double work = 2.0 * (double)rows * (double)p->tensor->rows * (double)p->tensor->cols;
-            int half_used = d->e.system.inject == DUAL_KV && strstr(p->name, last);
-            flops += half_used ? work * 2 / 3 : work;
+            flops += strstr(p->name, last) ? work * 2 / 3 : work;
         }
     return flops;
 }
 
+static void frozen(int shape, const dual_system *system, size_t layers)
+{
+    dual_config config = shape_of(shape);
+    const char *what = label(shape, title(system), "frozen");
+    desk d;
+    scene s;
+    dual_outcome out;
+    dual_adamw adamw;
+    double *before, *after, spent;
+    size_t i, j, n = 0, moved[3] = { 0 }, still = 0, wrong = 0, trained = 0;
+    dual_param *p;
+    char owner;
+    int step;
+    config.layers = layers;
+    open_with(&d, &config, system);
+    set_scene(&s, 1);
+    dual_adamw_new(&d.c, &adamw, &d.e);
+    adamw.decay = 0;               /* what moves has a gradient */
+    before = take_values(&d.e);
+    spent = d.c.weight_grad_flops;
+    for (step = 0; step < 3; step++) {
+        dual_mark mark = dual_mark_here(&d.c);
+        dual_run(&d.c, &d.e, &s.batch, &out);
+        dual_backward(&d.c, out.loss);
+        dual_release(&d.c, mark);
+        if (step == 0)
+            spent = d.c.weight_grad_flops - spent;
+        if (step == 2)
+            check_that(d.e.soft.tensor == NULL || d.e.soft.tensor->grad[0] != 0,
+                       "%s: expected a gradient for S", what);
+        check_that(dual_adamw_step(&d.c, &adamw, 1e-2) > 0,
+                   "%s: expected a gradient norm above 0", what);
+    }
+    after = take_values(&d.e);
+    for (i = 0; (p = dual_exchange_param(&d.e, i, &owner)) != NULL; i++) {
+        size_t count = p->tensor->rows * p->tensor->cols, changed = 0;
+        for (j = 0; j < count; j++, n++)
+            changed += before[n] != after[n];
+        moved[owner == 'B' ? 0 : owner == 'C' ? 1 : 2] += changed;
+        trained += p->tensor->needs_grad ? count : 0;
+        if (!p->tensor->needs_grad)
+            still += changed;
+        if (!p->tensor->needs_grad != !should_train(&d, p, owner)) {
+            wrong++;
+            printf("       %s, %c %s: needs_grad %d\n", what, owner, p->name,
+                   p->tensor->needs_grad);
+        }
+        if (p->tensor->needs_grad && changed == 0)
+            printf("       %s, %c %s: trained, never moved\n", what, owner, p->name);
+        wrong += p->tensor->needs_grad && changed == 0;
+    }
+    check_size(wrong, 0, "%s: tensors that should train and do, and no others", what);
+    check_size(still, 0, "%s: untrained numbers that changed", what);
+    check_that(d.e.system.base_trained ? moved[0] > 0 : moved[0] == 0,
+               "%s: Base numbers moved: %d", what, (int)moved[0]);
+    check_that(!d.coprocessor || moved[1] > 0, "%s: the Coprocessor never moved", what);
+    check_that(!d.e.soft.tensor || moved[2] > 0, "%s: S never moved", what);
+    /* the query third of the Coprocessor's last c_attn is not counted under H1 */
+    if (d.coprocessor && config.family == DUAL_GPT2 && last_keys(&d.e) < (int)layers)
+        trained -= d.coprocessor->config.hidden * (d.coprocessor->config.hidden + 1);
+    check_size(dual_exchange_trained(&d.e), trained, "%s: trained elements", what);
+    check_size(adamw.step, 3, "%s: optimiser steps", what);
+    if (!d.e.system.base_trained)
+        check_close(spent, coprocessor_flops(&d, GROUPS * SLOTS), 0.5,
+                    "%s: weight gradient work holds nothing of the Base", what);
+    else
+        check_that(spent > 2 * coprocessor_flops(&d, GROUPS * SLOTS) || !d.coprocessor,
+                   "%s: expected weight gradient work of the Base", what);
+    free(before);
+    free(after);
+    close_desk(&d);
+}
+
 static void test_frozen(void)
 {
-    int shape, system;
-    for (shape = 0; shape < SHAPES; shape++)
-        for (system = 0; system < SYSTEMS; system++) {
-            const char *name = all_systems[system], *what = label(shape, name, "frozen");
-            desk d;
-            scene s;
-            dual_outcome out;
-            dual_adamw adamw;
-            double *before, *after, spent;
-            size_t i, j, n = 0, moved[3] = { 0 }, still = 0, wrong = 0, trained = 0;
-            dual_param *p;
-            char owner;
-            int step;
-            open_desk(&d, shape, name);
-            set_scene(&s, 1);
-            dual_adamw_new(&d.c, &adamw, &d.e);
-            before = take_values(&d.e);
-            spent = d.c.weight_grad_flops;
-            for (step = 0; step < 3; step++) {
-                dual_mark mark = dual_mark_here(&d.c);
-                dual_run(&d.c, &d.e, &s.batch, &out);
-                dual_backward(&d.c, out.loss);
-                dual_release(&d.c, mark);
-                if (step == 0)
-                    spent = d.c.weight_grad_flops - spent;
-                if (step == 2)
-                    check_that(d.e.soft.tensor == NULL || d.e.soft.tensor->grad[0] != 0,
-                               "%s: expected a gradient for S", what);
-                check_that(dual_adamw_step(&d.c, &adamw, 1e-2) > 0,
-                           "%s: expected a gradient norm above 0", what);
-            }
-            after = take_values(&d.e);
-            for (i = 0; (p = dual_exchange_param(&d.e, i, &owner)) != NULL; i++) {
-                size_t count = p->tensor->rows * p->tensor->cols, changed = 0;
-                for (j = 0; j < count; j++, n++)
-                    changed += before[n] != after[n];
-                moved[owner == 'B' ? 0 : owner == 'C' ? 1 : 2] += changed;
-                trained += p->tensor->needs_grad ? count : 0;
-                if (!p->tensor->needs_grad)
-                    still += changed;
-                if (!p->tensor->needs_grad != !should_train(&d, p, owner)) {
-                    wrong++;
-                    printf("       %s, %c %s: needs_grad %d\n", what, owner, p->name,
-                           p->tensor->needs_grad);
-                }
-                if (p->tensor->needs_grad && changed == 0)
-                    printf("       %s, %c %s: trained, never moved\n", what, owner, p->name);
-                wrong += p->tensor->needs_grad && changed == 0;
-            }
-            check_size(wrong, 0, "%s: tensors that should train and do, and no others", what);
-            check_size(still, 0, "%s: untrained numbers that changed", what);
-            check_that(d.e.system.base_trained ? moved[0] > 0 : moved[0] == 0,
-                       "%s: Base numbers moved: %d", what, (int)moved[0]);
-            check_that(!d.coprocessor || moved[1] > 0, "%s: the Coprocessor never moved", what);
-            check_that(!d.e.soft.tensor || moved[2] > 0, "%s: S never moved", what);
-            /* the query third of the Coprocessor's last c_attn is not counted under H1 */
-            if (d.e.system.inject == DUAL_KV && d.coprocessor->config.family == DUAL_GPT2)
-                trained -= d.coprocessor->config.hidden * (d.coprocessor->config.hidden + 1);
-            check_size(dual_exchange_trained(&d.e), trained, "%s: trained elements", what);
-            check_size(adamw.step, 3, "%s: optimiser steps", what);
-            if (!d.e.system.base_trained)
-                check_close(spent, coprocessor_flops(&d, GROUPS * SLOTS), 0.5,
-                            "%s: weight gradient work holds nothing of the Base", what);
-            else
-                check_that(spent > 2 * coprocessor_flops(&d, GROUPS * SLOTS) || !d.coprocessor,
-                           "%s: expected weight gradient work of the Base", what);
-            free(before);
-            free(after);
-            close_desk(&d);
+    int shape, i;
+    for (shape = 0; shape < SHAPES; shape++) {
+        dual_system s;
+        for (i = 0; i < SYSTEMS; i++) {
+            s = preset(all_systems[i]);
+            frozen(shape, &s, 2);
         }
+        for (i = 1; i < 8; i++) {                  /* every list of three layers */
+            s = preset(i % 2 ? "h1" : "h1h2");
+            s.kv_layers = (uint64_t)i;
+            frozen(shape, &s, 3);
+            s.orthogonality = 0.1;                 /* the final states are used after all */
+            frozen(shape, &s, 3);
+            s.values = 1;
+            frozen(shape, &s, 3);
+        }
+        for (i = 0; i < 3; i++) {
+            s = preset(i == 0 ? "liu" : i == 1 ? "h1" : "prompt");
+            s.fused = 1;
+            frozen(shape, &s, 2);
+        }
+    }
 }
 
 /* ---- latents as given rows ------------------------------------------------------------------- */
@@ -1319,10 +1794,9 @@ static void exchange_differences(int shape, const dual_system *system, int other
             expected[j] = slope(&d, &s.batch, &p->tensor->data[at]);
         }
         distance = check_distance(found, expected, PROBES, 1e-11);
-        check_that(distance <= 1e-6, "%s, %s%s%s, %c %s: expected the differences within 1e-6,"
+        check_that(distance <= 1e-6, "%s, %s, %c %s: expected the differences within 1e-6,"
                    " got %.3g (largest: %.6g by differences, %.6g by backward)",
-                   shape_name[shape], system->name, system->gain ? " with gain" : "",
-                   system->detach ? " detached" : "", owner, p->name, distance, expected[0],
+                   shape_name[shape], title(system), owner, p->name, distance, expected[0],
                    found[0]);
     }
     free(gradients);
@@ -1345,6 +1819,26 @@ static void test_differences(void)
         s = preset("h2");
         s.gain = 1;
         exchange_differences(shape, &s, 0);
+        s.text_loss = 0.6;
+        s.orthogonality = 0.7;
+        exchange_differences(shape, &s, 0);
+        s.fused = s.centred = 1;
+        exchange_differences(shape, &s, 0);
+        for (i = 1; i < 3; i++) {                  /* one layer of two, both forms, both kinds */
+            s = preset(i == 1 ? "h1h2" : "h1");
+            s.kv_layers = (uint64_t)i;
+            exchange_differences(shape, &s, 0);
+            s.orthogonality = 0.7;
+            s.centred = i == 1;
+            exchange_differences(shape, &s, 0);
+            s.values = s.fused = 1;
+            exchange_differences(shape, &s, 0);
+        }
+        for (i = 0; i < 3; i++) {
+            s = preset(i == 0 ? "soft" : i == 1 ? "coconut" : "h1h2");
+            s.text_loss = 0.6;
+            exchange_differences(shape, &s, 0);
+        }
     }
 }
 
@@ -1965,6 +2459,11 @@ int main(void)
     test_first_step();
     test_flags();
     test_merged();
+    test_kv_layers();
+    test_text_loss();
+    test_orthogonality();
+    test_fused();
+    test_option_refusals();
     test_leaks();
     test_empty_injection();
     test_frozen();

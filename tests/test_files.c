@@ -447,6 +447,76 @@ static void test_model_folders(void)
     }
 }
 
+/* What Hugging Face's GPT2Config and Qwen3Config take, by JSON type. Their newer releases are
+ * strict: a real number must look like one, a token id must be in the vocabulary or null. */
+static void test_hugging_face_config(void)
+{
+    typedef struct { const char *key; int type; const char *text; } wanted;
+    static const wanted both[] = { { "architectures", '[', NULL }, { "vocab_size", '0', "11" },
+        { "tie_word_embeddings", 't', NULL }, { "torch_dtype", '"', "float32" },
+        { "bos_token_id", 'n', NULL }, { "eos_token_id", 'n', NULL }, { "use_cache", 't', NULL },
+        { NULL, 0, NULL } };
+    static const wanted gpt2[] = { { "model_type", '"', "gpt2" }, { "n_positions", '0', "13" },
+        { "n_ctx", '0', "13" }, { "n_embd", '0', "6" }, { "n_layer", '0', "2" },
+        { "n_head", '0', "3" }, { "n_inner", '0', "17" }, { "layer_norm_epsilon", '0', "1e-05" },
+        { "activation_function", '"', "gelu_new" }, { "attn_pdrop", '0', "0.0" },
+        { "embd_pdrop", '0', "0.0" }, { "resid_pdrop", '0', "0.0" }, { NULL, 0, NULL } };
+    static const wanted qwen[] = { { "model_type", '"', "qwen3" }, { "hidden_size", '0', "7" },
+        { "max_position_embeddings", '0', "13" }, { "intermediate_size", '0', "5" },
+        { "num_hidden_layers", '0', "2" }, { "num_attention_heads", '0', "4" },
+        { "num_key_value_heads", '0', "2" }, { "head_dim", '0', "6" },
+        { "rms_norm_eps", '0', "1e-06" }, { "rope_theta", '0', "54321" },
+        { "rope_scaling", 'n', NULL }, { "hidden_act", '"', "silu" },
+        { "attention_bias", 'f', NULL }, { "attention_dropout", '0', "0.0" },
+        { "use_sliding_window", 'f', NULL }, { NULL, 0, NULL } };
+    int family, list;
+    for (family = DUAL_GPT2; family <= DUAL_QWEN3; family++) {
+        dual_config shape = small(family, 1);
+        dual_model *m = dual_model_new(&ctx, &shape);
+        size_t length, i;
+        char *text, word[64];
+        dual_json j, key, value;
+        fill_model(m, 4);
+        check_that(dual_model_save(&ctx, m, in("model"), NULL), "save: %s", ctx.error);
+        text = dual_text_read(&ctx, in("model/config.json"), &length);
+        j = dual_json_text(text, length);
+        for (list = 0; list < 2; list++) {
+            const wanted *w = list == 0 ? both : family == DUAL_GPT2 ? gpt2 : qwen;
+            for (i = 0; w[i].key; i++) {
+                value = dual_json_get(j, w[i].key);
+                check_that(dual_json_type(value) == w[i].type, "config.json: %s of type %c",
+                           w[i].key, w[i].type);
+                word[0] = 0;
+                if (w[i].type == '"')
+                    dual_json_string(value, word, sizeof word);
+                else if (dual_json_type(value) && value.end - value.begin < 60)
+                    sprintf(word, "%.*s", (int)(value.end - value.begin), value.begin);
+                check_that(!w[i].text || !strcmp(word, w[i].text), "config.json: expected %s %s,"
+                           " got %s", w[i].key, w[i].text, word);
+            }
+        }
+        key = value = dual_json_get(j, "none");
+        check_that(dual_json_each(dual_json_get(j, "architectures"), &key, &value) &&
+                   dual_json_string(value, word, sizeof word) && !strcmp(word, family == DUAL_GPT2
+                   ? "GPT2LMHeadModel" : "Qwen3ForCausalLM"), "config.json: architectures");
+        free(text);
+        remove_model("model");
+    }
+    {                                              /* GPT-2's own vocabulary has an end token */
+        dual_config shape = { DUAL_GPT2, 1, 50257, 4, 1, 2, 1, 1, 2, 2, 1e-5, 0 };
+        dual_model *m = dual_model_new(&ctx, &shape);
+        size_t length;
+        char *text;
+        fill_model(m, 4);
+        check_that(dual_model_save(&ctx, m, in("model"), NULL), "save: %s", ctx.error);
+        text = dual_text_read(&ctx, in("model/config.json"), &length);
+        check_close(dual_json_number(dual_json_get(dual_json_text(text, length), "eos_token_id"),
+                                     -1), 50256, 0, "config.json: GPT-2's end token");
+        free(text);
+        remove_model("model");
+    }
+}
+
 /* A file with some of a model's tensors. */
 static void save_some(const char *path, const dual_model *m, size_t first, size_t end)
 {
@@ -912,6 +982,7 @@ int main(int argc, char **argv)
     test_formats();
     test_bad_headers();
     test_model_folders();
+    test_hugging_face_config();
     test_other_layouts();
     test_truncation();
     test_configs();

@@ -267,6 +267,23 @@ static dual_tensor *make_views(dual_ctx *c, dual_tensor *const *in)
     return dual_add(c, dual_view(c, sum, 0, 3, 0, 3), inner);
 }
 
+static dual_tensor *make_orthogonality(dual_ctx *c, dual_tensor *const *in)
+{
+    return dual_orthogonality(c, in[0], 4, 0);
+}
+
+static dual_tensor *make_centred(dual_ctx *c, dual_tensor *const *in)
+{
+    return dual_orthogonality(c, in[0], 3, 1);
+}
+
+/* An intermediate result with another use: its gradient is added to, and scaled. */
+static dual_tensor *make_penalised(dual_ctx *c, dual_tensor *const *in)
+{
+    dual_tensor *z = dual_gelu(c, in[0]), *sum = dual_orthogonality(c, z, 2, 0);
+    return dual_add(c, objective(c, z), dual_gain(c, sum, in[1]));
+}
+
 static void test_gradients(void)
 {
     static const extent gather[] = { { 5, 13 }, { 3, 13 }, { 2, 13 } }, lookup[] = { { 5, 13 } };
@@ -282,6 +299,7 @@ static void test_gradients(void)
                                         { 5, 15 }, { 5, 15 } };
     static const extent merged[] = { { 13, 14 }, { 13, 7 }, { 13, 7 } };
     static const extent longer[] = { { 67, 16 }, { 67, 8 }, { 67, 8 } };
+    static const extent slots[] = { { 12, 7 } }, penalised[] = { { 6, 5 }, { 1, 1 } };
     static const extent single[] = { { 1, 3 }, { 41, 1 }, { 41, 1 } };
 
     if (!check_in_double())
@@ -311,6 +329,9 @@ static void test_gradients(void)
     gradient("attention, 67 rows", make_long, 3, longer);
     gradient("attention, one query", make_one_query, 3, single);
     gradient("views", make_views, 1, pair);
+    gradient("orthogonality", make_orthogonality, 1, slots);
+    gradient("orthogonality, centred", make_centred, 1, slots);
+    gradient("orthogonality as a penalty", make_penalised, 2, penalised);
 }
 
 /* ---- gradients: who gets one ----------------------------------------------------------------- */
@@ -387,6 +408,77 @@ static int all_finite(const dual_tensor *t, const dual_real *a)
             if (!isfinite((double)a[r * t->stride + c]))
                 return 0;
     return 1;
+}
+
+/* Mean of squared cosines, written out: [groups, slots, d], every pair of a group twice. */
+static double squared_cosines(const dual_tensor *z, size_t slots, int centred)
+{
+    size_t g, i, j, k, groups = z->rows / slots, d = z->cols;
+    double *x = malloc(z->rows * d * sizeof *x), sum = 0;
+    for (i = 0; i < z->rows; i++)
+        for (k = 0; k < d; k++) {
+            double mean = 0;
+            for (g = 0; g < groups; g++)
+                mean += (double)z->data[(g * slots + i % slots) * d + k] / (double)groups;
+            x[i * d + k] = (double)z->data[i * d + k] - (centred ? mean : 0);
+        }
+    for (g = 0; g < groups; g++)
+        for (i = 0; i < slots; i++)
+            for (j = 0; j < slots; j++) {
+                const double *a = x + (g * slots + i) * d, *b = x + (g * slots + j) * d;
+                double ab = 0, aa = 0, bb = 0;
+                for (k = 0; k < d; k++) {
+                    ab += a[k] * b[k];
+                    aa += a[k] * a[k];
+                    bb += b[k] * b[k];
+                }
+                if (i != j)
+                    sum += ab * ab / (aa * bb);
+            }
+    free(x);
+    return sum / (double)(groups * slots * (slots - 1));
+}
+
+static void test_orthogonality(void)
+{
+    dual_mark mark = dual_mark_here(&lab);
+    dual_tensor *z = check_random(&lab, 12, 7, 8), *one = check_random(&lab, 3, 7, 9), *loss;
+    double limit = check_limit(1e-14, 1e-6);
+    size_t r, c;
+    int centred;
+    for (centred = 0; centred < 2; centred++) {
+        loss = dual_orthogonality(&lab, z, 4, centred);
+        check_close((double)loss->data[0], squared_cosines(z, 4, centred), limit,
+                    "orthogonality of three groups, centred %d", centred);
+    }
+    check_that(fabs(squared_cosines(z, 4, 1) - squared_cosines(z, 4, 0)) > 1e-3,
+               "orthogonality: expected the forms to differ");
+    /* one group less its own mean is nothing: no penalty, and no gradient that is not a number */
+    dual_need_grad(&lab, one);
+    loss = dual_orthogonality(&lab, one, 3, 1);
+    dual_backward(&lab, loss);
+    check_close((double)loss->data[0], 0, 0, "orthogonality of one group, centred");
+    check_close(grad_size(one), 0, 0, "orthogonality of one group, centred: gradient");
+    /* nor of three groups that are the same, whose mean is theirs but for rounding */
+    dual_need_grad(&lab, z);
+    for (r = 4; r < 12; r++)
+        for (c = 0; c < 7; c++)
+            z->data[r * 7 + c] = z->data[(r - 4) * 7 + c];
+    loss = dual_orthogonality(&lab, z, 4, 1);
+    dual_backward(&lab, loss);
+    check_close((double)loss->data[0], 0, 0, "orthogonality of equal groups, centred");
+    check_close(grad_size(z), 0, 0, "orthogonality of equal groups, centred: gradient");
+    for (r = 0; r < 3; r++)                        /* parallel and opposite rows, any length */
+        for (c = 0; c < 7; c++)
+            one->data[r * 7 + c] = (dual_real)(r == 1 ? -2 : 1) * one->data[c];
+    loss = dual_orthogonality(&lab, one, 3, 0);
+    check_close((double)loss->data[0], 1, limit, "orthogonality of one direction");
+    for (r = 0; r < 3; r++)
+        for (c = 0; c < 7; c++)
+            one->data[r * 7 + c] = (dual_real)(c == r ? 3 : 0);
+    loss = dual_orthogonality(&lab, one, 3, 0);
+    check_close((double)loss->data[0], 0, 0, "orthogonality of three axes");
+    dual_release(&lab, mark);
 }
 
 static void test_activations(void)
@@ -954,7 +1046,7 @@ static const int32_t story[] = { 1, 5, 9, 2, 2, 11, 3 };
 static const int32_t *const stories[] = { story };
 
 /* A training step and some decoding, the way a driver sizes its memory: first with no memory. */
-static size_t a_step(dual_ctx *c, const char *name)
+static size_t a_step(dual_ctx *c, const char *name, int options)
 {
     static const size_t length[] = { 7 };
     static const int32_t cue[] = { 4 }, target[] = { 6, 7, 8 };
@@ -985,6 +1077,13 @@ static size_t a_step(dual_ctx *c, const char *name)
     batch.group = group;
     if (strcmp(name, "none"))
         system.latents = 3;
+    if (options) {
+        system.fused = dual_system_needs_coprocessor(&system);
+        system.orthogonality = dual_system_needs_coprocessor(&system) ? 0.1 : 0;
+        system.centred = system.values = system.inject == DUAL_KV;
+        system.kv_layers = system.inject == DUAL_KV ? 1 : 0;
+        system.text_loss = system.base_trained ? 0.5 : 0;
+    }
     base = dual_model_new(c, &shape);
     if (dual_system_needs_coprocessor(&system))
         coprocessor = dual_model_new(c, &shape);
@@ -1035,19 +1134,21 @@ static void test_arena(void)
     dual_tensor *t;
     size_t i, need, peak;
 
-    for (i = 0; i < sizeof names / sizeof *names; i++) {
+    for (i = 0; i < 2 * sizeof names / sizeof *names; i++) {
+        const char *name = names[i / 2];
+        const int options = (int)(i % 2);
         void *memory;
         dual_init(&c, NULL, 0);
         c.fatal = check_fatal;
-        need = a_step(&c, names[i]);
+        need = a_step(&c, name, options);
         dual_done(&c);
         memory = malloc(need);
         dual_init(&c, memory, need);               /* exactly what was counted must do */
         c.fatal = check_fatal;
-        peak = a_step(&c, names[i]);
-        check_that(peak <= need && need - peak <= 64, "%s: expected the peak that counting said"
-                   " up to alignment, %lu, got %lu", names[i], (unsigned long)need,
-                   (unsigned long)peak);
+        peak = a_step(&c, name, options);
+        check_that(peak <= need && need - peak <= 64, "%s%s: expected the peak that counting said"
+                   " up to alignment, %lu, got %lu", name, options ? " with options" : "",
+                   (unsigned long)need, (unsigned long)peak);
         free(memory);
     }
     {
@@ -1091,15 +1192,17 @@ static void wrong_shapes(int which)
         (void)dual_linear(&lab, a, b, NULL, DUAL_IN_OUT);
     else if (which == 2)
         (void)dual_layernorm(&lab, a, b, b, 1e-5);
-    else
+    else if (which == 3)
         (void)dual_view(&lab, a, 2, 2, 0, 5);
+    else
+        (void)dual_orthogonality(&lab, a, which == 4 ? 2 : 1, 0);
 }
 
 static void test_misuse(void)
 {
     volatile int which;
     dual_mark mark = dual_mark_here(&lab);
-    for (which = 0; which < 4; which++) {
+    for (which = 0; which < 6; which++) {
         lab.fatal = remember;
         if (!setjmp(way_out)) {
             wrong_shapes(which);
@@ -1124,6 +1227,7 @@ int main(void)
     dual_threads(1);               /* most sizes here only lose time to threads */
     test_gradients();
     test_flow();
+    test_orthogonality();
     test_activations();
     test_norms_and_rotary();
     test_attention_values();
