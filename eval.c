@@ -10,6 +10,7 @@
  * Every command does its work twice with the same code: first in a context without memory, which
  * only measures the bytes, then for real. Results go to stdout, one line about a failure to stderr;
  * exit 0: done, 1: the run failed, 2: the command line was not understood. */
+#include "data/latents.h"
 #include "data/run.h"
 #include <math.h>
 #include <stdarg.h>
@@ -481,7 +482,7 @@ enum { SIZES = 4 };                /* 99 % of the variance (or --k), then k = 1,
 typedef struct {
     const example *rows;
     size_t n, k, slots, width, sizes;
-    dual_latents at[SIZES];
+    latents_view at[SIZES];
     double *H, *norms;             /* of at[0], malloc'ed */
 } latents_job;
 
@@ -517,7 +518,7 @@ static void latents_work(dual_ctx *c, subject *s, void *what) {
     }
     double *sil = room_for(j->n * N, sizeof *sil);
     for (size_t i = 0; i < j->sizes; i++)    /* the silhouette does not depend on k: once */
-        if (!dual_latents_analyse(c, z, j->n, N, j->width, ks[i], &j->at[i], i ? NULL : j->H,
+        if (!latents_analyse(c, z, j->n, N, j->width, ks[i], &j->at[i], i ? NULL : j->H,
                                   i ? NULL : j->norms, i ? NULL : sil, NULL, NULL))
             fail(1, "%s", c->error);
     free(sil);
@@ -540,7 +541,7 @@ static void latents_json(const settings *set, const latents_job *job, const char
         json_number(&j, "silhouette", many ? job->at[0].silhouette : NAN);
         json_open(&j, "subspaces", '[');
         for (size_t i = 0; i < job->sizes; i++) {
-            const dual_latents *a = &job->at[i];
+            const latents_view *a = &job->at[i];
             json_open(&j, NULL, '{');
             json_text(&j, "rule", i || set->k ? "k" : "99 % of variance");
             json_number(&j, "k_min", (double)a->k_min);
@@ -604,7 +605,7 @@ static int latents(const settings *set, size_t n_runs, const char **folder) {
                "centred.\n\n%-16s %10s %8s %8s %10s %10s %8s %8s\n", "", "k", "H_off", "H_diag",
                "floor k/d", "shuffled", "halves", "diag");
         for (size_t i = 0; i < job.sizes; i++) {
-            const dual_latents *a = &job.at[i];
+            const latents_view *a = &job.at[i];
             char k[48], off[3][16];
             const double offs[3] = {a->h_off, a->h_shuffled, a->h_half};
             snprintf(k, sizeof k, a->k_min < a->k_max ? "%zu..%zu" : "%zu", a->k_min, a->k_max);

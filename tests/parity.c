@@ -17,6 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "dual.h"
+#include "data/latents.h"
 
 enum { IN_DOUBLE = sizeof(dual_real) > sizeof(float), BLOCK_MIB = 256, MAX_STEPS = 64 };
 
@@ -864,7 +865,7 @@ static void check_latents(const char *root)
     double *H, *sil, *pca, ratio[2], want[2] = {NAN, NAN}, diagonal[64], mean = 0, worst = 0;
     size_t n, slots, count;
     dual_json about;
-    dual_latents out;
+    latents_view out;
     archive a;
     fresh();
     group_begin("latent");
@@ -878,7 +879,7 @@ static void check_latents(const char *root)
     H = take(h->count, sizeof *H);
     sil = take(s->count, sizeof *sil);
     pca = take(p->count, sizeof *pca);
-    if (!dual_latents_analyse(&ctx, z->data, n, slots, z->shape[2], (size_t)number(about, "k"),
+    if (!latents_analyse(&ctx, z->data, n, slots, z->shape[2], (size_t)number(about, "k"),
                               &out, H, NULL, sil, pca, ratio)) { refused("analysis:"); return; }
     item(apart(H, h->data, h->count), tol_exact, "H");
     item(fabs(out.h_off - number(about, "H_off")), tol_exact, "H_off");
