@@ -46,7 +46,7 @@ typedef struct bpe bpe;
 
 /* NULL: failed. */
 bpe *bpe_open(const char *folder, char *error, size_t size);
-/* Copies the files that were read, byte for byte, into another folder, which must exist. 0: failed. */
+/* Copies the files that were read, byte for byte, into another folder that exists. 0: failed. */
 int bpe_copy(const bpe *, const char *folder, char *error, size_t size);
 void bpe_free(bpe *);
 
