@@ -44,6 +44,7 @@ typedef struct bpe bpe;
  * merge whose parts or result are no tokens, added tokens with lstrip, rstrip or single_word (the
  * two families have none), no <|endoftext|>. */
 
+int bpe_in(const char *folder);                  /* 1: such files are there */
 /* NULL: failed. */
 bpe *bpe_open(const char *folder, char *error, size_t size);
 /* Copies the files that were read, byte for byte, into another folder that exists. 0: failed. */
