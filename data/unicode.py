@@ -3,16 +3,20 @@
 
     python3 data/unicode.py /usr/share/unicode > data/unicode.h
 
-The folder (Debian: package unicode-data) holds UnicodeData.txt, CompositionExclusions.txt and
-PropList.txt as unicode.org publishes them. Three streams of numbers come out, described in the
-header itself. A number is written in base 32, most significant digit first; every digit but the
-last has 32 added; the 64 digits are 0-9 A-Z a-z + -.
+The folder (Debian: package unicode-data) holds UnicodeData.txt, PropList.txt, DerivedAge.txt and
+CompositionExclusions.txt as unicode.org publishes them. Three streams of numbers come out,
+described in the header itself.
+
+Two versions of Unicode, because Hugging Face's tokenizers, whose ids are the measure, have two: the
+letters, numbers and white space of their regex engine are those of 16.0 (give that folder), their
+normaliser knows the characters of 9.0. A newer mark is no mark to it and stays where it stands.
 """
 import re
 import sys
 
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+-"
 OTHER, LETTER, NUMBER, SPACE = range(4)
+NFC_VERSION = 9.0
 HANGUL = range(0xAC00, 0xD7A4)          # composed by arithmetic, not by table
 
 folder = sys.argv[1]
@@ -32,6 +36,7 @@ def code_range(field):
 
 version = re.search(r"PropList-([\d.]+)\.txt", open(f"{folder}/PropList.txt").readline()).group(1)
 
+age = {c: float(field[1]) for field in lines("DerivedAge.txt") for c in code_range(field[0])}
 kind, order, parts = {}, {}, {}         # by code point: class, combining class, decomposition
 first = 0
 for field in lines("UnicodeData.txt"):
@@ -43,8 +48,8 @@ for field in lines("UnicodeData.txt"):
     first = code
     for c in codes:
         kind[c] = {"L": LETTER, "N": NUMBER}.get(field[2][0], OTHER)
-        order[c] = int(field[3])
-    if field[5] and not field[5].startswith("<"):
+        order[c] = int(field[3]) if age[c] <= NFC_VERSION else 0
+    if field[5] and age[code] <= NFC_VERSION and not field[5].startswith("<"):
         parts[code] = [int(part, 16) for part in field[5].split()]
 for field in lines("PropList.txt"):
     if field[1] == "White_Space":
@@ -100,7 +105,8 @@ for c in table:
     pieces += [2 * (c - last) + composes(c), signed(a - head), signed(b - tail)]
     last, head, tail = c, a, b
 
-print(f"""/* unicode.h: Unicode {version}, made by data/unicode.py. Not to be edited.
+print(f"""/* unicode.h: classes of Unicode {version}, NFC of Unicode {NFC_VERSION}; data/unicode.py made it and
+ * tells why two. Not to be edited.
  *
  * Streams of numbers as text, lines of any length one after another. Base 32, most significant
  * digit first, 32 added to every digit but the last; digits 0-9 A-Z a-z + -. */
