@@ -17,8 +17,9 @@ endif
 CFLAGS ?= $(BASIC) $(NATIVE) $(OPENMP)
 LDLIBS := -lm
 
-DATA := data/countdown.c data/words.c data/bpe.c data/tokenizer.c data/run.c
-HEADERS := dual.h data/data.h data/bpe.h data/unicode.h data/tokenizer.h data/run.h
+DATA := data/countdown.c data/words.c data/unicode.c data/bpe.c data/tokenizer.c data/run.c
+HEADERS := dual.h data/data.h data/unicode.h data/unicode_tables.h data/bpe.h data/tokenizer.h \
+           data/run.h
 TESTS := test_data test_ops test_exchange test_files
 
 all: train eval

@@ -1610,14 +1610,14 @@ static int tokens(const settings *set, size_t n_words, const char **word) {
         text = file = dual_text_read(&c, word[1], &length);
         if (!text) fail(1, "%s", c.error);
     }
-    for (size_t from = 0, to; from < length || set->whole || set->text; from = to, j.line++) {
-        const char *end = set->whole || set->text ? NULL : memchr(text + from, '\n', length - from);
+    const int one = set->whole || set->text;
+    for (size_t from = 0; from < length || (one && j.line == 1); j.line++) {
+        const char *end = one ? NULL : memchr(text + from, '\n', length - from);
         const size_t n = (end ? (size_t)(end - text) : length) - from;
         if (set->decode) print_text(&j, text + from, n);
         else print_ids(&j, text + from, n);
         if (set->decode && !set->whole) putchar('\n');
-        to = from + n + (end != NULL);
-        if (set->whole || set->text) break;
+        from += n + (end != NULL);
     }
     free(file);
     free(j.ids);
@@ -1641,7 +1641,8 @@ static const command COMMANDS[] = {
     {"generate", "RUN --prompt TEXT", "the answer to one prompt", GENERATE, 0, generate},
     {"latents", "RUN", "do the latents hold different things?", LATENTS, 0, latents},
     {"trace", "RUN --prompt TEXT", "every row of every pass, and what it sees", TRACE, 0, trace},
-    {"tokens", "DIR FILE", "token ids of a text, one line for each of its lines", TOKENS, 1, tokens},
+    {"tokens", "DIR FILE", "token ids of a text, line by line; DIR holds a tokenizer", TOKENS, 1,
+     tokens},
 };
 enum { N_COMMANDS = sizeof COMMANDS / sizeof *COMMANDS };
 
@@ -1686,8 +1687,8 @@ int main(int argc, char **argv) {
     int status = 0;
     if (set.help) help(c);
     else if (!n) {
-        fprintf(stderr, "eval %s: no run given; usage: eval %s %s [options]\n", c->name, c->name,
-                c->words);
+        fprintf(stderr, "eval %s: no %.3s given; usage: eval %s %s [options]\n", c->name, c->words,
+                c->name, c->words);
         status = 2;
     } else {
         dual_threads((int)(set.threads < 4096 ? set.threads : 4096));
