@@ -634,7 +634,7 @@ static int read_config(loader *l, dual_json config) {
         if (!read_added(l, end > word && !*end ? id : -1, object)) return 0;
     }
     if (b->n_added) return 1;
-    if (own < 0) return put_qwen3_added(l);
+    if (own < 0) return b->family == BPE_GPT2 || put_qwen3_added(l);
     strcpy(b->pool + l->used, "<|endoftext|>");
     return put_added(l, own, strlen("<|endoftext|>"));
 }
