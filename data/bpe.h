@@ -23,7 +23,8 @@
 
 /* ---- The two patterns -----------------------------------------------------------------------
  * Alternatives are tried from left to right. \s includes U+0085; the case-insensitive s is also
- * U+017F.
+ * U+017F. Letters and numbers are those of Unicode 16.0, NFC is that of Unicode 9.0: what Hugging
+ * Face's tokenizers have, which made the ids that models were trained on.
  * BPE_GPT2   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
  * BPE_QWEN3  (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|
  *            ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+  (after NFC) */
