@@ -5,6 +5,7 @@
  *   eval generate RUN       the answer to one prompt
  *   eval latents RUN        do the slots hold different things? (overlap of their subspaces)
  *   eval trace RUN          every row of every pass: what it is, where it stands, what it sees
+ *   eval tokens DIR FILE    token ids of a text, and back
  *
  * Nothing here computes with tensors: the library runs, this file reads numbers out and counts.
  * Every command does its work twice with the same code: first in a context without memory, which
@@ -12,6 +13,7 @@
  * exit 0: done, 1: the run failed, 2: the command line was not understood. */
 #include "data/latents.h"
 #include "data/run.h"
+#include "data/tokenizer.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -44,6 +46,8 @@ typedef struct {
     size_t count, prompts, k, max_new, seed, threads;
     double temperature;
     int json, no_analysis, help;
+    const char *text;              /* of tokens; NULL: not given */
+    int whole, plain, decode;
 } settings;
 
 #define AT(kind, field) kind, offsetof(settings, field), sizeof ((settings *)0)->field
@@ -79,6 +83,14 @@ static const option LATENTS[] = {
 };
 static const option TRACE[] = {
     PROMPT, {"answer", AT(OPTION_TEXT, answer), "", "y; without it the run's own greedy answer", 0},
+    COMMON
+};
+
+static const option TOKENS[] = {
+    {"text", AT(OPTION_ARGUMENT, text), NULL, "instead of FILE, one text", 0},
+    {"whole", AT(OPTION_FLAG, whole), "0", "all of FILE is one text, not each of its lines", 0},
+    {"plain", AT(OPTION_FLAG, plain), "0", "added tokens such as <|endoftext|> are plain text", 0},
+    {"decode", AT(OPTION_FLAG, decode), "0", "FILE or --text holds ids, the text is wanted", 0},
     COMMON
 };
 
@@ -1520,6 +1532,100 @@ static int trace(const settings *set, size_t n_runs, const char **folder) {
     return 0;
 }
 
+/* ==== TOKENS =====================================================================================
+ * One line out for each line in, of any bytes; only \n ends a line, and the last line needs none.
+ * Ids are read and written with blanks between them. Decoding --whole writes the text's bytes and
+ * nothing more, so that encoding --whole and back gives the very file. */
+
+typedef struct {
+    tokenizer *t;
+    const char *source;            /* for messages: the file, or --text */
+    size_t line;                   /* the one that starts at the text being worked on */
+    int added;
+    int32_t *ids;                  /* grows to the longest text */
+    size_t room;
+} token_job;
+
+static void grow_ids(token_job *j, size_t n) {
+    if (n <= j->room) return;
+    free(j->ids);
+    j->ids = room_for(n, sizeof *j->ids);
+    j->room = n;
+}
+
+static void print_ids(token_job *j, const char *text, size_t length) {
+    char error[300];
+    size_t n;
+    grow_ids(j, length);           /* enough but for text that NFC makes longer */
+    for (;;) {
+        n = tokenizer_encode(j->t, text, length, j->added, j->ids, j->room, error, sizeof error);
+        if (n == SIZE_MAX) fail(1, "%s:%zu: %s", j->source, j->line, error);
+        if (n <= j->room) break;
+        grow_ids(j, n);
+    }
+    for (size_t i = 0; i < n; i++) printf(i ? " %ld" : "%ld", (long)j->ids[i]);
+    putchar('\n');
+}
+
+static void print_text(token_job *j, const char *text, size_t length) {
+    const char *at = text, *end = text + length;
+    size_t n = 0, line = j->line;
+    grow_ids(j, length / 2 + 1);   /* a digit and a blank each */
+    for (;;) {
+        while (at < end && (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n'))
+            line += *at++ == '\n';
+        if (at == end) break;
+        const char *from = at;
+        long id = 0;
+        while (at < end && *at >= '0' && *at <= '9' && id < INT32_MAX / 10)
+            id = 10 * id + (*at++ - '0');
+        if (at == from || (at < end && !strchr(" \t\r\n", *at)))
+            fail(1, "%s:%zu: \"%.*s\" is no id, expected whole numbers with blanks between them",
+                 j->source, line, (int)strcspn(from, " \t\r\n") % 40, from);
+        if (!tokenizer_token(j->t, (int32_t)id, NULL))
+            fail(1, "%s:%zu: there is no token %ld, this tokenizer has ids below %zu", j->source,
+                 line, id, tokenizer_size(j->t));
+        j->ids[n++] = (int32_t)id;
+    }
+    const size_t bytes = tokenizer_decode(j->t, j->ids, n, NULL, 0);
+    char *out = room_for(bytes + 1, 1);
+    tokenizer_decode(j->t, j->ids, n, out, bytes + 1);
+    fwrite(out, 1, bytes, stdout);
+    free(out);
+}
+
+static int tokens(const settings *set, size_t n_words, const char **word) {
+    token_job j = {NULL, "--text", 1, !set->plain, NULL, 0};
+    dual_ctx c;
+    char error[300];
+    char *file = NULL;
+    const char *text = set->text;
+    size_t length = text ? strlen(text) : 0;
+    if (n_words > 2) fail(2, "tokens: \"%.60s\" is one word too many", word[2]);
+    if ((n_words == 2) == (text != NULL)) fail(2, "tokens: one of FILE and --text is wanted");
+    j.t = tokenizer_open(word[0], error, sizeof error);
+    if (!j.t) fail(1, "%s", error);
+    if (!text) {
+        dual_init(&c, NULL, 0);
+        j.source = word[1];
+        text = file = dual_text_read(&c, word[1], &length);
+        if (!text) fail(1, "%s", c.error);
+    }
+    const int one = set->whole || set->text;
+    for (size_t from = 0; from < length || (one && j.line == 1); j.line++) {
+        const char *end = one ? NULL : memchr(text + from, '\n', length - from);
+        const size_t n = (end ? (size_t)(end - text) : length) - from;
+        if (set->decode) print_text(&j, text + from, n);
+        else print_ids(&j, text + from, n);
+        if (set->decode && !set->whole) putchar('\n');
+        from += n + (end != NULL);
+    }
+    free(file);
+    free(j.ids);
+    tokenizer_free(j.t);
+    return 0;
+}
+
 /* ==== MAIN ==================================================================================== */
 
 typedef struct {
@@ -1536,6 +1642,8 @@ static const command COMMANDS[] = {
     {"generate", "RUN --prompt TEXT", "the answer to one prompt", GENERATE, 0, generate},
     {"latents", "RUN", "do the latents hold different things?", LATENTS, 0, latents},
     {"trace", "RUN --prompt TEXT", "every row of every pass, and what it sees", TRACE, 0, trace},
+    {"tokens", "DIR FILE", "token ids of a text, line by line; DIR holds a tokenizer", TOKENS, 1,
+     tokens},
 };
 enum { N_COMMANDS = sizeof COMMANDS / sizeof *COMMANDS };
 
@@ -1564,8 +1672,8 @@ int main(int argc, char **argv) {
             for (int i = 0; i < N_COMMANDS; i++) names[i].name = COMMANDS[i].name;
             fprintf(stderr, "eval: unknown command \"%.60s\"; did you mean %s?\n", argv[1],
                     options_nearest(names, argv[1]));
-        } else fprintf(stderr, "usage: eval score|compare|generate|latents|trace RUN [options], or "
-                       "eval --help\n");
+        } else fprintf(stderr, "usage: eval score|compare|generate|latents|trace|tokens RUN "
+                       "[options], or eval --help\n");
         return 2;
     }
     memset(&set, 0, sizeof set);
@@ -1580,8 +1688,8 @@ int main(int argc, char **argv) {
     int status = 0;
     if (set.help) help(c);
     else if (!n) {
-        fprintf(stderr, "eval %s: no run given; usage: eval %s %s [options]\n", c->name, c->name,
-                c->words);
+        fprintf(stderr, "eval %s: no %.3s given; usage: eval %s %s [options]\n", c->name, c->words,
+                c->name, c->words);
         status = 2;
     } else {
         dual_threads((int)(set.threads < 4096 ? set.threads : 4096));

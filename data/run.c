@@ -81,6 +81,10 @@ int option_set(const option *o, void *settings, const char *value, char *error, 
         snprintf(error, size, "--%s: longer than %zu characters", o->name, o->room - 1);
         return 0;
     }
+    if (o->kind == OPTION_ARGUMENT) {
+        *(const char **)at = value;
+        return 1;
+    }
     const double x = strtod(value, &end);
     int good = end != value && *end == 0 && x >= 0 && x <= 1e15;
     if (o->kind != OPTION_REAL) good = good && x == floor(x);
@@ -197,9 +201,10 @@ void options_help(const option *table) {
             continue;
         }
         snprintf(word, sizeof word, "--%s%s", o->name, o->kind == OPTION_FLAG ? "" :
-                 o->kind == OPTION_TEXT ? " TEXT" : o->kind == OPTION_REAL ? " X" : " N");
+                 o->kind == OPTION_TEXT || o->kind == OPTION_ARGUMENT ? " TEXT" :
+                 o->kind == OPTION_REAL ? " X" : " N");
         printf("  %-22s %s", word, o->help);
-        if (o->kind != OPTION_FLAG) printf(" [%s]", o->otherwise);
+        if (o->kind != OPTION_FLAG && o->otherwise) printf(" [%s]", o->otherwise);
         printf("\n");
     }
 }

@@ -29,12 +29,14 @@ typedef struct {
     size_t threads, log_every, save_every, score_points, score_count;
 } run_settings;
 
-typedef enum { OPTION_TEXT, OPTION_SIZE, OPTION_REAL, OPTION_FLAG } option_kind;
+/* TEXT is copied into the settings; ARGUMENT, of any length, is a pointer to the command line's
+ * word, NULL where it is not given. */
+typedef enum { OPTION_TEXT, OPTION_ARGUMENT, OPTION_SIZE, OPTION_REAL, OPTION_FLAG } option_kind;
 typedef struct {
     const char *name;              /* without the dashes; NULL ends a table, "" opens a heading */
     option_kind kind;
     size_t offset, room;           /* where in the settings; room of a text */
-    const char *otherwise;         /* default, as text */
+    const char *otherwise;         /* default, as text; ARGUMENT: NULL */
     const char *help;
     int saved;                     /* in run.json: 1 moves a number, 2 may change on resuming */
 } option;

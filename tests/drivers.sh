@@ -146,6 +146,42 @@ expect 2 'wide wants a Base' ./train --system wide --base $work/base --out $work
 mv $work/base $work/moved
 expect 0 'is finished' ./train --resume --out $work/liu
 
+# ---- tokens: the run's own vocabulary as tokenizer (tests/test_tokens.c has the others)
+expect 2 'no DIR given' ./eval tokens
+expect 2 'one of FILE and --text' ./eval tokens $work/h2
+expect 2 'one of FILE and --text' ./eval tokens $work/h2 README.md --text 1
+expect 2 'one word too many' ./eval tokens $work/h2 a b
+expect 1 'no tokenizer there' ./eval tokens $work/typo --text 1
+expect 1 'cannot be opened' ./eval tokens $work/h2 $work/typo
+expect 1 'text:1: byte 3: unknown word' ./eval tokens $work/h2 --text '1 one'
+printf '7-3=4\n\n12/(4)' > $work/lines
+./eval tokens $work/h2 $work/lines > $work/ids
+expect 0 '^3$' grep -c '' $work/ids
+./eval tokens $work/h2 --decode $work/ids > $work/back
+(cat $work/lines; echo) > $work/ended
+same $work/back $work/ended
+./eval tokens $work/h2 --whole $work/lines > $work/ids
+expect 0 '^1$' grep -c '' $work/ids
+./eval tokens $work/h2 --whole --decode $work/ids > $work/back
+same $work/back $work/lines
+expect 0 '^15 18$' ./eval tokens $work/h2 --text '3 6'
+expect 0 '^3 6$' ./eval tokens $work/h2 --decode --text=' 15 18 '
+printf '15\n18 132\n' > $work/ids
+expect 1 'ids:2: there is no token 132, .* below 132' ./eval tokens $work/h2 --decode $work/ids
+expect 1 'text:1: "1x" is no id' ./eval tokens $work/h2 --decode --text '0 1x'
+expect 1 'is no id' ./eval tokens $work/h2 --decode --text '99999999999'
+expect 1 'is no id' ./eval tokens $work/h2 --decode --text '-1'
+if [ -n "$DUAL_DATA" ]; then
+    printf '\000a\r\n\303' > $work/lines
+    for t in gpt2 qwen3; do
+        ./eval tokens $DUAL_DATA/tok/$t --whole $work/lines > $work/ids
+        ./eval tokens $DUAL_DATA/tok/$t --whole --decode $work/ids > $work/back
+        same $work/back $work/lines
+        expect 0 '^[0-9]+$' ./eval tokens $DUAL_DATA/tok/$t --text '<|endoftext|>'
+        expect 0 '^[0-9]+( [0-9]+)+$' ./eval tokens $DUAL_DATA/tok/$t --plain --text '<|endoftext|>'
+    done
+else echo "skipped: real tokenizers (DUAL_DATA names no folder of sets)"; fi
+
 # ---- 8 problems by heart: trained systems nearly to zero, frozen ones to a third of the start
 # (done on tensors in test_exchange); here: the real rows, where they are
 if [ -n "$DUAL_DATA" ]; then
