@@ -5,8 +5,9 @@ weights and tokens, tied head, AdamW. Prints tokens per second, the median of it
 
 Without --as-installed it starts itself over with what had to be set by hand to make it fast: memory
 that is kept and reused instead of given back after every step, huge pages for it, the widest
-vectors, threads that do not fight over the cores. The BLAS below it is the system's choice: on
-Debian, `update-alternatives --config libblas.so.3-x86_64-linux-gnu`, openblas-openmp is fast."""
+vectors, threads that do not fight over the cores. What is set already stays. The BLAS below it is
+the system's choice: on Debian openblas-openmp is fast (update-alternatives --config
+libblas.so.3-x86_64-linux-gnu)."""
 import os
 import sys
 import time
@@ -29,7 +30,7 @@ def main():
     tuned = "--as-installed" not in sys.argv
     if tuned and os.environ.get("PEER_TORCH_TUNED") != "1":
         os.environ.pop("OPENBLAS_CORETYPE", None)
-        os.environ.update(TUNED, PEER_TORCH_TUNED="1")
+        os.environ.update(dict(TUNED, **os.environ), PEER_TORCH_TUNED="1")
         os.execv(sys.executable, [sys.executable] + sys.argv)
     import torch
     import torch.nn.functional as F
