@@ -12,7 +12,8 @@
  *   MEMORY           one block, marks, counting mode; errors
  *   RANDOM NUMBERS
  *   TENSOR AND TAPE  what an activation is, how gradients find their way back
- *   MATMUL           the one kernel where the time goes
+ *   ONE ROW TIMES A MATRIX  decoding's kernel: as fast as memory
+ *   MATMUL           training's kernel: as fast as the multipliers
  *   OPERATIONS       formula, forward, backward, constructor: one screen each
  *   MODELS           GPT-2 and Qwen-3 blocks side by side, one pass over rows with a cache
  *   THE EXCHANGE     read, think, speak: every system of the method
@@ -78,7 +79,7 @@ enum { MR = 4, NR = 8 };
 #define DUAL_PACK_K 256
 #define DUAL_PACK_M 1024
 #endif
-enum { PACK_K = DUAL_PACK_K, PACK_M = DUAL_PACK_M, GROUP = 64, BLOCK = 64 };
+enum { PACK_K = DUAL_PACK_K, PACK_M = DUAL_PACK_M, GROUP = 64, BLOCK = 64, PARTS = 16 };
 #ifdef __GNUC__
 #define PREFETCH(address) __builtin_prefetch(address)
 #else
@@ -402,30 +403,10 @@ void dual_backward(dual_ctx *c, dual_tensor *loss) {
     }
 }
 
-/* ==== MATMUL =====================================================================================
+/* ==== ONE ROW TIMES A MATRIX =====================================================================
  * C(i,j) (+)= sum_k A(i,k) B(k,j). Matrices are given by a row and a column step, so one routine
  * serves X W, X W^T, dX = dY W^T and dW = X^T dY. B, where weights stand, may be 16-bit numbers.
- *
- * Why this is not three loops: memory is slow and registers are few. The inner loop (`tile`) keeps
- * MR x NR sums in vector registers; one step of k then costs NR numbers of B and MR of A, and gives
- * MR*NR multiply-adds. For that the numbers must come in just the order in which they are used, so
- * both matrices are first copied into strips ("packed"): all that one tile wants, k after k,
- *
- *     A, rows i..i+MR-1:     a(i,0) a(i+1,0) .. | a(i,1) a(i+1,1) .. | ..      [k][MR]
- *     B, columns j..j+NR-1:  b(0,j) b(0,j+1) .. | b(1,j) b(1,j+1) .. | ..      [k][NR]
- *
- * A number is copied once and used hundreds of times. Blocks keep it near: a strip of B (PACK_K
- * deep) stays in the second-level cache while a group of A's strips passes by, and those few
- * thousand numbers of A stay there for the next strip of B.
- * Threads share the packed A; each packs the strips of B it works on. Every C(i,j) is summed by
- * one thread, in the order of k: results do not depend on how many threads there are. */
-
-/* Sums keep LANES partial sums, so that a compiler may use vectors without reordering anything. */
-static inline real fold(real *s) { /* in halves, written out: each line is one vector addition */
-    for (int j = 0; j < 8; j++) s[j] += s[j + 8];
-    for (int j = 0; j < 4; j++) s[j] += s[j + 4];
-    return (s[0] + s[2]) + (s[1] + s[3]);
-}
+ * This section has what decoding needs, A of one row; the next one has all the rest. */
 
 typedef struct { const void *at; size_t row, col; int type; } matrix; /* (i,j): [i*row + j*col] */
 enum { AS_REAL, AS_BF16, AS_F16 };
@@ -443,6 +424,93 @@ static inline real element(const void *at, size_t i, int type) {
     t.f *= 5.192296858534828e33f;        /* 2^112; right for subnormals too */
     return (real)(half & 0x8000 ? -t.f : t.f);
 }
+
+/* Sums keep LANES partial sums, so that a compiler may use vectors without reordering anything. */
+static inline real fold(real *s) { /* in halves, written out: each line is one vector addition */
+    for (int j = 0; j < 8; j++) s[j] += s[j + 8];
+    for (int j = 0; j < 4; j++) s[j] += s[j + 4];
+    return (s[0] + s[2]) + (s[1] + s[3]);
+}
+
+/* One row times B (decoding): every weight is used once, so packing would cost more than all the
+ * rest; B is read straight through, at the speed of memory. Where a column of B lies in one piece,
+ * each c[j] is a dot product; where a row does, c is a weighted sum of rows. */
+static inline void row_dots(const real *a, matrix B, size_t K, size_t first, size_t end, real *c,
+                            int add, int type) {
+    const size_t size = type == AS_REAL ? sizeof(real) : 2;
+    for (size_t j = first; j < end; j++) {
+        const char *w = (const char *)B.at + j * B.col * size;
+        real s[2 * LANES] = {0};
+        size_t k = 0;
+        for (; k + 2 * LANES <= K; k += 2 * LANES) {
+            for (size_t l = 0; l < 2 * LANES; l += 64 / size) PREFETCH(w + (k + l) * size + 4096);
+            for (size_t l = 0; l < 2 * LANES; l++) s[l] += a[k + l] * element(w, k + l, type);
+        }
+        for (size_t l = 0; k < K; k++, l++) s[l] += a[k] * element(w, k, type);
+        for (size_t l = 0; l < LANES; l++) s[l] += s[l + LANES];
+        c[j] = (add ? c[j] : 0) + fold(s);
+    }
+}
+
+static inline void row_sums(const real *a, matrix B, size_t first, size_t end, size_t N, real *c,
+                            int add, int type) {
+    const size_t size = type == AS_REAL ? sizeof(real) : 2;
+    for (size_t j = 0; j < N && !add; j++) c[j] = 0;
+    for (size_t k = first; k < end; k += 8) {
+        const char *w[8];
+        real x[8];
+        for (size_t l = 0; l < 8; l++) { /* rows past the last: any row, times 0 */
+            w[l] = (const char *)B.at + (k + l < end ? k + l : k) * B.row * size;
+            x[l] = k + l < end ? a[k + l] : 0;
+        }
+        for (size_t j = 0; j < N; j++)
+            c[j] = c[j] + x[0] * element(w[0], j, type) + x[1] * element(w[1], j, type)
+                 + x[2] * element(w[2], j, type) + x[3] * element(w[3], j, type)
+                 + x[4] * element(w[4], j, type) + x[5] * element(w[5], j, type)
+                 + x[6] * element(w[6], j, type) + x[7] * element(w[7], j, type);
+    }
+}
+
+/* In up to PARTS parts: ranges of columns, or of rows whose sums, in `room`, are then added. How
+ * many parts does not depend on the threads, so neither does a sum. */
+static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, int add, real *room) {
+    const int dots = B.row == 1;
+    const size_t length = dots ? N : K, part = (length + PARTS - 1) / PARTS;
+    OMP(omp parallel if (N * K > 50000)) {
+        OMP(omp for schedule(static))
+        for (size_t p = 0; p < PARTS; p++) {
+            const size_t first = p * part < length ? p * part : length;
+            const size_t end = first + part < length ? first + part : length;
+            if (dots && B.type == AS_REAL) row_dots(a, B, K, first, end, c, add, AS_REAL);
+            else if (dots && B.type == AS_BF16) row_dots(a, B, K, first, end, c, add, AS_BF16);
+            else if (dots) row_dots(a, B, K, first, end, c, add, AS_F16);
+            else if (B.type == AS_REAL) row_sums(a, B, first, end, N, room + p * N, 0, AS_REAL);
+            else if (B.type == AS_BF16) row_sums(a, B, first, end, N, room + p * N, 0, AS_BF16);
+            else row_sums(a, B, first, end, N, room + p * N, 0, AS_F16);
+        }
+        OMP(omp for schedule(static))
+        for (size_t j = 0; j < (dots ? 0 : N); j++) {
+            real sum = add ? c[j] : 0;
+            for (size_t p = 0; p < PARTS; p++) sum += room[p * N + j];
+            c[j] = sum;
+        }
+    }
+}
+
+/* ==== MATMUL =====================================================================================
+ * Why this is not three loops: memory is slow and registers are few. The inner loop (`tile`) keeps
+ * MR x NR sums in vector registers; one step of k then costs NR numbers of B and MR of A, and gives
+ * MR*NR multiply-adds. For that the numbers must come in just the order in which they are used, so
+ * both matrices are first copied into strips ("packed"): all that one tile wants, k after k,
+ *
+ *     A, rows i..i+MR-1:     a(i,0) a(i+1,0) .. | a(i,1) a(i+1,1) .. | ..      [k][MR]
+ *     B, columns j..j+NR-1:  b(0,j) b(0,j+1) .. | b(1,j) b(1,j+1) .. | ..      [k][NR]
+ *
+ * A number is copied once and used hundreds of times. Blocks keep it near: a strip of B (PACK_K
+ * deep) stays in the second-level cache while a group of A's strips passes by, and those few
+ * thousand numbers of A stay there for the next strip of B.
+ * Threads share the packed A; each packs the strips of B it works on. Every C(i,j) is summed by
+ * one thread, in the order of k: results do not depend on how many threads there are. */
 
 static void tile(size_t depth, const real *a, const real *b, real sum[MR][NR]) {
     real s[MR][NR];
@@ -486,14 +554,14 @@ static void pack_b(real *to, matrix b, size_t j, size_t k, size_t count, size_t 
     else pack(to, NR, b, j, k, count, depth, AS_F16);
 }
 
-/* C[rows, width] (+)= packed strips of A times one packed strip of B. */
-static void multiply(const real *strips, const real *panel, size_t depth, size_t rows, size_t width,
-                     real *C, size_t c_row, int add) {
+/* C[rows, width] (+)= strips of A, one every `apart` numbers, times one strip of B, all packed. */
+static void multiply(const real *strips, size_t apart, const real *panel, size_t depth, size_t rows,
+                     size_t width, real *C, size_t c_row, int add) {
     for (size_t i = 0; i < rows; i += MR) {
         real sum[MR][NR];
         for (size_t l = 0; l < MR && i + l < rows; l++)
             for (size_t j = 0; j < width; j += LANES) PREFETCH(C + (i + l) * c_row + j);
-        tile(depth, strips + i * depth, panel, sum);
+        tile(depth, strips + i / MR * apart, panel, sum);
         for (size_t l = 0; l < MR && i + l < rows; l++) {
             real *c = C + (i + l) * c_row;
             if (add) for (size_t j = 0; j < width; j++) c[j] += sum[l][j];
@@ -509,51 +577,6 @@ static matrix transposed(matrix m) {
     return m;
 }
 
-/* One row times B (decoding): every weight is used once, so packing would cost more than all the
- * rest; B is read straight through, at the speed of memory. A thread owns a range of columns. */
-static inline void row_times(const real *a, matrix B, size_t K, size_t first, size_t end, real *c,
-                             int add, int type) {
-    const size_t size = type == AS_REAL ? sizeof(real) : 2;
-    const char *at = B.at;
-    for (size_t j = first; j < end && !add; j++) c[j] = 0;
-    if (B.row == 1) {                  /* column j of B lies in one piece: a dot product */
-        for (size_t j = first; j < end; j++) {
-            const char *w = at + j * B.col * size;
-            real s[2 * LANES] = {0};
-            size_t k = 0;
-            for (; k + 2 * LANES <= K; k += 2 * LANES)
-                for (size_t l = 0; l < 2 * LANES; l++) s[l] += a[k + l] * element(w, k + l, type);
-            for (size_t l = 0; k < K; k++, l++) s[l] += a[k] * element(w, k, type);
-            for (size_t l = 0; l < LANES; l++) s[l] += s[l + LANES];
-            c[j] += fold(s);
-        }
-        return;
-    }
-    for (size_t k = 0; k < K; k += 4) {              /* rows of B do: a weighted sum of rows */
-        const char *w[4];
-        real x[4];
-        for (size_t l = 0; l < 4; l++) {
-            const size_t row = k + l < K ? k + l : k;
-            w[l] = at + row * B.row * size;
-            x[l] = k + l < K ? a[k + l] : 0;
-        }
-        for (size_t j = first; j < end; j++)
-            c[j] = c[j] + x[0] * element(w[0], j, type) + x[1] * element(w[1], j, type)
-                 + x[2] * element(w[2], j, type) + x[3] * element(w[3], j, type);
-    }
-}
-
-static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, int add) {
-    const size_t share = (N / workers() + 64) / 64 * 64, shares = (N + share - 1) / share;
-    OMP(omp parallel for schedule(static) if (N * K > 50000))
-    for (size_t t = 0; t < shares; t++) {
-        const size_t first = t * share, end = first + share < N ? first + share : N;
-        if (B.type == AS_REAL) row_times(a, B, K, first, end, c, add, AS_REAL);
-        else if (B.type == AS_BF16) row_times(a, B, K, first, end, c, add, AS_BF16);
-        else row_times(a, B, K, first, end, c, add, AS_F16);
-    }
-}
-
 static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix B, real *C,
                    size_t c_row, int add) {
     ctx->flops += 2.0 * (double)M * (double)N * (double)K;
@@ -563,38 +586,42 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
     if (!ctx->memory || !M || !N) return;
     if (!K && !add)
         for (size_t i = 0; i < M; i++) memset(C + i * c_row, 0, N * sizeof *C);
-    if (M <= 2 && A.col == 1) {
+    if (M <= 2 && A.col == 1 && (B.row == 1 || N <= PACK_M * PACK_K / PARTS)) {
         for (size_t i = 0; i < M && K; i++)
-            matmul_row((const real *)A.at + i * A.row, B, N, K, C + i * c_row, add);
+            matmul_row((const real *)A.at + i * A.row, B, N, K, C + i * c_row, add, room_a);
         return;
     }
-    const size_t panels = (N + NR - 1) / NR, depths = (K + PACK_K - 1) / PACK_K;
-    const size_t threads = workers();
+    /* A is packed `rows` by `deep` at a time: the fewer rows, the deeper, the fewer the waits. */
+    const size_t height = M < PACK_M ? (M + MR - 1) / MR * MR : PACK_M;
+    const size_t deep = PACK_M / height * PACK_K, panels = (N + NR - 1) / NR, threads = workers();
     OMP(omp parallel if (M * N * K > 50000))
-    for (size_t m0 = 0; m0 < M; m0 += PACK_M)
-        for (size_t k0 = 0; k0 < K; k0 += PACK_K) {
-            const size_t rows = M - m0 < PACK_M ? M - m0 : PACK_M, strips = (rows + MR - 1) / MR;
-            const size_t depth = K - k0 < PACK_K ? K - k0 : PACK_K;
+    for (size_t m0 = 0; m0 < M; m0 += height)
+        for (size_t k0 = 0; k0 < K; k0 += deep) {
+            const size_t rows = M - m0 < height ? M - m0 : height, strips = (rows + MR - 1) / MR;
+            const size_t depth = K - k0 < deep ? K - k0 : deep, apart = MR * depth;
             /* a group of strips and a panel are one piece of work: at least one for every thread */
             const size_t fair = (strips * panels + threads - 1) / threads;
             const size_t group = fair < GROUP ? fair : GROUP, groups = (strips + group - 1) / group;
             real room[PACK_K * NR + 64], *panel = room + (64 - (uintptr_t)room % 64) / sizeof(real);
             /* Two buffers in turn: who is done with a block packs for the next one without waiting.
              * Static schedules give a piece to the same thread for every k0, so no sum is split. */
-            const size_t turn = m0 / PACK_M * depths + k0 / PACK_K;
+            const size_t turn = m0 / height * ((K + deep - 1) / deep) + k0 / deep;
             real *const packed = room_a + turn % 2 * PACK_M * PACK_K;
             OMP(omp for schedule(static))
             for (size_t t = 0; t < strips; t++)
-                pack(packed + t * MR * depth, MR, A, m0 + t * MR, k0,
+                pack(packed + t * apart, MR, A, m0 + t * MR, k0,
                      rows - t * MR < MR ? rows - t * MR : MR, depth, AS_REAL);
             OMP(omp for schedule(static) nowait)
             for (size_t piece = 0; piece < groups * panels; piece++) {
                 const size_t j0 = piece % panels * NR, width = N - j0 < NR ? N - j0 : NR;
-                const size_t first = piece / panels * group;
-                pack_b(panel, transposed(B), j0, k0, width, depth);
-                multiply(packed + first * MR * depth, panel, depth, (group < strips - first ?
-                         group * MR : rows - first * MR), width,
-                         C + (m0 + first * MR) * c_row + j0, c_row, k0 || add);
+                const size_t first = piece / panels * group, i0 = first * MR;
+                const size_t here = group < strips - first ? group * MR : rows - i0;
+                for (size_t k = 0; k < depth; k += PACK_K) {
+                    const size_t few = depth - k < PACK_K ? depth - k : PACK_K;
+                    pack_b(panel, transposed(B), j0, k0 + k, width, few);
+                    multiply(packed + first * apart + k * MR, apart, panel, few, here, width,
+                             C + (m0 + i0) * c_row + j0, c_row, k0 + k || add);
+                }
             }
         }
 }
@@ -605,7 +632,8 @@ static void matmul_small(size_t M, size_t N, size_t K, matrix A, matrix B, real 
     real strips[BLOCK * PACK_K], room[PACK_K * NR + 64];
     real *panel = room + (64 - (uintptr_t)room % 64) / sizeof(real);
     if (M == 1 && A.col == 1) {
-        row_times(A.at, B, K, 0, N, C, add, AS_REAL);
+        if (B.row == 1) row_dots(A.at, B, K, 0, N, C, add, AS_REAL);
+        else row_sums(A.at, B, 0, K, N, C, add, AS_REAL);
         return;
     }
     for (size_t k0 = 0; k0 < K; k0 += PACK_K) {
@@ -615,7 +643,7 @@ static void matmul_small(size_t M, size_t N, size_t K, matrix A, matrix B, real 
         for (size_t j = 0; j < N; j += NR) {
             const size_t width = N - j < NR ? N - j : NR;
             pack(panel, NR, transposed(B), j, k0, width, depth, AS_REAL);
-            multiply(strips, panel, depth, M, width, C + j, c_row, k0 || add);
+            multiply(strips, MR * depth, panel, depth, M, width, C + j, c_row, k0 || add);
         }
     }
 }
