@@ -662,7 +662,7 @@ static void step_line(const char *name, dual_config shape, size_t sequences, siz
 static void bench_step(void) {
     head("whole training steps; sequences x tokens");
     step_line("GPT-2 124M", gpt2_124m(), 4, 64, 5);
-    step_line("4 layers, width 256, vocabulary 512", gpt2_shape(4, 256, 8, 512), 16, 256, 9);
+    step_line("4 layers, width 256", gpt2_shape(4, 256, 8, 512), 16, 256, 9);
 }
 
 /* ---- decode: generating with the cache ---------------------------------------------------------

@@ -251,7 +251,7 @@ def threads():
 
 # ---- In turns ------------------------------------------------------------------------------------
 
-GPT2, SMALL = "GPT-2 124M, 4 x 64", "4 layers, width 256, vocabulary 512, 16 x 256"
+GPT2, SMALL = "GPT-2 124M, 4 x 64", "4 layers, width 256, 16 x 256"
 STORIES, QWEN3 = "110M, llama2.c's, one stream", "Qwen3-0.6B, one stream"
 
 
@@ -310,7 +310,7 @@ def main():
                 theirs.setdefault((name, peer), []).append(speed)
                 ratio.setdefault((name, peer), []).append(now[name] / speed)
         for name, peer in theirs:
-            print("  %-46s dual %8.1f  %-22s %8.1f  ratio %5.2f" % (
+            print("  %-34s dual %8.1f  %-22s %8.1f  ratio %5.2f" % (
                 name, statistics.median(mine[name]), peer, statistics.median(theirs[name, peer]),
                 statistics.median(ratio[name, peer])), flush=True)
 
