@@ -79,7 +79,7 @@ enum { MR = 4, NR = 8 };
 #define DUAL_PACK_K 256
 #define DUAL_PACK_M 1024
 #endif
-enum { PACK_K = DUAL_PACK_K, PACK_M = DUAL_PACK_M, GROUP = 64, BLOCK = 64, PARTS = 16 };
+enum { PACK_K = DUAL_PACK_K, PACK_M = DUAL_PACK_M, GROUP = 128, BLOCK = 64, PARTS = 16 };
 #ifdef __GNUC__
 #define PREFETCH(address) __builtin_prefetch(address)
 #else
