@@ -303,6 +303,8 @@ struct dual_node {
     dual_tensor *out, **in;        /* in[i] may be NULL */
     size_t n_in;
     int in_place;                  /* in[0]'s gradient overwrites its data (cross-entropy) */
+    int sets;                      /* backward can set in[0]'s gradient instead of adding to it */
+    int first;                     /* and now must: the gradient was just made, and not cleared */
     /* what some backward functions keep from forward */
     const int32_t *which, *index;
     const dual_keys *keys;
@@ -346,6 +348,11 @@ dual_tensor *dual_detach(dual_ctx *c, dual_tensor *t) {
     return v;
 }
 
+static void make_gradient(dual_ctx *c, dual_tensor *t) {
+    t->grad = dual_alloc(c, product(c, t->rows, t->cols), sizeof(real));
+    t->needs_grad = MADE;
+}
+
 /* The gradient array of t, made and cleared on first use; NULL when none is wanted. */
 static real *gradient(dual_ctx *c, dual_tensor *t) {
     if (!t || !t->needs_grad) return NULL;
@@ -354,9 +361,8 @@ static real *gradient(dual_ctx *c, dual_tensor *t) {
         t->needs_grad = MADE;
         t->grad = owner ? owner + t->offset : NULL;
     } else if (t->needs_grad == WANTED) {
-        t->grad = dual_alloc(c, product(c, t->rows, t->cols), sizeof(real));
+        make_gradient(c, t);
         if (t->grad) memset(t->grad, 0, t->rows * t->cols * sizeof(real));
-        t->needs_grad = MADE;
     }
     return t->grad;
 }
@@ -396,6 +402,8 @@ void dual_backward(dual_ctx *c, dual_tensor *loss) {
             n->in[0]->grad = n->in[0]->data;
             n->in[0]->needs_grad = MADE;
         }
+        n->first = n->sets && n->in[0]->needs_grad == WANTED && !n->in[0]->base;
+        if (n->first) make_gradient(c, n->in[0]);
         for (size_t i = 0; i < n->n_in; i++) gradient(c, n->in[i]);
         n->backward(c, n);
         n->out->needs_grad = WANTED;   /* spent: a second loss on this tape starts anew */
@@ -770,7 +778,7 @@ static void linear_backward(dual_ctx *c, node *n) {
     const int out_in = n->a == DUAL_OUT_IN;
     if (x->needs_grad)
         matmul(c, x->rows, x->cols, y->cols, dy, out_in ? weight : transposed(weight), x->grad,
-               x->stride, 1);
+               x->stride, !n->first);
     if (w->needs_grad) {
         const double before = c->flops;
         if (out_in)
@@ -805,7 +813,10 @@ dual_tensor *dual_linear(dual_ctx *c, dual_tensor *x, dual_tensor *w, dual_tenso
     dual_tensor *ins[3];
     ins[0] = x; ins[1] = w; ins[2] = b;
     node *n = record(c, y, linear_backward, 3, ins);
-    if (n) n->a = (size_t)layout;
+    if (n) {
+        n->a = (size_t)layout;
+        n->sets = 1;
+    }
     return y;
 }
 
@@ -990,7 +1001,8 @@ static void gelu_backward(dual_ctx *c, node *n) {
         for (size_t j = 0; j < x->cols; j++) {
             const real v = xr[j], t = gelu_tanh(v);
             const real slope = (real)GELU_A * (1 + 3 * (real)GELU_B * v * v);
-            dx[j] += dy[j] * ((real)0.5 * (1 + t) + (real)0.5 * v * (1 - t * t) * slope);
+            const real g = dy[j] * ((real)0.5 * (1 + t) + (real)0.5 * v * (1 - t * t) * slope);
+            dx[j] = n->first ? g : dx[j] + g;
         }
     }
 }
@@ -1005,7 +1017,8 @@ dual_tensor *dual_gelu(dual_ctx *c, dual_tensor *x) {
             for (size_t j = 0; j < x->cols; j++) yr[j] = (real)0.5 * xr[j] * (1 + gelu_tanh(xr[j]));
         }
     }
-    record(c, y, gelu_backward, 1, &x);
+    node *n = record(c, y, gelu_backward, 1, &x);
+    if (n) n->sets = 1;
     return y;
 }
 
