@@ -341,7 +341,8 @@ int prosqa_draw(const prosqa_options *o, prosqa_split split, dual_rng *rng, pros
                     g->from[g->edges] = i;
                     g->to[g->edges++] = j;
                 }
-        if (g->edges < PROSQA_EDGES && split_of(g) == split)
+        /* no published graph has more than 54 edges for 28 nodes; it also bounds the question */
+        if (g->edges <= 2 * o->nodes_max && split_of(g) == split)
             return put_problem(g, &d, length[g->root], set, rng);
     }
     return 0;

@@ -14,9 +14,9 @@
 
 #include "tasks.h"
 
-static const struct { const char *name; size_t stages, max_new; } TASKS[] = {
-    { "countdown", COUNTDOWN_MAX - 1, 32 }, { "gsm8k", 3, 64 }, { "prosqa", 6, 128 },
-    { "text", 0, 32 }
+static const struct { const char *name; size_t stages, max_new; int unfinished; } TASKS[] = {
+    { "countdown", 0, 32, COUNTDOWN_MALFORMED },
+    { "gsm8k", 3, 64, GSM8K_NO_NUMBER }, { "prosqa", 6, 128, PROSQA_NEITHER }, { "text", 0, 32, 1 }
 };
 
 int task_find(const char *name, task_kind *kind)
@@ -42,6 +42,11 @@ size_t task_stages(task_kind kind)
 size_t task_max_new(task_kind kind)
 {
     return TASKS[kind].max_new;
+}
+
+int task_unfinished(task_kind kind)
+{
+    return TASKS[kind].unfinished;
 }
 
 /* ---- Rows --------------------------------------------------------------------------------- */
@@ -636,13 +641,20 @@ int task_read(task_kind kind, const char *file, int skip, task_set *set, char *e
 
 /* ---- Telling problems apart ---------------------------------------------------------------- */
 
-size_t task_key(task_kind kind, const task_row *row, char *out, size_t size)
+uint64_t task_hash(task_kind kind, const task_row *row)
 {
     countdown_problem p;
+    char key[COUNTDOWN_TEXT];
+    const char *c = row->question;
+    uint64_t hash = UINT64_C(14695981039346656037);   /* FNV-1a */
 
-    if (kind == TASK_COUNTDOWN && countdown_parse(row->question, &p))
-        return countdown_key(&p, out, size);
-    return (size_t)snprintf(out, size, "%s", row->question);
+    if (kind == TASK_COUNTDOWN && countdown_parse(row->question, &p)) {
+        countdown_key(&p, key, sizeof key);
+        c = key;
+    }
+    for (; *c; c++)
+        hash = (hash ^ (unsigned char)*c) * UINT64_C(1099511628211);
+    return hash;
 }
 
 static int compare_hashes(const void *a, const void *b)
@@ -652,45 +664,30 @@ static int compare_hashes(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* 64 bits of a key: among a million rows two keys meet by chance once in 10^7 files. 0: failed. */
-static int key_hash(task_kind kind, const task_row *row, uint64_t *hash)
-{
-    const size_t n = task_key(kind, row, NULL, 0);
-    char *key = malloc(n + 1), *c;
-
-    if (!key)
-        return 0;
-    task_key(kind, row, key, n + 1);
-    *hash = UINT64_C(14695981039346656037);           /* FNV-1a */
-    for (c = key; *c; c++)
-        *hash = (*hash ^ (unsigned char)*c) * UINT64_C(1099511628211);
-    free(key);
-    return 1;
-}
-
 size_t task_overlap(task_kind kind, const task_row *rows, size_t n, const task_set *others,
                     unsigned char *shared)
 {
-    uint64_t *hashes = malloc((others->count ? others->count : 1) * sizeof *hashes), hash;
+    uint64_t *hashes = malloc((others->count ? others->count : 1) * sizeof *hashes);
     size_t found = 0, i;
-    int fine = hashes != NULL;
 
-    for (i = 0; fine && i < others->count; i++) {
-        task_row other = task_get(others, i);
+    if (!hashes)
+        return (size_t)-1;
+    for (i = 0; i < others->count; i++) {
+        const task_row other = task_get(others, i);
 
-        fine = key_hash(kind, &other, &hashes[i]);
+        hashes[i] = task_hash(kind, &other);
     }
-    if (fine)
+    if (others->count > 0)
         qsort(hashes, others->count, sizeof *hashes, compare_hashes);
-    for (i = 0; fine && i < n; i++) {
-        fine = key_hash(kind, &rows[i], &hash);
-        if (!fine)
-            break;
-        shared[i] = bsearch(&hash, hashes, others->count, sizeof *hashes, compare_hashes) != NULL;
+    for (i = 0; i < n; i++) {
+        const uint64_t hash = task_hash(kind, &rows[i]);
+
+        shared[i] = others->count > 0
+            && bsearch(&hash, hashes, others->count, sizeof *hashes, compare_hashes) != NULL;
         found += shared[i];
     }
     free(hashes);
-    return fine ? found : (size_t)-1;
+    return found;
 }
 
 /* ---- Grading ------------------------------------------------------------------------------- */

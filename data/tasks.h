@@ -26,7 +26,7 @@ typedef enum { TASK_COUNTDOWN, TASK_GSM8K, TASK_PROSQA, TASK_TEXT, TASK_CHOICES 
 /* 0: no such task to train on (choices are for evaluation only). */
 int task_find(const char *name, task_kind *kind);
 const char *task_name(task_kind);
-size_t task_stages(task_kind);     /* Coconut's number of curriculum stages that drop one step */
+size_t task_stages(task_kind);     /* Coconut's number of stages; countdown: as many as steps */
 size_t task_max_new(task_kind);    /* its longest answer in tokens, when generated */
 
 /* ---- Rows ----------------------------------------------------------------------------------
@@ -80,12 +80,12 @@ int task_walk_next(task_walk *, dual_json *row);
  * memory. */
 char *task_string(dual_json);
 
-/* For each row of `rows` whether `others` holds the same question (countdown: the same sorted
- * numbers and target); how many. (size_t)-1: out of memory. */
+/* Which problem a row is, in 64 bits, for telling rows apart: two of a million rows agree by chance
+ * once in 10^7 files. Countdown: of the sorted numbers and the target; else of the question. */
+uint64_t task_hash(task_kind, const task_row *);
+/* shared[i]: whether `others` holds rows[i]'s problem; how many are. (size_t)-1: out of memory. */
 size_t task_overlap(task_kind, const task_row *rows, size_t n, const task_set *others,
                     unsigned char *shared);
-/* The text that says which problem a row is, for telling rows apart. */
-size_t task_key(task_kind, const task_row *, char *out, size_t size);
 
 /* ---- Grading --------------------------------------------------------------------------------
  * y is a whole generated text, with steps or without; what counts is what follows its last `#`. */
@@ -93,6 +93,7 @@ size_t task_key(task_kind, const task_row *, char *out, size_t size);
 enum { TASK_VERDICTS = 6 };
 int task_grade(task_kind, const task_row *, const char *y);        /* 0: correct */
 const char *task_verdict_name(task_kind, int verdict);             /* NULL: the task has fewer */
+int task_unfinished(task_kind);                                    /* without an end token */
 
 /* ---- Countdown ------------------------------------------------------------------------------
  * Rules, generator and grader: data.h. */

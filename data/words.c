@@ -230,7 +230,7 @@ words *words_new_countdown(void)
 words *words_new_bytes(void)
 {
     const char *list[257];
-    char text[256][41], error[80];
+    char text[256][41], error[160];
     size_t i;
 
     list[0] = "<end>";
