@@ -299,6 +299,9 @@ static example *read_rows(const subject *s, int split, const char *file, size_t 
     example *rows = run_test_set(&s->r.set, &s->task, s->stage, split, file, n, report,
                                  sizeof report, error, sizeof error);
     if (!rows) fail(1, "%s%s", error, *file ? "" : " with --data");
+    if (*file && !run_fit_examples(&s->r.set, file, rows, n, positions_left(s, 0), report,
+                                   sizeof report, error, sizeof error))
+        fail(1, "%s", error);
     fputs(report, stderr);
     return rows;
 }
@@ -578,7 +581,7 @@ static const char *const RULE_NAMES[RULES] = {"sum", "per byte", "per token"};
 typedef struct {
     const settings *set;
     const task_set *rows;
-    size_t n, cut;                 /* rows to score; contexts that were cut from the left */
+    size_t n, cut, left_out;       /* rows to score; contexts cut from the left; choices too long */
     tally hit[RULES];
     double chance;                 /* sum of 1 / choices */
 } choices_job;
@@ -594,8 +597,9 @@ static size_t ids_of(const subject *s, const char *text, int32_t **ids) {
 }
 
 /* One row: every choice is a group of its own behind its context; equal contexts are one sequence,
- * read once, and the latents stand at its end. Returns the choice that each rule prefers. */
-static void score_choices(dual_ctx *c, subject *s, choices_job *j, const task_row *row,
+ * read once, and the latents stand at its end. Finds the choice that each rule prefers. 0: a choice is
+ * too long for the model. */
+static int score_choices(dual_ctx *c, subject *s, choices_job *j, const task_row *row,
                           size_t best[RULES]) {
     const size_t n = row->n_steps / 2, positions = s->r.shape.positions;
     const int text = run_on_text(&s->r.set);
@@ -630,12 +634,13 @@ static void score_choices(dual_ctx *c, subject *s, choices_job *j, const task_ro
         if (needed > positions && needed - positions > cut) cut = needed - positions;
         if (!group[i].n_target) fail(1, "a choice has no tokens");
     }
-    for (size_t i = 0; i < n_sequences; i++) {
-        if (cut >= length[i] && cut) fail(1, "a choice is longer than the model's positions");
+    int fits = 1;
+    for (size_t i = 0; i < n_sequences; i++) fits = fits && (!cut || cut < length[i]);
+    for (size_t i = 0; fits && i < n_sequences; i++) {
         sequence[i] += cut;
         length[i] -= cut;
     }
-    j->cut += c->memory && cut;
+    j->cut += c->memory && cut && fits;
     for (size_t i = 0; i < n; i++) group[i].prefix = length[group[i].sequence];
     b.n_sequences = n_sequences;
     b.n_groups = n;
@@ -643,10 +648,10 @@ static void score_choices(dual_ctx *c, subject *s, choices_job *j, const task_ro
     b.length = length;
     b.group = group;
     b.control = control_of(j->set, s);
-    if (!dual_batch_check(c, &e, &b)) fail(1, "%s", c->error);
     const dual_mark m = dual_mark_here(c);
-    dual_run(c, &e, &b, &out);
-    for (size_t i = 0; c->memory && i < n; i++) {
+    if (fits && !dual_batch_check(c, &e, &b)) fail(1, "%s", c->error);
+    if (fits) dual_run(c, &e, &b, &out);
+    for (size_t i = 0; fits && c->memory && i < n; i++) {
         const char *choice = task_step(row, 2 * i + 1);
         double *each = room_for(group[i].n_target, sizeof *each), score[RULES] = {0};
         r += log_likelihoods(out.logits, r, &group[i], each);
@@ -668,6 +673,7 @@ static void score_choices(dual_ctx *c, subject *s, choices_job *j, const task_ro
     free(y);
     free((void *)sequence);
     free(length);
+    return fits;
 }
 
 static void choices_work(dual_ctx *c, subject *s, void *what) {
@@ -676,8 +682,10 @@ static void choices_work(dual_ctx *c, subject *s, void *what) {
     for (size_t i = 0; i < j->n; i++) {
         const task_row row = task_get(j->rows, i);
         size_t best[RULES] = {0};
-        score_choices(c, s, j, &row, best);
+        const int fits = score_choices(c, s, j, &row, best);
         if (!c->memory) continue;
+        j->left_out += !fits;
+        if (!fits) continue;
         for (int k = 0; k < RULES; k++)
             tally_add(&j->hit[k], best[k] == (size_t)strtoul(row.answer, NULL, 10));
         j->chance += 2.0 / (double)row.n_steps;
@@ -706,6 +714,8 @@ static int choices(const settings *set, size_t n_words, const char **word) {
     j.n = set->count < rows.count ? set->count : rows.count;
     if (!j.n) fail(2, "--count must be above 0");
     subject_work(&s, choices_work, &j);
+    if (j.left_out == j.n) fail(1, "%s: every row has a choice too long for the model", word[1]);
+    j.n -= j.left_out;
     run_describe_system(&s.r.system, system, sizeof system);
     if (set->json) {
         json out = {0, 0};
@@ -720,6 +730,7 @@ static int choices(const settings *set, size_t n_words, const char **word) {
         tally_json(&out, "accuracy_per_byte", j.hit[PER_BYTE]);
         tally_json(&out, "accuracy_per_token", j.hit[PER_TOKEN]);
         json_number(&out, "contexts_cut", (double)j.cut);
+        json_number(&out, "rows_too_long", (double)j.left_out);
         json_close(&out, '}');
     } else {
         printf("%s: %s\n%zu of %zu rows of %s, latents %s; chance %.1f %%\n\n", word[0], system,
@@ -729,6 +740,7 @@ static int choices(const settings *set, size_t n_words, const char **word) {
             tally_print(label, j.hit[k]);
         }
         if (j.cut) printf("(%zu contexts lost their beginning: too long)\n", j.cut);
+        if (j.left_out) printf("(%zu rows left out: a choice too long)\n", j.left_out);
     }
     task_free(&rows);
     subject_close(&s);

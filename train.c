@@ -279,8 +279,12 @@ static void check_settings(job *j) {
         set->stages = j->task.kind == TASK_COUNTDOWN ? (size_t)j->task.countdown.count_max - 1
                                                      : task_stages(j->task.kind);
     run_system(set, &j->r.system, error, sizeof error);        /* its latents follow the stages */
-    fputs(j->task.report, stderr);
     find_shape(j);
+    const size_t others = dual_latent_positions(&j->r.system) + 1;
+    if (!run_fit_rows(set, &j->task, set->context > others ? set->context - others : 0, error,
+                      sizeof error))
+        fail(1, "%s", error);
+    fputs(j->task.report, stderr);
     if (!strcmp(j->r.system.name, "wide")) check_wide(set);
     if (!j->r.system.base_trained && !*set->base && !*set->from && !*set->init)
         fail(2, "%s trains nothing of the Base, and a Base of random weights knows nothing. Make "
@@ -338,7 +342,10 @@ static void open_scored(job *j) {
         j->test = run_test_set(set, &j->task, set->stages + 1,
                                valid ? COUNTDOWN_VALID : COUNTDOWN_TEST, set->valid, &j->n_test,
                                report, sizeof report, error, sizeof error);
-        if (!j->test) fail(1, "%s", error);
+        if (!j->test || (*set->valid && !run_fit_examples(set, set->valid, j->test, &j->n_test,
+                                                          j->task.room, report, sizeof report,
+                                                          error, sizeof error)))
+            fail(1, "%s", error);
         fputs(report, stderr);
     } else if (set->keep_best) fail(2, "--keep-best wants --valid, a file to judge by");
     j->scored = j->n_test > 0 && set->score_points > 0 && !(run_on_text(set) && countdown);
@@ -432,7 +439,7 @@ static void print_task(const job *j) {
         snprintf(rows, sizeof rows, "%zu of %zu tokens of %s", t->n_train, t->ids.used, set->data);
     else if (*set->data) snprintf(rows, sizeof rows, "%zu rows of %s", t->n_rows, set->data);
     fprintf(stderr, "task        %s, %s; %s, %zu tokens\n", set->task, rows,
-            tokenizer_kind(t->tokens), tokenizer_size(t->tokens));
+            run_tokenizer_name(t), tokenizer_size(t->tokens));
     if (run_on_text(set) || !strcmp(set->steps_shown, "none")) return;
     fprintf(stderr, "steps       %s", set->steps_shown);
     if (!strcmp(set->steps_shown, "curriculum"))
@@ -477,7 +484,7 @@ static void print_header(job *j) {
             : s->detach      ? "Base trained, its cache detached"
             : r->coprocessor ? "Base trained, also through its cache"
                              : "Base trained");
-    const size_t slots = dual_latent_positions(s);
+    const size_t slots = dual_latent_positions(&e.system);
     if (run_is_pretrain(&r->set))
         fprintf(stderr, "positions   sequences of %zu, %zu groups of %zu latents, cue and %zu tokens "
                 "ahead in each\n", r->set.sequence, r->set.groups, slots, r->set.ahead);
@@ -794,7 +801,7 @@ static int describe(job *j) {
     }
     printf("%zu rows, %s; tokens (%s): question %.1f (%zu..%zu), steps and answer %.1f, answer "
            "%.1f\nsteps in a row:", n, *all.data ? all.data : "generated",
-           tokenizer_kind(j->task.tokens), x, least, most, y, answer);
+           run_tokenizer_name(&j->task), x, least, most, y, answer);
     for (int i = 0; i < 9; i++)
         if (steps[i]) printf(" %d%s: %.3f", i, i == 8 ? "+" : "", (double)steps[i] / (double)n);
     printf("\n");

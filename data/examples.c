@@ -244,6 +244,10 @@ static tokenizer *open_tokenizer(const run_settings *set, task_kind kind, const 
     return NULL;
 }
 
+const char *run_tokenizer_name(const run_task *t) {
+    return tokenizer_id(t->tokens, "<byte 0>") >= 0 ? "bytes" : tokenizer_kind(t->tokens);
+}
+
 size_t run_count_tokens(const run_task *t, const char *text) {
     char error[160];
     const size_t n = tokenizer_encode(t->tokens, text, strlen(text), 0, NULL, 0, error,
@@ -314,20 +318,74 @@ static int load_rows(const run_settings *set, run_task *t, char *error, size_t s
     for (size_t i = 0; ok && i < rows.count; i++) {
         const task_row row = task_get(&rows, i);
         char why[200];
-        example e;
         t->begin[i] = t->ids.used;
         ok = pack(t, &row, &t->ids, why, sizeof why);
-        if (!ok) {
-            snprintf(error, size, "%s, row %zu: %s", set->data, i + 1, why);
-            break;
-        }
-        unpack(t->ids.at + t->begin[i], dropped(set, 0, row.n_steps), &e);
-        if (e.n_x > t->max_x) t->max_x = e.n_x;
-        if (e.n_y > t->max_y) t->max_y = e.n_y;
-        t->n_rows++;
+        if (!ok) snprintf(error, size, "%s, row %zu: %s", set->data, i + 1, why);
+        t->n_rows += (size_t)ok;
     }
     task_free(&rows);
     return ok;
+}
+
+/* Rows longer than the room: named, or with --broken skip counted and left out. */
+static int refuse_long(const run_settings *set, const char *source, size_t row, const example *e,
+                       size_t room, size_t *left_out, char *error, size_t size) {
+    ++*left_out;
+    if (!strcmp(set->broken, "skip")) return 1;
+    snprintf(error, size, "%s, row %zu: question %zu + answer %zu tokens, the context leaves %zu "
+             "beside cue and latents; --broken skip leaves such rows out", source, row + 1, e->n_x,
+             e->n_y, room);
+    return 0;
+}
+
+static void report_long(const char *source, size_t left_out, char *report, size_t size) {
+    const size_t n = strlen(report);
+    if (left_out)
+        snprintf(report + n, size - n, "%.400s: %zu row%s longer than the context left out\n",
+                 source, left_out, left_out == 1 ? "" : "s");
+}
+
+int run_fit_rows(const run_settings *set, run_task *t, size_t room, char *error, size_t size) {
+    size_t kept = 0, left_out = 0;
+    t->room = room;
+    t->max_x = t->n_rows ? 0 : t->max_x;
+    t->max_y = t->n_rows ? 0 : t->max_y;
+    for (size_t i = 0; i < t->n_rows; i++) {
+        const int32_t *packed = t->ids.at + t->begin[i];
+        example e;
+        unpack(packed, dropped(set, 0, (size_t)packed[1]), &e);
+        if (e.n_x + e.n_y > room) {
+            if (!refuse_long(set, set->data, i, &e, room, &left_out, error, size)) return 0;
+            continue;
+        }
+        if (e.n_x > t->max_x) t->max_x = e.n_x;
+        if (e.n_y > t->max_y) t->max_y = e.n_y;
+        t->begin[kept++] = t->begin[i];
+    }
+    report_long(set->data, left_out, t->report, sizeof t->report);
+    if (t->n_rows && !kept) snprintf(error, size, "%s: no row fits the context", set->data);
+    const int ok = !t->n_rows || kept;
+    t->n_rows = kept;
+    return ok;
+}
+
+int run_fit_examples(const run_settings *set, const char *source, example *rows, size_t *n,
+                     size_t room, char *report, size_t report_size, char *error, size_t size) {
+    size_t kept = 0, left_out = 0;
+    for (size_t i = 0; i < *n; i++) {
+        if (rows[i].n_x + rows[i].n_y <= room) {
+            rows[kept++] = rows[i];
+            continue;
+        }
+        if (!refuse_long(set, source, i, &rows[i], room, &left_out, error, size)) return 0;
+        free(rows[i].packed);
+        free(rows[i].text);
+    }
+    for (size_t i = kept; i < *n; i++) memset(&rows[i], 0, sizeof rows[i]);
+    report_long(source, left_out, report, report_size);
+    if (!kept) snprintf(error, size, "%s: no row fits the context", source);
+    *n = kept;
+    return kept > 0;
 }
 
 /* Documents one after another, each with its end token. What stands behind the cut, the last
@@ -642,7 +700,9 @@ int run_batch_make(const run_settings *set, run_task *t, uint64_t step, run_batc
     return ok;
 }
 
-/* All sequences share the same zeros, only lengths count; groups stand as late as they can. */
+/* All sequences share the same zeros, only lengths count; groups stand as late as they can. The
+ * longest x and y of a file may be of two rows that do not fit together: no row is longer than the
+ * room. */
 int run_batch_longest(const run_settings *set, const run_task *t, run_batch *b, char *error,
                       size_t size) {
     const int text = run_on_text(set);
@@ -660,7 +720,7 @@ int run_batch_longest(const run_settings *set, const run_task *t, run_batch *b, 
         example e;
         memset(&e, 0, sizeof e);
         e.x = b->own.at;
-        e.n_x = t->max_x;
+        e.n_x = t->n_rows && t->max_x + t->max_y > t->room ? t->room - t->max_y : t->max_x;
         e.y = e.x + e.n_x;
         e.n_y = t->max_y;
         if (text) set_text(b, set, i, b->own.at, place);

@@ -94,7 +94,7 @@ const option RUN_OPTIONS[] = {
     {"clip", AT(OPTION_REAL, clip), "1", "largest global gradient norm; 0: none", 1},
     {"seed", AT(OPTION_SIZE, seed), "1", "of weights, soft tokens and data", 1},
     {"max-new", AT(OPTION_SIZE, max_new), "0",
-     "tokens of a generated answer; 0: countdown 32, gsm8k 64 (256 bytes), prosqa 128", 1},
+     "tokens of an answer; 0: countdown 32, gsm8k 64, prosqa 128 (bytes: 4 times the last two)", 1},
     {"keep-best", AT(OPTION_FLAG, keep_best), "0",
      "keep the best scored state in OUT/best; scores on validation, not test problems", 1},
     {"", OPTION_TEXT, 0, 0, "", "The run", 0},
@@ -543,7 +543,8 @@ dual_exchange run_exchange(dual_ctx *c, const run *r, size_t latents) {
 /* Bytes take about four times as many tokens as the tasks' limits are meant for. */
 size_t run_max_new(const run_settings *set, const run_task *t) {
     if (set->max_new) return set->max_new;
-    return task_max_new(t->kind) * (t->kind == TASK_GSM8K && tokenizer_size(t->tokens) == 257 ? 4 : 1);
+    const int bytes = !strcmp(run_tokenizer_name(t), "bytes");
+    return task_max_new(t->kind) * (bytes && t->kind != TASK_COUNTDOWN ? 4 : 1);
 }
 
 static void grade(const run_task *t, const example *e, const int32_t *tokens, size_t n, int ended,

@@ -103,7 +103,8 @@ typedef struct {
     token_block ids;               /* the file's rows, packed one after another; or its text */
     size_t *begin, n_rows;         /* [n_rows] where each row begins; 0: generated, or text */
     size_t n_train;                /* text: ids to train on, from the first; the rest is held out */
-    size_t max_x, max_y;           /* longest x and y that can come, in tokens */
+    size_t max_x, max_y;           /* longest x and y that can come, in tokens; of a file's rows */
+    size_t room;                   /* (after run_fit_rows) together at most so many */
     char report[1200];             /* "" or what was wrong with some rows */
     size_t *order, n_order;        /* of the rows, in one epoch */
     uint64_t order_epoch;
@@ -114,6 +115,11 @@ typedef struct {
 int run_task_open(const run_settings *, const char *folder, int rows, run_task *, char *error,
                   size_t size);
 void run_task_close(run_task *);
+/* Once the positions are known: room for x and y. Rows that do not fit are refused, or left out. */
+int run_fit_rows(const run_settings *, run_task *, size_t room, char *error, size_t size);
+int run_fit_examples(const run_settings *, const char *source, example *, size_t *n, size_t room,
+                     char *report, size_t report_size, char *error, size_t size);
+const char *run_tokenizer_name(const run_task *);    /* words bytes gpt2 qwen3 */
 size_t run_count_tokens(const run_task *, const char *text);
 int run_example(const run_settings *, const run_task *, size_t stage, const task_row *, example *,
                 char *error, size_t size);
