@@ -462,7 +462,7 @@ static int score(const settings *set, size_t n_runs, const char **folder) {
     subject s;
     score_job job;
     tallies t;
-    char source[RUN_PATH + 40], known[2 * RUN_PATH], system[200], label[40], key[8];
+    char source[RUN_PATH + 40], known[2 * RUN_PATH], system[400], label[40], key[8];
     (void)n_runs;
     subject_open(&s, set, folder[0]);
     memset(&job, 0, sizeof job);
@@ -696,7 +696,7 @@ static int choices(const settings *set, size_t n_words, const char **word) {
     subject s;
     task_set rows;
     choices_job j;
-    char error[300], system[200], label[40];
+    char error[300], system[400], label[40];
     if (n_words < 2) fail(2, "choices wants a run and a file: ./eval choices RUN FILE");
     memset(&j, 0, sizeof j);
     subject_open(&s, set, word[0]);
@@ -798,7 +798,7 @@ static void perplexity_work(dual_ctx *c, subject *s, void *what) {
 static int perplexity(const settings *set, size_t n_words, const char **word) {
     subject s;
     perplexity_job j;
-    char error[300], system[200];
+    char error[300], system[400];
     memset(&j, 0, sizeof j);
     subject_open(&s, set, word[0]);
     run_settings *how = &j.how;
@@ -991,7 +991,7 @@ static const char *what_latents_are(const dual_system *s) {
 static int latents(const settings *set, size_t n_runs, const char **folder) {
     subject s;
     latents_job job;
-    char system[200];
+    char system[400];
     (void)n_runs;
     subject_open(&s, set, folder[0]);
     run_describe_system(&s.r.system, system, sizeof system);
@@ -1068,7 +1068,7 @@ static const char *const NUMBER_NAMES[NUMBERS] = {
 };
 
 typedef struct {                   /* one run */
-    char folder[RUN_PATH], label[48];
+    char folder[RUN_PATH], label[80];
     run_settings set;
     dual_system system;
     uint64_t step;
@@ -1201,7 +1201,9 @@ static void label_run(member *m, size_t usual_latents) {
                   m->system.base_trained ? "trained" : "frozen");
     if (!lm && m->system.latents && m->system.latents != usual_latents)
         snprintf(latents, sizeof latents, ":%zu", m->system.latents);
-    snprintf(m->label, sizeof m->label, "%.14s%s%s%s%s%s", name, latents,
+    snprintf(m->label, sizeof m->label, "%.14s%s%s%s%s%s%s%s%s%s", name, latents,
+             m->system.kv_layers ? "+layers" : "", m->system.fused ? "+fused" : "",
+             m->system.text_loss > 0 ? "+text" : "", m->system.orthogonality > 0 ? "+orth" : "",
              lm || !strcmp(m->set.steps_shown, "none") ? "" :
              !strcmp(m->set.steps_shown, "all") ? "+steps" : "+stages",
              m->system.detach ? "+detach" : "", m->system.gain ? "+gain" : "",
@@ -1901,7 +1903,7 @@ static void trace_work(dual_ctx *c, subject *s, void *what) {
     dual_run(c, &at_test, &p.batch, &out);
     dual_tensor *logits = dual_logits(c, s->r.base, out.pass[out.n_passes - 1].hidden);
     if (!c->memory) return;
-    char system[200];
+    char system[400];
     run_describe_system(&s->r.system, system, sizeof system);
     char *y = spell_out(&s->task, e->y, e->n_y);
     printf("%s: %s\nx: %s\ny: %s%s\n\n", s->r.set.out, system, j->set->prompt, y,

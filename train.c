@@ -454,7 +454,7 @@ static void print_header(job *j) {
     const run *r = &j->r;
     const dual_system *s = &r->system;
     const dual_config *f = &r->shape;
-    char what[160], flops[16], trained[16], all[16], cop[16] = "-", error[300];
+    char what[400], flops[16], trained[16], all[16], cop[16] = "-", error[300];
     run_batch b;
     dual_outcome out;
     run_describe_system(s, what, sizeof what);
@@ -670,7 +670,8 @@ static void train(job *j) {
         if (!dual_batch_check(&j->c, &e, &b.batch)) fail(1, "%s", j->c.error);
         const double rate = rate_at(set, j->r.step);
         dual_run(&j->c, &e, &b.batch, &out);
-        const double loss = (double)out.loss->data[0];
+        const double loss = (double)out.target_loss->data[0];          /* of the targets alone */
+        const double penalty = out.penalty ? (double)out.penalty->data[0] : NAN;
         dual_backward(&j->c, out.loss);
         const double norm = dual_adamw_step(&j->c, &j->adamw, rate);
         dual_release(&j->c, m);
@@ -700,9 +701,11 @@ static void train(job *j) {
             char scored[24] = "";
             if (score) snprintf(scored, sizeof scored, "%.6g", hits);
             if (terminal && !set->quiet) fprintf(stderr, "\r\033[K");
-            printf("step=%llu loss=%.5f grad_norm=%.4f lr=%.3e tflop=%.4f steps_per_s=%.2f "
+            char beside[40] = "";
+            if (!isnan(penalty)) snprintf(beside, sizeof beside, " orthogonality=%.5f", penalty);
+            printf("step=%llu loss=%.5f%s grad_norm=%.4f lr=%.3e tflop=%.4f steps_per_s=%.2f "
                    "left=%s%s%s\n",
-                   (unsigned long long)j->r.step, mean, norm, rate, tflop, speed, eta,
+                   (unsigned long long)j->r.step, mean, beside, norm, rate, tflop, speed, eta,
                    !score ? "" : j->test ? " accuracy=" : " held_out_loss=", scored);
             if (fflush(stdout)) fail(1, "the metrics cannot be written to standard output");
             snprintf(line, sizeof line, "%llu,%.9g,%.9g,%.9g,%s,%.9g,%.1f\n",

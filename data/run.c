@@ -35,6 +35,15 @@ const option RUN_OPTIONS[] = {
     {"latent-gain", AT(OPTION_TEXT, gain), "none", "none, or trained: one scalar on the latents",
      1},
     {"detach-cache", AT(OPTION_FLAG, detach), "0", "no gradient through the Base's cache", 1},
+    {"kv-layers", AT(OPTION_TEXT, kv_layers), "",
+     "kv: layers whose keys and values join, from 0 on, like 0-5,8; empty: all", 1},
+    {"fused", AT(OPTION_FLAG, fused), "0", "the text is read once more, in the speak pass itself",
+     1},
+    {"text-loss", AT(OPTION_REAL, text_loss), "0", "weight of a loss on the plain text", 1},
+    {"orthogonality", AT(OPTION_REAL, orthogonality), "0",
+     "weight of the penalty on latents that point the same way", 1},
+    {"orthogonality-form", AT(OPTION_TEXT, orthogonality_form), "plain",
+     "plain; centred: less the batch's mean; values, centred-values: kv's values", 1},
     {"", OPTION_TEXT, 0, 0, "", "Steps and curriculum (--objective answer)", 0},
     {"steps-shown", AT(OPTION_TEXT, steps_shown), "none",
      "none: y is the answer (no-CoT); all: steps first (CoT); curriculum: Coconut's", 1},
@@ -325,6 +334,49 @@ int run_load_settings(dual_ctx *c, const char *folder, run_settings *set) {
 
 /* ---- A run in memory ------------------------------------------------------------------------ */
 
+/* "0-5,8" as bits; 0: it does not read like that. */
+static uint64_t layer_bits(const char *text) {
+    uint64_t bits = 0;
+    while (*text) {
+        char *end;
+        const unsigned long a = strtoul(text, &end, 10);
+        unsigned long b = a;
+        if (end == text || *text == '-' || *text == '+') return 0;
+        if (*end == '-') {
+            text = end + 1;
+            b = strtoul(text, &end, 10);
+            if (end == text || *text == '-' || *text == '+') return 0;
+        }
+        if (b < a || b > 63 || (*end && (*end != ',' || !end[1]))) return 0;
+        for (unsigned long l = a; l <= b; l++) bits |= UINT64_C(1) << l;
+        text = end + (*end == ',');
+    }
+    return bits;
+}
+
+static int options_of_exchange(const run_settings *set, dual_system *s, char *error, size_t size) {
+    static const char *const forms[] = {"plain", "centred", "values", "centred-values"};
+    int form = 0;
+    while (form < 4 && strcmp(set->orthogonality_form, forms[form])) form++;
+    if (form == 4) {
+        snprintf(error, size, "--orthogonality-form: \"%.20s\" is not one of plain centred values "
+                 "centred-values", set->orthogonality_form);
+        return 0;
+    }
+    s->kv_layers = layer_bits(set->kv_layers);
+    if (*set->kv_layers && !s->kv_layers) {
+        snprintf(error, size, "--kv-layers: \"%.40s\" should read like 0-5,8, layers below 64",
+                 set->kv_layers);
+        return 0;
+    }
+    s->fused = set->fused;
+    s->text_loss = set->text_loss;
+    s->orthogonality = set->orthogonality;
+    s->centred = form & 1;
+    s->values = form >> 1;
+    return 1;
+}
+
 int run_system(const run_settings *set, dual_system *s, char *error, size_t size) {
     *s = dual_system_preset(set->system);
     if (s->latents == SIZE_MAX) {
@@ -368,7 +420,7 @@ int run_system(const run_settings *set, dual_system *s, char *error, size_t size
     }
     s->gain = !strcmp(set->gain, "trained");
     s->detach = set->detach;
-    return 1;
+    return options_of_exchange(set, s, error, size);
 }
 
 /* The state's note: steps done, steps and sum of losses since the last metrics line. */
@@ -535,6 +587,7 @@ dual_exchange run_exchange(dual_ctx *c, const run *r, size_t latents) {
     if (s && e.system.inject != DUAL_PAUSE && e.system.inject != DUAL_CHAIN && latents < s->rows)
         e.soft.tensor = dual_view(c, s, 0, latents, 0, s->cols);
     e.system.latents = latents;
+    if (latents < 2) e.system.orthogonality = 0;      /* one alone points where it likes */
     return e;
 }
 
@@ -593,7 +646,7 @@ void run_score(dual_ctx *c, dual_exchange *e, const run_task *t, const example *
             c->inference = 1;
             dual_run(c, e, &p.batch, &o);
             c->inference = recorded;
-            if (c->memory) sum += (double)o.loss->data[0] * (double)all;
+            if (c->memory) sum += (double)o.target_loss->data[0] * (double)all;
             targets += (double)all;
             dual_release(c, start);
         }
@@ -642,7 +695,7 @@ double run_text_loss(dual_ctx *c, dual_exchange *e, const run_settings *set, con
         b.length = &length;
         b.group = group;
         dual_run(c, e, &b, &o);
-        if (c->memory) sum += (double)o.loss->data[0];
+        if (c->memory) sum += (double)o.target_loss->data[0];
         dual_release(c, start);
         if (!c->memory) break;
     }
@@ -666,11 +719,23 @@ double wilson_high(double hits, double n) { return wilson(hits, n, 1); }
 /* ---- What both print ------------------------------------------------------------------------ */
 
 void run_describe_system(const dual_system *s, char *out, size_t size) {
-    char latents[40] = "";
-    if (s->inject != DUAL_NONE) snprintf(latents, sizeof latents, ", N_L %zu", s->latents);
-    snprintf(out, size, "%s = inject %s, Base %s%s%s%s", s->name, dual_injection_name(s->inject),
-             s->base_trained ? "trained" : "frozen", latents, s->detach ? ", cache detached" : "",
-             s->gain ? ", trained gain" : "");
+    size_t n = (size_t)snprintf(out, size, "%s = inject %s, Base %s", s->name,
+                                dual_injection_name(s->inject),
+                                s->base_trained ? "trained" : "frozen");
+    if (s->inject != DUAL_NONE && n < size)
+        n += (size_t)snprintf(out + n, size - n, ", N_L %zu", s->latents);
+    const char *const on[] = {s->detach ? ", cache detached" : "", s->gain ? ", trained gain" : "",
+                              s->fused ? ", fused" : ""};
+    for (int i = 0; i < 3; i++)
+        if (n < size) n += (size_t)snprintf(out + n, size - n, "%s", on[i]);
+    for (int l = 0, said = 0; l < 64 && s->kv_layers; l++)
+        if (n < size && s->kv_layers >> l & 1)
+            n += (size_t)snprintf(out + n, size - n, said++ ? ",%d" : ", layers %d", l);
+    if (s->text_loss > 0 && n < size)
+        n += (size_t)snprintf(out + n, size - n, ", %g x text loss", s->text_loss);
+    if (s->orthogonality > 0 && n < size)
+        snprintf(out + n, size - n, ", %g x orthogonality%s%s", s->orthogonality,
+                 s->centred ? ", centred" : "", s->values ? ", of values" : "");
 }
 
 void run_stage_flops(const run *r, run_task *t, double flops[RUN_STAGES + 2]) {

@@ -18,6 +18,9 @@ typedef struct {
     char system[16], inject[16], gain[16];          /* inject "": as the preset says */
     int base_frozen, base_trained, detach;          /* neither: as the preset says */
     size_t latents;
+    char kv_layers[64], orthogonality_form[16];     /* "0-5,8"; plain centred values .. */
+    double orthogonality, text_loss;
+    int fused;
     char steps_shown[16];                           /* none all curriculum */
     size_t stages, stage_steps, latents_per_stage;
     double stage_epochs, uniform_stage;
