@@ -222,6 +222,8 @@ int task_walk_next(task_walk *w, dual_json *row)
         stop--;
     w->length = (size_t)(stop - w->begin);
     *row = dual_json_text(w->begin, w->length);
+    if (w->array && w->at == w->end && !dual_json_type(*row))
+        w->array = 2;                                 /* this very row has lost its end */
     return 1;
 }
 
@@ -448,16 +450,16 @@ static const char *read_text(task_set *set, dual_json row)
  * comes one blank, unless there is one already. */
 static int put_pair(task_set *set, const char *context, const char *choice)
 {
-    const size_t n = strlen(context), at = set->used + n + 1;
+    const size_t n = strlen(context);
 
-    if (!task_put(set, context, n))
+    if (!*choice || !task_put(set, context, n))
         return 0;
     if (n > 0 && !is_blank(context[n - 1]) && !is_blank(*choice)) {
         if (!task_put(set, " ", 1))
             return 0;
         set->used--;                                  /* the choice goes on from the blank */
     }
-    return task_put(set, choice, strlen(choice)) && set->text[at];
+    return task_put(set, choice, strlen(choice));
 }
 
 /* {"ctx", "choices", "gold"}; where the context itself differs, "context_options" has one for
