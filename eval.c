@@ -2095,8 +2095,6 @@ int main(int argc, char **argv) {
             for (int i = 0; i < N_COMMANDS; i++) names[i].name = COMMANDS[i].name;
             fprintf(stderr, "eval: unknown command \"%.60s\"; did you mean %s?\n", argv[1],
                     options_nearest(names, argv[1]));
-        } else fprintf(stderr, "usage: eval score|compare|generate|latents|trace|tokens RUN "
-                       "[options], or eval --help\n");
         } else fprintf(stderr, "usage: eval score|choices|perplexity|compare|generate|latents|trace|"
                        "tokens RUN [options], or eval --help\n");
         return 2;
