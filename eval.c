@@ -92,7 +92,8 @@ static const option GENERATE[] = {
     PROMPT, MAX_NEW, FROM, AT_TEST, TEMPERATURE, SEED, JSON, COMMON
 };
 static const option LATENTS[] = {
-    PROMPTS, DATA, BROKEN, AT_TEST, {"k", AT(OPTION_SIZE, k), "0", "size of each slot's subspace; 0: 99 % of variance", 0},
+    PROMPTS, DATA, BROKEN, AT_TEST,
+    {"k", AT(OPTION_SIZE, k), "0", "size of each slot's subspace; 0: 99 % of variance", 0},
     JSON, COMMON
 };
 static const option TRACE[] = {
@@ -280,6 +281,13 @@ static dual_exchange exchange_of(dual_ctx *c, const subject *s) {
     return run_exchange(c, &s->r, s->latents);
 }
 
+static dual_control control_of(const settings *set, const subject *s) {
+    const dual_control k = parse_control(set);
+    if (k.from != DUAL_RIGHT && s->r.system.inject == DUAL_NONE)
+        fail(1, "--latents-from: this run has no latents");
+    return k;
+}
+
 /* Rows whose prompt and answer do not fit are named before anything is computed. */
 static void check_rows(dual_ctx *c, subject *s, const example *rows, size_t n, const char *source,
                        dual_control control) {
@@ -385,9 +393,7 @@ static size_t max_new_of(const settings *set, const subject *s) {
 
 static void score_work(dual_ctx *c, subject *s, void *what) {
     score_job *j = what;
-    const dual_control control = parse_control(j->set);
-    if (control.from != DUAL_RIGHT && s->r.system.inject == DUAL_NONE)
-        fail(1, "--latents-from: this run has no latents");
+    const dual_control control = control_of(j->set, s);
     if (!c->memory) check_rows(c, s, j->rows, j->n, j->source, control);
     dual_exchange e = exchange_of(c, s);
     run_score(c, &e, &s->task, j->rows, j->n, control, j->set->temperature, j->set->seed,
@@ -447,7 +453,8 @@ static void count_answers(tallies *t, task_kind kind, const example *rows, const
             tally_add(&t->once, a->each_once);
         }
         if (kind == TASK_PROSQA)
-            tally_add(&t->option, a->verdict == PROSQA_CORRECT || a->verdict == PROSQA_RIGHT_OPTION);
+            tally_add(&t->option,
+                      a->verdict == PROSQA_CORRECT || a->verdict == PROSQA_RIGHT_OPTION);
         t->verdict[a->verdict]++;
     }
 }
@@ -568,13 +575,6 @@ static size_t log_likelihoods(const dual_tensor *logits, size_t row, const dual_
     return g->n_target;
 }
 
-static dual_control control_of(const settings *set, const subject *s) {
-    const dual_control k = parse_control(set);
-    if (k.from != DUAL_RIGHT && s->r.system.inject == DUAL_NONE)
-        fail(1, "--latents-from: this run has no latents");
-    return k;
-}
-
 enum { SUM, PER_BYTE, PER_TOKEN, RULES };
 static const char *const RULE_NAMES[RULES] = {"sum", "per byte", "per token"};
 
@@ -597,8 +597,8 @@ static size_t ids_of(const subject *s, const char *text, int32_t **ids) {
 }
 
 /* One row: every choice is a group of its own behind its context; equal contexts are one sequence,
- * read once, and the latents stand at its end. Finds the choice that each rule prefers. 0: a choice is
- * too long for the model. */
+ * read once, and the latents stand at its end. Finds the choice that each rule prefers. 0: a choice
+ * is too long for the model. */
 static int score_choices(dual_ctx *c, subject *s, choices_job *j, const task_row *row,
                           size_t best[RULES]) {
     const size_t n = row->n_steps / 2, positions = s->r.shape.positions;
@@ -806,8 +806,8 @@ static int perplexity(const settings *set, size_t n_words, const char **word) {
     j.set = set;
     j.latents = s.latents > 0;
     if (n_words < 2 && strcmp(how->task, "text"))
-        fail(2, "perplexity wants a text: ./eval perplexity RUN FILE (only a run on text has a part "
-             "of its own that was held out)");
+        fail(2, "perplexity wants a text: ./eval perplexity RUN FILE (only a run on text has a "
+             "part of its own that was held out)");
     if (*set->broken) strcpy(how->broken, set->broken);
     strcpy(how->objective, "pretrain");
     if (set->ahead) how->ahead = set->ahead;
@@ -1667,9 +1667,7 @@ static void generate_work(dual_ctx *c, subject *s, void *what) {
     dual_exchange e = exchange_of(c, s);
     memset(&sampling, 0, sizeof sampling);
     run_prompts_fill(&p, &s->task, j->rows, j->n_rows, 0);
-    if (*j->set->from) p.batch.control = parse_control(j->set);
-    if (p.batch.control.from != DUAL_RIGHT && s->r.system.inject == DUAL_NONE)
-        fail(1, "--latents-from: this run has no latents");
+    if (*j->set->from) p.batch.control = control_of(j->set, s);
     if (!dual_batch_check(c, &e, &p.batch)) fail(1, "%s", c->error);
     sampling.max_new = j->max_new;
     sampling.end = s->task.end;
@@ -2095,8 +2093,8 @@ int main(int argc, char **argv) {
             for (int i = 0; i < N_COMMANDS; i++) names[i].name = COMMANDS[i].name;
             fprintf(stderr, "eval: unknown command \"%.60s\"; did you mean %s?\n", argv[1],
                     options_nearest(names, argv[1]));
-        } else fprintf(stderr, "usage: eval score|choices|perplexity|compare|generate|latents|trace|"
-                       "tokens RUN [options], or eval --help\n");
+        } else fprintf(stderr, "usage: eval score|choices|perplexity|compare|generate|latents|"
+                       "trace|tokens RUN [options], or eval --help\n");
         return 2;
     }
     memset(&set, 0, sizeof set);

@@ -1,5 +1,5 @@
-/* train.c: trains a Base on text (--objective lm), a system on text with M groups of latents in each
- * sequence (pretrain), or a system on a task's questions and answers (answer).
+/* train.c: trains a Base on text (--objective lm), a system on text with M groups of latents in
+ * each sequence (pretrain), or a system on a task's questions and answers (answer).
  *
  *     ./train --objective lm --out runs/base
  *     ./train --system h2 --base runs/base --latents 8 --out runs/h2
@@ -195,8 +195,8 @@ static void check_wide(const run_settings *set) {
 
 /* What each objective and task can do, and what of it makes no sense together. */
 static void check_objective(const run_settings *set, const dual_system *y) {
-    const int lm = run_is_lm(set), pretrain = run_is_pretrain(set), text = !strcmp(set->task, "text");
-    const int countdown = !strcmp(set->task, "countdown");
+    const int lm = run_is_lm(set), pretrain = run_is_pretrain(set);
+    const int text = !strcmp(set->task, "text"), countdown = !strcmp(set->task, "countdown");
     if (!lm && !pretrain && strcmp(set->objective, "answer"))
         fail(2, "--objective: answer, lm or pretrain, not %s", set->objective);
     if (lm && (y->inject != DUAL_NONE || !y->base_trained))
@@ -275,7 +275,7 @@ static void check_settings(job *j) {
                        sizeof error))
         fail(*error == '-' ? 2 : 1, "%s", error);  /* an option is at fault, or a file */
     if (set->describe) return;
-    if (!set->stages)
+    if (!set->stages && !strcmp(set->steps_shown, "curriculum"))
         set->stages = j->task.kind == TASK_COUNTDOWN ? (size_t)j->task.countdown.count_max - 1
                                                      : task_stages(j->task.kind);
     run_system(set, &j->r.system, error, sizeof error);        /* its latents follow the stages */
@@ -287,9 +287,11 @@ static void check_settings(job *j) {
     fputs(j->task.report, stderr);
     if (!strcmp(j->r.system.name, "wide")) check_wide(set);
     if (!j->r.system.base_trained && !*set->base && !*set->from && !*set->init)
-        fail(2, "%s trains nothing of the Base, and a Base of random weights knows nothing. Make "
-             "one first:\n  ./train --task %s --objective lm --out runs/base\n"
-             "then add --base runs/base", j->r.system.name, set->task);
+        fail(2, "%s trains nothing of the Base, and a Base of random weights knows nothing. %s%s",
+             j->r.system.name, j->task.kind == TASK_COUNTDOWN
+             ? "Make one first:\n  ./train --objective lm --out runs/base\nthen add "
+             : "Give it one that has learned: --init FOLDER, or a run on this task or on text: ",
+             "--base RUN");
     if (!lm && !*set->base && !*set->from && !*set->init && !set->quiet)
         fprintf(stderr, "train: warning: the Base starts from random weights; --base RUN gives it "
                 "one that has learned\n");
@@ -317,7 +319,7 @@ static void check_settings(job *j) {
     }
 }
 
-/* ---- What is scored while training ---------------------------------------------------------------
+/* ---- What is scored while training -----------------------------------------------------------
  * Test problems at equal shares of the steps, as a curve to look at; with --keep-best or --valid
  * validation problems instead, since what chooses a state must not be what it is judged by. Text:
  * the loss on sequences that were held out. */
@@ -329,14 +331,16 @@ static void open_scored(job *j) {
     const int countdown = j->task.kind == TASK_COUNTDOWN;
     if (!set->score_points && !(run_is_lm(set) && countdown)) return;
     if (j->task.kind == TASK_TEXT) {
-        const char *file = *set->valid ? set->valid : set->data;
-        if (!run_text_open(set, &j->task, file, !*set->valid, &j->held_out, &j->held_first, error,
-                           sizeof error))
+        j->held_out = j->task.ids;
+        j->held_first = j->task.n_train;
+        if (*set->valid && !run_text_open(set, &j->task, set->valid, 0, &j->held_out,
+                                          &j->held_first, error, sizeof error))
             fail(1, "%s", error);
         const size_t windows = (j->held_out.used - j->held_first) / run_sequence(set);
         j->n_test = windows < set->score_count ? windows : set->score_count;
         if (set->keep_best && !j->n_test)
-            fail(2, "--keep-best: less than one sequence of text is held out; more with --held-out");
+            fail(2, "--keep-best: less than one sequence of text is held out; more with "
+                 "--held-out");
     } else if ((j->task.generated || *set->valid) && !run_is_pretrain(set)) {
         j->n_test = set->score_count;
         j->test = run_test_set(set, &j->task, set->stages + 1,
@@ -486,8 +490,8 @@ static void print_header(job *j) {
                              : "Base trained");
     const size_t slots = dual_latent_positions(&e.system);
     if (run_is_pretrain(&r->set))
-        fprintf(stderr, "positions   sequences of %zu, %zu groups of %zu latents, cue and %zu tokens "
-                "ahead in each\n", r->set.sequence, r->set.groups, slots, r->set.ahead);
+        fprintf(stderr, "positions   sequences of %zu, %zu groups of %zu latents, cue and %zu "
+                "tokens ahead in each\n", r->set.sequence, r->set.groups, slots, r->set.ahead);
     else if (!run_is_lm(&r->set))
         fprintf(stderr, "positions   prompt 0..%ld, %zu latents, cue at %ld, targets after it "
                 "(first example)\n", (long)g->prefix - 1, slots, (long)(g->prefix + slots));
@@ -757,7 +761,7 @@ static void warn_of_gate(const run_settings *set) {
     dual_done(&c);
 }
 
-/* ---- --describe -------------------------------------------------------------------------------- */
+/* ---- --describe ------------------------------------------------------------------------------ */
 
 /* Rows of the file, or 2,000 generated ones, with all their steps: how many, how long. */
 static int describe(job *j) {
@@ -867,7 +871,8 @@ int main(int argc, char **argv) {
         if (!*folder) dual_model_init(j.r.base, dual_rng_seed(set->seed, 0xBA5E));
         else if (!dual_model_load(&j.c, j.r.base, folder)) fail(1, "%s", j.c.error);
         dual_exchange_init(&j.r.exchange, set->seed);
-        if (*set->from && !run_load_latents(&j.c, &j.r, set->from)) fail(1, "--from: %s", j.c.error);
+        if (*set->from && !run_load_latents(&j.c, &j.r, set->from))
+            fail(1, "--from: %s", j.c.error);
     }
     dual_exchange_train(&j.c, &j.r.exchange);
     dual_adamw_new(&j.c, &j.adamw, &j.r.exchange);
@@ -904,7 +909,7 @@ int main(int argc, char **argv) {
     }
     print_gate(&j);
     examples_free(j.test, j.n_test);
-    free(j.held_out.at);
+    if (*set->valid) free(j.held_out.at);
     run_task_close(&j.task);
     free(j.log);
     free(memory);

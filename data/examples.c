@@ -216,7 +216,8 @@ static words *prosqa_words(char *error, size_t size) {
 }
 
 /* `run`: the folder of a run that exists, whose tokenizer it is; NULL for a new one. There it is
- * --tokenizer: words, bytes or a folder. Without it: what the Base's run or the --init folder has, else words where the task's are few, bytes where they are not. */
+ * --tokenizer: words, bytes or a folder. Without it: what the Base's run or the --init folder has,
+ * else words where the task's are few, bytes where they are not. */
 static tokenizer *open_tokenizer(const run_settings *set, task_kind kind, const char *run,
                                  char *error, size_t size) {
     const char *name = set->tokenizer;
@@ -261,7 +262,7 @@ static size_t number_tokens(const run_task *t, double most) {
     if (most < 100) return longest;
     if (run_count_tokens(t, "100") > longest) longest = run_count_tokens(t, "100");
     for (; most > 100 && n <= 10 && pow(10, (double)n - 1) <= most; n++) {
-        const size_t ids = run_count_tokens(t, "9999999999" + 10 - n);
+        const size_t ids = run_count_tokens(t, &"9999999999"[10 - n]);
         if (ids > longest) longest = ids;
     }
     return longest;
@@ -299,19 +300,18 @@ static void bound_generated(const run_settings *set, run_task *t) {
     t->max_y = mark + fact + 1 + (shown ? (size_t)t->prosqa.path_max * (fact + line) : 0);
 }
 
-static const char *broken_report(const task_set *set, const char *file, char *out, size_t size) {
+static void report_broken(const task_set *set, const char *file, char *out, size_t size) {
     *out = 0;
     if (set->broken)
         snprintf(out, size, "%.400s: %zu broken row%s left out, %zu used; the first:\n%s", file,
                  set->broken, set->broken == 1 ? "" : "s", set->count, set->complaints);
-    return out;
 }
 
 /* All rows of a file as packed ids. The texts are not kept. */
 static int load_rows(const run_settings *set, run_task *t, char *error, size_t size) {
     task_set rows;
     if (!task_read(t->kind, set->data, !strcmp(set->broken, "skip"), &rows, error, size)) return 0;
-    broken_report(&rows, set->data, t->report, sizeof t->report);
+    report_broken(&rows, set->data, t->report, sizeof t->report);
     t->begin = calloc(rows.count, sizeof *t->begin);
     int ok = t->begin != NULL;
     if (!ok) snprintf(error, size, "%s: out of memory", set->data);
@@ -395,7 +395,7 @@ static int load_text(const char *path, int skip, double share, const run_task *t
                      size_t *cut, char *report, size_t report_size, char *error, size_t size) {
     task_set set;
     if (!task_read(TASK_TEXT, path, skip, &set, error, size)) return 0;
-    broken_report(&set, path, report, report_size);
+    report_broken(&set, path, report, report_size);
     size_t *begin = calloc(set.count + 1, sizeof *begin);
     int ok = begin != NULL;
     if (!ok) snprintf(error, size, "%s: out of memory", path);
@@ -507,7 +507,8 @@ static int draw(const run_task *t, int split, dual_rng *rng, task_set *set) {
     return t->kind == TASK_PROSQA && prosqa_draw(&t->prosqa, (prosqa_split)split, rng, &g, set);
 }
 
-/* Packs Countdown's Base samples, each with its end token, until n ids are full; the last is cut. */
+/* Packs Countdown's Base samples, each with its end token, until n ids are full; the last is
+ * cut. */
 static int pack_samples(const run_task *t, const run_settings *set, uint64_t number, int32_t *to,
                         size_t n_ids, char *error, size_t size) {
     dual_rng rng = dual_rng_seed(set->seed, stream(STREAM_TEXT, number));
@@ -731,7 +732,7 @@ int run_batch_longest(const run_settings *set, const run_task *t, run_batch *b, 
     return ok;
 }
 
-/* ---- Problems to score on --------------------------------------------------------------------- */
+/* ---- Problems to score on -------------------------------------------------------------------- */
 
 static int by_key(const void *a, const void *b) {
     const uint64_t x = (*(example *const *)a)->key, y = (*(example *const *)b)->key;
@@ -789,7 +790,7 @@ static example *read_set(const run_settings *set, const run_task *t, size_t stag
                          size_t *n, char *report, size_t report_size, char *error, size_t size) {
     task_set rows;
     if (!task_read(t->kind, file, !strcmp(set->broken, "skip"), &rows, error, size)) return NULL;
-    broken_report(&rows, file, report, report_size);
+    report_broken(&rows, file, report, report_size);
     const size_t count = rows.count < *n ? rows.count : *n;
     example *all = calloc(count ? count : 1, sizeof *all);
     int ok = all != NULL;
@@ -817,11 +818,12 @@ example *run_test_set(const run_settings *set, const run_task *t, size_t stage, 
         return NULL;
     }
     if (t->generated) return draw_set(set, t, stage, split, n, error, size);
-    snprintf(error, size, "--task %s is not generated: name a file of its rows", task_name(t->kind));
+    snprintf(error, size, "--task %s is not generated: name a file of its rows",
+             task_name(t->kind));
     return NULL;
 }
 
-/* ---- Prompts as a batch ------------------------------------------------------------------------ */
+/* ---- Prompts as a batch ---------------------------------------------------------------------- */
 
 /* How many of the rows go into one batch: at most PROMPTS_MAX, 16,384 rows of a pass and 2^25
  * logits, but always one. A lone last row would have no other to swap latents with. */

@@ -2,8 +2,9 @@
  * examples of a task as token ids (examples.c), and scoring by generating and grading.
  *
  * A run folder holds run.json (every option that moves a number), base/ and coprocessor/ (Hugging
- * Face folders), latents.safetensors, the tokenizer (vocab.txt, or BPE's files), state.safetensors (everything trained, moments,
- * step: one file, so it is whole or the previous one) and log.csv. */
+ * Face folders), latents.safetensors, the tokenizer (vocab.txt, or BPE's files), state.safetensors
+ * (everything trained, moments, step: one file, so it is whole or the previous one), log.csv and
+ * with --keep-best a run folder best/. */
 #ifndef RUN_H
 #define RUN_H
 #include "tasks.h"
@@ -220,7 +221,7 @@ void run_score(dual_ctx *, dual_exchange *, const run_task *, const example *, s
 /* Teacher-forced mean loss on `count` sequences of held-out text. */
 double run_text_loss(dual_ctx *, dual_exchange *, const run_settings *, const token_block *,
                      size_t first, size_t count);
-size_t run_max_new(const run_settings *, const run_task *);              /* --max-new or the task's */
+size_t run_max_new(const run_settings *, const run_task *);        /* --max-new, or the task's */
 double wilson_low(double hits, double n), wilson_high(double hits, double n);
 
 /* ---- what both print ----------------------------------------------------------------------- */

@@ -1,7 +1,8 @@
-/* test_tasks.c: rows of every task: readers, damaged files, ProsQA's generator against the published
- * statistics, graders; then rows as token ids: which steps are shown, batches, groups in text.
+/* test_tasks.c: rows of every task: readers, damaged files, ProsQA's generator against the
+ * published statistics, graders; then rows as token ids: which steps are shown, batches, groups in
+ * text.
  *
- *     test_tasks FOLDER [DATA]     FOLDER: for files of its own; DATA: with gsm8k/ prosqa/ text/ mc/
+ *     test_tasks FOLDER [DATA]     FOLDER: for its own files; DATA: with gsm8k/ prosqa/ text/ mc/
  */
 #include "check.h"
 #include "../data/run.h"
@@ -464,7 +465,7 @@ static void test_damaged(void)
     }
 }
 
-/* ---- Rows as ids ------------------------------------------------------------------------------ */
+/* ---- Rows as ids ---------------------------------------------------------------------------- */
 
 static run_settings settings_of(const char *task)
 {
@@ -655,7 +656,7 @@ static void test_text_groups(void)
     run_task_close(&t);
 }
 
-/* ---- The public files ------------------------------------------------------------------------- */
+/* ---- The public files ----------------------------------------------------------------------- */
 
 static int read_real(task_kind kind, const char *folder, const char *name, size_t rows,
                      task_set *set)
