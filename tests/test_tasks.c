@@ -194,7 +194,7 @@ static int leads(const char *question, const char *from, const char *to)
 
 static void sound_problem(const task_row *row)
 {
-    char name[32], option[2][32], last[40], wanted[100];
+    char name[32], option[2][32], last[40], wanted[120];
     const char *ask = strstr(row->question, "Is ");
     int i, right = -1;
     size_t k;
