@@ -17,10 +17,11 @@ endif
 CFLAGS ?= $(BASIC) $(NATIVE) $(OPENMP)
 LDLIBS := -lm
 
-DATA := data/countdown.c data/words.c data/unicode.c data/bpe.c data/tokenizer.c data/latents.c data/run.c
-HEADERS := dual.h data/data.h data/unicode.h data/unicode_tables.h data/bpe.h data/tokenizer.h \
-           data/latents.h data/run.h
-TESTS := test_data test_tokens test_ops test_exchange test_files
+DATA := data/bpe.c data/countdown.c data/examples.c data/latents.c data/prosqa.c data/run.c \
+        data/tasks.c data/tokenizer.c data/unicode.c data/words.c
+HEADERS := dual.h data/bpe.h data/data.h data/latents.h data/run.h data/tasks.h data/tokenizer.h \
+           data/unicode.h data/unicode_tables.h
+TESTS := test_data test_tasks test_tokens test_ops test_exchange test_files
 
 all: train eval
 	@echo "built ./train and ./eval: $(if $(OPENMP),with,WITHOUT) OpenMP, \

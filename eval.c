@@ -1,6 +1,8 @@
 /* eval.c: what a trained run can do and what its latents hold.
  *
  *   eval score RUN          accuracy with its interval, and what the wrong answers look like
+ *   eval choices RUN FILE   multiple choice by log-likelihood
+ *   eval perplexity RUN FILE   of each token ahead, with the latents and without
  *   eval compare RUN...     all runs on the same problems, and the method's sentences about them
  *   eval generate RUN       the answer to one prompt
  *   eval latents RUN        do the slots hold different things? (overlap of their subspaces)
@@ -13,7 +15,6 @@
  * exit 0: done, 1: the run failed, 2: the command line was not understood. */
 #include "data/latents.h"
 #include "data/run.h"
-#include "data/tokenizer.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -42,8 +43,8 @@ static void *room_for(size_t count, size_t size) {
  * One struct for all commands; each command has the options it knows. */
 
 typedef struct {
-    char split[16], data[RUN_PATH], from[24], prompt[400], answer[256];
-    size_t count, prompts, k, max_new, seed, threads;
+    char split[16], data[RUN_PATH], broken[8], from[24], prompt[8192], answer[1024];
+    size_t count, sequences, prompts, k, max_new, latents, groups, ahead, seed, threads;
     double temperature;
     int json, no_analysis, help;
     const char *text;              /* of tokens; NULL: not given */
@@ -53,7 +54,12 @@ typedef struct {
 #define AT(kind, field) kind, offsetof(settings, field), sizeof ((settings *)0)->field
 #define COUNT {"count", AT(OPTION_SIZE, count), "1000", "problems, at most", 0}
 #define SPLIT {"split", AT(OPTION_TEXT, split), "test", "test valid heldout train", 0}
-#define DATA {"data", AT(OPTION_TEXT, data), "", "JSONL file of problems instead of a split", 0}
+#define DATA {"data", AT(OPTION_TEXT, data), "", "file of the task's rows instead of a split", 0}
+#define BROKEN {"broken", AT(OPTION_TEXT, broken), "fatal", \
+                "rows that cannot be used: fatal, or skip", 0}
+#define AT_TEST {"latents", AT(OPTION_SIZE, latents), "0", \
+                 "N_L at test; 0: as trained; more than trained: pause and coconut only", 0}
+#define MAX_NEW {"max-new", AT(OPTION_SIZE, max_new), "0", "tokens, at most; 0: as trained", 0}
 #define FROM {"latents-from", AT(OPTION_TEXT, from), "right", \
               "right swapped mean noise zero, or drop:I (slot I is left out)", 0}
 #define TEMPERATURE {"temperature", AT(OPTION_REAL, temperature), "0", "0: greedy", 0}
@@ -61,24 +67,33 @@ typedef struct {
 #define PROMPTS {"prompts", AT(OPTION_SIZE, prompts), "2048", \
                  "fresh prompts for the analysis of the latents", 0}
 #define PROMPT {"prompt", AT(OPTION_TEXT, prompt), "", \
-                "the question, as \"numbers: 3 7 12 target: 60\" (wanted)", 0}
+                "the question, like \"numbers: 3 7 12 target: 60\" (wanted)", 0}
 #define JSON {"json", AT(OPTION_FLAG, json), "0", "one JSON document instead of tables", 0}
 #define COMMON {"threads", AT(OPTION_SIZE, threads), "0", \
                 "0: as many as there are; never moves a number", 0}, \
                {"help", AT(OPTION_FLAG, help), "0", "this list", 0}, {NULL, 0, 0, 0, NULL, NULL, 0}
 
-static const option SCORE[] = {SPLIT, DATA, COUNT, FROM, TEMPERATURE, SEED, JSON, COMMON};
+static const option SCORE[] = {
+    SPLIT, DATA, BROKEN, COUNT, FROM, AT_TEST, MAX_NEW, TEMPERATURE, SEED, JSON, COMMON
+};
+static const option CHOICES[] = {BROKEN, COUNT, FROM, AT_TEST, SEED, JSON, COMMON};
+static const option PERPLEXITY[] = {
+    {"sequences", AT(OPTION_SIZE, sequences), "64", "sequences of the text, at most", 0},
+    {"groups", AT(OPTION_SIZE, groups), "0", "M per sequence; 0: as trained", 0},
+    {"ahead", AT(OPTION_SIZE, ahead), "0", "N_A; 0: as trained", 0},
+    BROKEN, FROM, AT_TEST, SEED, JSON, COMMON
+};
 static const option COMPARE[] = {
-    SPLIT, DATA, COUNT, PROMPTS,
+    SPLIT, DATA, BROKEN, COUNT, PROMPTS,
     {"no-analysis", AT(OPTION_FLAG, no_analysis), "0", "leave the latents' analysis out", 0},
     JSON, COMMON
 };
 static const option GENERATE[] = {
-    PROMPT, {"max-new", AT(OPTION_SIZE, max_new), "32", "tokens, at most", 0},
-    FROM, TEMPERATURE, SEED, JSON, COMMON
+    PROMPT, MAX_NEW, FROM, AT_TEST, TEMPERATURE, SEED, JSON, COMMON
 };
 static const option LATENTS[] = {
-    PROMPTS, {"k", AT(OPTION_SIZE, k), "0", "size of each slot's subspace; 0: 99 % of variance", 0},
+    PROMPTS, DATA, BROKEN, AT_TEST,
+    {"k", AT(OPTION_SIZE, k), "0", "size of each slot's subspace; 0: 99 % of variance", 0},
     JSON, COMMON
 };
 static const option TRACE[] = {
@@ -128,12 +143,11 @@ static dual_control parse_control(const settings *s) {
 typedef struct { int depth, first; } json;
 
 static void json_quote(const char *s) {
-    putchar('"');
-    for (; *s; s++)
-        if ((unsigned char)*s < 0x20) printf("\\u%04x", (unsigned char)*s);
-        else if (*s == '"' || *s == '\\') printf("\\%c", *s);
-        else putchar(*s);
-    putchar('"');
+    const size_t room = 6 * strlen(s) + 9;
+    char *quoted = room_for(room, 1);
+    run_json_quote(quoted, room, s);
+    printf("\"%s\"", quoted);
+    free(quoted);
 }
 
 static void json_key(json *j, const char *key) {
@@ -182,11 +196,11 @@ static void json_flag(json *j, const char *key, int x) {
 typedef struct {
     run r;
     run_task task;                 /* without the file it was trained on: not needed to evaluate */
+    size_t stage, latents;         /* of the curriculum where it stands; N_L to evaluate with */
     char base_only[RUN_PATH + 16]; /* not "": the untouched Base a run was started from */
 } subject;
 
-
-static void subject_open(subject *s, const char *folder) {
+static void subject_open(subject *s, const settings *set, const char *folder) {
     dual_ctx c;
     char error[300];
     memset(s, 0, sizeof *s);
@@ -194,12 +208,24 @@ static void subject_open(subject *s, const char *folder) {
     c.fatal = stop;
     if (!run_open(&c, folder, &s->r)) fail(1, "%s", c.error);
     dual_done(&c);
-    run_settings set = s->r.set;
-    *set.data = 0;
-    if (!run_task_open(&set, &s->task, error, sizeof error)) fail(1, "%s: %s", folder, error);
-    if (s->r.shape.vocab < words_size(s->task.vocabulary))
+    run_settings *own = &s->r.set;
+    const dual_injection inject = s->r.system.inject;
+    if (strcmp(set->broken, "fatal") && strcmp(set->broken, "skip") && *set->broken)
+        fail(2, "--broken: fatal or skip, not %s", set->broken);
+    if (*set->broken) strcpy(own->broken, set->broken);
+    if (!run_task_open(own, folder, 0, &s->task, error, sizeof error))
+        fail(1, "%s: %s", folder, error);
+    if (s->r.shape.vocab < tokenizer_size(s->task.tokens))
         fail(1, "%s: a model of %zu words, the task needs %zu", folder, s->r.shape.vocab,
-             words_size(s->task.vocabulary));
+             tokenizer_size(s->task.tokens));
+    s->stage = run_stage_of(own, s->r.step ? s->r.step - 1 : 0);
+    s->latents = run_latents_of(own, &s->r.system, s->stage);
+    if (!set->latents) return;
+    if (inject == DUAL_NONE) fail(1, "--latents: this run has no latents");
+    if (set->latents > s->r.system.latents && inject != DUAL_PAUSE && inject != DUAL_CHAIN)
+        fail(1, "--latents %zu: it was trained with %zu soft tokens, and there are no more",
+             set->latents, s->r.system.latents);
+    s->latents = set->latents;
 }
 
 /* Turns an opened run into the Base it was started from. 0: there is none to be found. */
@@ -207,13 +233,16 @@ static int subject_untouched(subject *s) {
     const run_settings *set = &s->r.set;
     dual_ctx c;
     if (*set->base) snprintf(s->base_only, sizeof s->base_only, "%s/base", set->base);
+    else if (*set->from) snprintf(s->base_only, sizeof s->base_only, "%s/base", set->from);
     else snprintf(s->base_only, sizeof s->base_only, "%s", set->init);
     dual_init(&c, NULL, 0);
     const int found = *s->base_only && dual_config_read(&c, s->base_only, &s->r.shape);
     dual_done(&c);
     s->r.system = dual_system_preset("none");
+    s->latents = 0;
     strcpy(s->r.set.objective, "lm");
-    snprintf(s->r.set.out, sizeof s->r.set.out, "%s", *set->base ? set->base : set->init);
+    snprintf(s->r.set.out, sizeof s->r.set.out, "%s", *set->base ? set->base :
+             *set->from ? set->from : set->init);
     return found;
 }
 
@@ -240,76 +269,84 @@ static void subject_work(subject *s, void (*work)(dual_ctx *, subject *, void *)
     free(block);
 }
 
-/* n prompts without targets as one batch; the arrays belong to the caller's frame. */
-typedef struct {
-    dual_batch batch;
-    dual_group group[SCORE_BATCH];
-    const int32_t *text[SCORE_BATCH];
-    size_t length[SCORE_BATCH];
-} prompts;
-
-static void prompts_fill(prompts *p, const run_task *t, const example *rows, size_t n) {
-    memset(p, 0, sizeof *p);
-    for (size_t i = 0; i < n; i++) {
-        p->text[i] = rows[i].x;
-        p->length[i] = p->group[i].prefix = rows[i].n_x;
-        p->group[i].sequence = i;
-        p->group[i].cue = &t->cue;
-        p->group[i].n_cue = 1;
-    }
-    p->batch.n_sequences = p->batch.n_groups = n;
-    p->batch.text = p->text;
-    p->batch.length = p->length;
-    p->batch.group = p->group;
+/* Positions that are left for y after x, the latents and the cue. */
+static size_t positions_left(const subject *s, size_t n_x) {
+    dual_system at_test = s->r.system;
+    at_test.latents = s->latents;
+    const size_t used = n_x + dual_latent_positions(&at_test) + 1;
+    return used < s->r.shape.positions ? s->r.shape.positions - used : 0;
 }
 
-/* Positions that are left for y after x, the latents and the cue. */
-static size_t positions_left(const run *r, size_t n_x) {
-    const size_t used = n_x + dual_latent_positions(&r->system) + 1;
-    return used < r->shape.positions ? r->shape.positions - used : 0;
+static dual_exchange exchange_of(dual_ctx *c, const subject *s) {
+    return run_exchange(c, &s->r, s->latents);
+}
+
+static dual_control control_of(const settings *set, const subject *s) {
+    const dual_control k = parse_control(set);
+    if (k.from != DUAL_RIGHT && s->r.system.inject == DUAL_NONE)
+        fail(1, "--latents-from: this run has no latents");
+    return k;
 }
 
 /* Rows whose prompt and answer do not fit are named before anything is computed. */
 static void check_rows(dual_ctx *c, subject *s, const example *rows, size_t n, const char *source,
                        dual_control control) {
+    const dual_exchange e = exchange_of(c, s);
     for (size_t i = 0; i < n; i++) {
-        prompts p;
-        prompts_fill(&p, &s->task, &rows[i], 1);
-        p.group[0].target = rows[i].y;
-        p.group[0].n_target = rows[i].n_y;
+        run_prompts p;
+        run_prompts_fill(&p, &s->task, &rows[i], 1, 1);
         p.batch.control = control;
-        if (!dual_batch_check(c, &s->r.exchange, &p.batch))
+        if (!dual_batch_check(c, &e, &p.batch))
             fail(1, "%s, row %zu: %s", source, i + 1, c->error);
     }
 }
 
+/* The rows of a file, or problems of a split. */
+static example *read_rows(const subject *s, int split, const char *file, size_t *n) {
+    char error[300], report[1200];
+    example *rows = run_test_set(&s->r.set, &s->task, s->stage, split, file, n, report,
+                                 sizeof report, error, sizeof error);
+    if (!rows) fail(1, "%s%s", error, *file ? "" : " with --data");
+    if (*file && !run_fit_examples(&s->r.set, file, rows, n, positions_left(s, 0), report,
+                                   sizeof report, error, sizeof error))
+        fail(1, "%s", error);
+    fputs(report, stderr);
+    return rows;
+}
+
 /* What --split, --data and --count ask for, and its name. */
-static example *problems(const settings *set, const run_task *t, size_t *n, char *name,
+static example *problems(const settings *set, const subject *s, size_t *n, char *name,
                          size_t size) {
-    char error[300];
     const countdown_split split = parse_split(set->split);
     *n = set->count;
     if (!*n) fail(2, "--count must be above 0");
-    example *rows = run_test_set(t, split, set->data, n, error, sizeof error);
-    if (!rows) fail(1, "%s", error);
+    example *rows = read_rows(s, split, set->data, n);
     snprintf(name, size, *set->data ? "problems of %s" : "%s problems",
              *set->data ? set->data : set->split);
     return rows;
 }
 
-/* Problems that no run was trained on, for the analysis of latents. Drawn without looking for
- * repeats: small tasks do not have thousands of different ones. */
-static example *fresh_prompts(const run_task *t, size_t n) {
-    countdown_options o = t->options;
+/* Prompts that no run was trained on, for the analysis of latents: a file's rows, else problems
+ * drawn without looking for repeats (small tasks do not have thousands of different ones). */
+static example *fresh_prompts(const subject *s, const char *file, size_t *n) {
+    if (*file || s->task.kind != TASK_COUNTDOWN) return read_rows(s, COUNTDOWN_TEST, file, n);
+    countdown_options o = s->task.countdown;
     dual_rng rng = dual_rng_seed(20260102, 0);
-    example *rows = room_for(n, sizeof *rows);
+    example *rows = room_for(*n, sizeof *rows);
     char error[300] = "";
+    task_set set;
     o.split = COUNTDOWN_TEST;
-    for (size_t i = 0; i < n; i++) {
+    memset(&set, 0, sizeof set);
+    for (size_t i = 0; i < *n; i++) {
         countdown_problem p;
+        set.used = set.open = set.count = 0;
         if (!countdown_draw(&o, &rng, &p)) fail(1, "these options leave no test problem");
-        if (!run_example(t, &p, &rows[i], error, sizeof error)) fail(1, "%s", error);
+        if (!countdown_put(&p, &set)) fail(1, "out of memory for a problem");
+        const task_row row = task_get(&set, 0);
+        if (!run_example(&s->r.set, &s->task, s->stage, &row, &rows[i], error, sizeof error))
+            fail(1, "%s", error);
     }
+    task_free(&set);
     return rows;
 }
 
@@ -350,138 +387,500 @@ typedef struct {
     double loss;
 } score_job;
 
+static size_t max_new_of(const settings *set, const subject *s) {
+    return set->max_new ? set->max_new : run_max_new(&s->r.set, &s->task);
+}
+
 static void score_work(dual_ctx *c, subject *s, void *what) {
     score_job *j = what;
-    const dual_control control = parse_control(j->set);
-    if (control.from != DUAL_RIGHT && s->r.system.inject == DUAL_NONE)
-        fail(1, "--latents-from: this run has no latents");
+    const dual_control control = control_of(j->set, s);
     if (!c->memory) check_rows(c, s, j->rows, j->n, j->source, control);
-    run_score(c, &s->r, &s->task, j->rows, j->n, control, j->set->temperature, j->set->seed,
-              j->answers, &j->loss);
+    dual_exchange e = exchange_of(c, s);
+    run_score(c, &e, &s->task, j->rows, j->n, control, j->set->temperature, j->set->seed,
+              max_new_of(j->set, s), j->answers, &j->loss);
 }
 
 /* Which rows of a file have a key that training can have seen. Returns how that is known. */
-static const char *seen_in_training(const run_settings *trained, const example *rows, size_t n,
+static const char *seen_in_training(const subject *s, const example *rows, size_t n,
                                     unsigned char *seen, char *room, size_t size) {
+    const run_settings *trained = &s->r.set;
     char error[300];
+    task_set train;
     if (!*trained->data) {
         for (size_t i = 0; i < n; i++) {
-            const countdown_problem *p = &rows[i].problem;
-            seen[i] = countdown_split_of(p->numbers, p->count, p->target) == COUNTDOWN_TRAIN;
+            countdown_problem p;
+            seen[i] = s->task.kind == TASK_COUNTDOWN && countdown_parse(rows[i].row.question, &p) &&
+                      countdown_split_of(p.numbers, p.count, p.target) == COUNTDOWN_TRAIN;
         }
-        return "it was trained on generated problems: every key of the train split";
+        return s->task.kind == TASK_COUNTDOWN
+             ? "it was trained on generated problems: every key of the train split"
+             : "it was trained on generated problems, which meet a given one by chance only";
     }
-    countdown_set test, train;
-    test.count = n;
-    test.items = room_for(n, sizeof *test.items);
-    for (size_t i = 0; i < n; i++) test.items[i] = rows[i].problem;
-    if (!countdown_read(trained->data, &train, error, sizeof error))
+    task_row *test = room_for(n, sizeof *test);
+    for (size_t i = 0; i < n; i++) test[i] = rows[i].row;
+    if (!task_read(s->task.kind, trained->data, 1, &train, error, sizeof error))
         snprintf(room, size, "unknown: the file it was trained on cannot be read: %s", error);
-    else if (countdown_overlap(&test, &train, seen) == SIZE_MAX)
+    else if (task_overlap(s->task.kind, test, n, &train, seen) == SIZE_MAX)
         fail(1, "out of memory for %zu keys", train.count);
     else {
         snprintf(room, size, "it was trained on %s", trained->data);
-        countdown_free(&train);
+        task_free(&train);
     }
-    free(test.items);
+    free(test);
     return room;
 }
 
-enum { VERDICTS = COUNTDOWN_OVERFLOW + 1 };
+enum { STEPS_SHOWN = 9 };          /* tallies by number of steps: 0..7, 8 and more */
+typedef struct {
+    tally all, simple, other;      /* Countdown: + and - suffice; it needs * or / */
+    tally by_steps[STEPS_SHOWN], once, option, no_end, unseen;
+    size_t verdict[TASK_VERDICTS];
+} tallies;
+
+static void count_answers(tallies *t, task_kind kind, const example *rows, const answer *answers,
+                          size_t n, const unsigned char *seen) {
+    memset(t, 0, sizeof *t);
+    for (size_t i = 0; i < n; i++) {
+        const answer *a = &answers[i];
+        const size_t steps = rows[i].row.n_steps;
+        const int hit = a->verdict == 0;
+        tally_add(&t->all, hit);
+        tally_add(&t->by_steps[steps < STEPS_SHOWN ? steps : STEPS_SHOWN - 1], hit);
+        tally_add(&t->no_end, !a->ended);
+        if (!seen[i]) tally_add(&t->unseen, hit);
+        if (kind == TASK_COUNTDOWN) {
+            tally_add(a->simple ? &t->simple : &t->other, hit);
+            tally_add(&t->once, a->each_once);
+        }
+        if (kind == TASK_PROSQA)
+            tally_add(&t->option,
+                      a->verdict == PROSQA_CORRECT || a->verdict == PROSQA_RIGHT_OPTION);
+        t->verdict[a->verdict]++;
+    }
+}
+
+/* Countdown's problems are told apart by their numbers, one more than steps. */
+static void steps_label(task_kind kind, int steps, char *out, size_t size) {
+    const int more = steps == STEPS_SHOWN - 1, n = steps + (kind == TASK_COUNTDOWN);
+    snprintf(out, size, "%d%s", n, more ? "+" : "");
+}
 
 static int score(const settings *set, size_t n_runs, const char **folder) {
     subject s;
     score_job job;
-    char source[RUN_PATH + 40], known[2 * RUN_PATH], system[200];
-    tally all = {0, 0}, kind[2] = {{0, 0}, {0, 0}}, by_count[COUNTDOWN_MAX + 1] = {{0, 0}};
-    tally once = {0, 0}, no_end = {0, 0}, unseen = {0, 0};
-    size_t verdict[VERDICTS] = {0};
+    tallies t;
+    char source[RUN_PATH + 40], known[2 * RUN_PATH], system[400], label[40], key[8];
     (void)n_runs;
-    subject_open(&s, folder[0]);
+    subject_open(&s, set, folder[0]);
     memset(&job, 0, sizeof job);
     job.set = set;
-    example *rows = problems(set, &s.task, &job.n, source, sizeof source);
+    example *rows = problems(set, &s, &job.n, source, sizeof source);
+    const task_kind kind = s.task.kind;
     job.source = source;
     job.rows = rows;
     job.answers = room_for(job.n, sizeof *job.answers);
     subject_work(&s, score_work, &job);
 
     unsigned char *seen = room_for(job.n, 1);
-    const char *how = seen_in_training(&s.r.set, rows, job.n, seen, known, sizeof known);
-    for (size_t i = 0; i < job.n; i++) {
-        const answer *a = &job.answers[i];
-        const int hit = a->verdict == COUNTDOWN_CORRECT;
-        tally_add(&all, hit);
-        tally_add(&kind[a->simple != 0], hit);
-        tally_add(&by_count[rows[i].problem.count], hit);
-        tally_add(&once, a->each_once);
-        tally_add(&no_end, !a->ended);
-        if (!seen[i]) tally_add(&unseen, hit);
-        verdict[a->verdict]++;
-    }
+    const char *how = seen_in_training(&s, rows, job.n, seen, known, sizeof known);
+    count_answers(&t, kind, rows, job.answers, job.n, seen);
     run_describe_system(&s.r.system, system, sizeof system);
     if (set->json) {
         json j = {0, 0};
         json_open(&j, NULL, '{');
         json_text(&j, "command", "score");
         json_text(&j, "run", folder[0]);
+        json_text(&j, "task", task_name(kind));
         json_text(&j, "system", system);
         json_number(&j, "step", (double)s.r.step);
         json_text(&j, "problems", source);
         json_text(&j, "latents_from", set->from);
-        tally_json(&j, "accuracy", all);
+        json_number(&j, "latents", (double)s.latents);
+        tally_json(&j, "accuracy", t.all);
         json_number(&j, "loss", job.loss);
-        tally_json(&j, "plus_minus_suffice", kind[1]);
-        tally_json(&j, "needs_times_or_divide", kind[0]);
-        json_open(&j, "numbers", '{');
-        for (int i = COUNTDOWN_MIN; i <= COUNTDOWN_MAX; i++)
-            if (by_count[i].of) {
-                char key[8];
-                snprintf(key, sizeof key, "%d", i);
-                tally_json(&j, key, by_count[i]);
+        if (kind == TASK_COUNTDOWN) {
+            tally_json(&j, "plus_minus_suffice", t.simple);
+            tally_json(&j, "needs_times_or_divide", t.other);
+        }
+        if (kind == TASK_PROSQA) tally_json(&j, "right_option", t.option);
+        json_open(&j, kind == TASK_COUNTDOWN ? "numbers" : "steps", '{');
+        for (int i = 0; i < STEPS_SHOWN; i++)
+            if (t.by_steps[i].of) {
+                steps_label(kind, i, key, sizeof key);
+                tally_json(&j, key, t.by_steps[i]);
             }
         json_close(&j, '}');
         json_open(&j, "verdicts", '{');
-        for (int i = 0; i < VERDICTS; i++)
-            json_number(&j, countdown_verdict_name((countdown_verdict)i), (double)verdict[i]);
+        for (int i = 0; i < TASK_VERDICTS && task_verdict_name(kind, i); i++)
+            json_number(&j, task_verdict_name(kind, i), (double)t.verdict[i]);
         json_close(&j, '}');
-        tally_json(&j, "each_number_once", once);
-        tally_json(&j, "no_end_token", no_end);
+        if (kind == TASK_COUNTDOWN) tally_json(&j, "each_number_once", t.once);
+        tally_json(&j, "no_end_token", t.no_end);
         if (*set->data) {
             json_text(&j, "seen_in_training", how);
-            json_number(&j, "keys_seen", (double)(all.of - unseen.of));
-            tally_json(&j, "accuracy_unseen", unseen);
+            json_number(&j, "keys_seen", (double)(t.all.of - t.unseen.of));
+            tally_json(&j, "accuracy_unseen", t.unseen);
         }
         json_close(&j, '}');
     } else {
-        printf("%s: %s; step %llu\n%zu %s, %s, latents %s\n\n", folder[0], system,
+        printf("%s: %s; step %llu\n%zu %s, %s, latents %s", folder[0], system,
                (unsigned long long)s.r.step, job.n, source,
                set->temperature > 0 ? "sampled" : "greedy", set->from);
+        if (s.latents != s.r.system.latents) printf(", %zu of them", s.latents);
+        printf("\n\n");
         if (job.n < set->count && !*set->data)
             printf("(the split has no more than %zu different problems)\n", job.n);
-        tally_print("accuracy [95 %]", all);
-        tally_print("  + and - suffice", kind[1]);
-        tally_print("  needs * or /", kind[0]);
-        for (int i = COUNTDOWN_MIN; i <= COUNTDOWN_MAX; i++) {
-            char label[24];
-            snprintf(label, sizeof label, "  %d numbers", i);
-            tally_print(label, by_count[i]);
+        tally_print("accuracy [95 %]", t.all);
+        tally_print("  + and - suffice", t.simple);
+        tally_print("  needs * or /", t.other);
+        for (int i = 0; i < STEPS_SHOWN; i++) {
+            steps_label(kind, i, key, sizeof key);
+            snprintf(label, sizeof label, "  %s %s", key, kind == TASK_COUNTDOWN ? "numbers" :
+                     i == 1 ? "step" : "steps");
+            tally_print(label, t.by_steps[i]);
         }
-        if (*set->data) tally_print("  of keys not seen in training", unseen);
-        tally_print("uses each number once", once);
-        tally_print("no end token (counted wrong)", no_end);
+        if (*set->data) tally_print("  of keys not seen in training", t.unseen);
+        tally_print("which option (chance 50 %)", t.option);
+        tally_print("uses each number once", t.once);
+        tally_print("no end token (counted wrong)", t.no_end);
         printf("loss per target, teacher-forced  %8.4f\n\nverdicts:", job.loss);
-        for (int i = 0; i < VERDICTS; i++)
-            printf("%s %s %zu", i ? "," : "", countdown_verdict_name((countdown_verdict)i),
-                   verdict[i]);
+        for (int i = 0; i < TASK_VERDICTS && task_verdict_name(kind, i); i++)
+            printf("%s %s %zu", i ? "," : "", task_verdict_name(kind, i), t.verdict[i]);
         printf("\n");
         if (*set->data)
-            printf("keys that training can have seen: %zu of %zu; %s\n", all.of - unseen.of, all.of,
-                   how);
+            printf("keys that training can have seen: %zu of %zu; %s\n", t.all.of - t.unseen.of,
+                   t.all.of, how);
     }
     free(seen);
     free(job.answers);
     examples_free(rows, job.n);
+    subject_close(&s);
+    return 0;
+}
+
+/* ==== CHOICES AND PERPLEXITY =====================================================================
+ * Both read likelihoods of given text. Where the run answers questions, the context is the prompt
+ * and its line break the cue; where it was trained on text, the context's last token is the cue. */
+
+/* log p of each target of group g, from the logits' rows on; returns how many. */
+static size_t log_likelihoods(const dual_tensor *logits, size_t row, const dual_group *g,
+                              double *out) {
+    for (size_t i = 0; i < g->n_target; i++) {
+        const dual_real *x = logits->data + (row + i) * logits->stride;
+        double most = (double)x[0], sum = 0;
+        for (size_t v = 1; v < logits->cols; v++) if ((double)x[v] > most) most = (double)x[v];
+        for (size_t v = 0; v < logits->cols; v++) sum += exp((double)x[v] - most);
+        out[i] = (double)x[g->target[i]] - most - log(sum);
+    }
+    return g->n_target;
+}
+
+enum { SUM, PER_BYTE, PER_TOKEN, RULES };
+static const char *const RULE_NAMES[RULES] = {"sum", "per byte", "per token"};
+
+typedef struct {
+    const settings *set;
+    const task_set *rows;
+    size_t n, cut, left_out;       /* rows to score; contexts cut from the left; choices too long */
+    tally hit[RULES];
+    double chance;                 /* sum of 1 / choices */
+} choices_job;
+
+static size_t ids_of(const subject *s, const char *text, int32_t **ids) {
+    char error[300];
+    const size_t length = strlen(text);
+    *ids = room_for(3 * length + 1, sizeof **ids);
+    const size_t n = tokenizer_encode(s->task.tokens, text, length, 0, *ids, 3 * length + 1, error,
+                                      sizeof error);
+    if (n == SIZE_MAX) fail(1, "%s", error);
+    return n;
+}
+
+/* One row: every choice is a group of its own behind its context; equal contexts are one sequence,
+ * read once, and the latents stand at its end. Finds the choice that each rule prefers. 0: a choice
+ * is too long for the model. */
+static int score_choices(dual_ctx *c, subject *s, choices_job *j, const task_row *row,
+                          size_t best[RULES]) {
+    const size_t n = row->n_steps / 2, positions = s->r.shape.positions;
+    const int text = run_on_text(&s->r.set);
+    dual_exchange e = exchange_of(c, s);
+    const size_t slots = dual_latent_positions(&e.system);
+    dual_group *group = room_for(n, sizeof *group);
+    int32_t **x = room_for(n, sizeof *x), **y = room_for(n, sizeof *y);
+    const int32_t **sequence = room_for(n, sizeof *sequence);
+    size_t *length = room_for(n, sizeof *length), n_sequences = 0, n_x = 0, cut = 0, r = 0;
+    double top[RULES] = {0};
+    dual_batch b;
+    dual_outcome out;
+    memset(&b, 0, sizeof b);
+    for (size_t i = 0; i < n; i++) {
+        const char *context = task_step(row, 2 * i);
+        const size_t n_y = ids_of(s, task_step(row, 2 * i + 1), &y[i]);
+        if (!i || strcmp(context, task_step(row, 2 * i - 2))) {
+            n_x = ids_of(s, context, &x[n_sequences]);
+            if (text && !n_x) x[n_sequences][n_x++] = s->task.end;     /* nothing before it */
+            sequence[n_sequences] = x[n_sequences];
+            length[n_sequences++] = n_x - (size_t)text;
+        }
+        dual_group *g = &group[i];
+        g->sequence = n_sequences - 1;
+        g->cue = text ? x[n_sequences - 1] + n_x - 1 : &s->task.cue;
+        g->n_cue = 1;
+        g->target = y[i];
+        g->n_target = n_y;
+    }
+    for (size_t i = 0; i < n; i++) {   /* what does not fit loses its beginning, all alike */
+        const size_t needed = length[group[i].sequence] + slots + 1 + group[i].n_target;
+        if (needed > positions && needed - positions > cut) cut = needed - positions;
+        if (!group[i].n_target) fail(1, "a choice has no tokens");
+    }
+    int fits = 1;
+    for (size_t i = 0; i < n_sequences; i++) fits = fits && (!cut || cut < length[i]);
+    for (size_t i = 0; fits && i < n_sequences; i++) {
+        sequence[i] += cut;
+        length[i] -= cut;
+    }
+    j->cut += c->memory && cut && fits;
+    for (size_t i = 0; i < n; i++) group[i].prefix = length[group[i].sequence];
+    b.n_sequences = n_sequences;
+    b.n_groups = n;
+    b.text = sequence;
+    b.length = length;
+    b.group = group;
+    b.control = control_of(j->set, s);
+    const dual_mark m = dual_mark_here(c);
+    if (fits && !dual_batch_check(c, &e, &b)) fail(1, "%s", c->error);
+    if (fits) dual_run(c, &e, &b, &out);
+    for (size_t i = 0; fits && c->memory && i < n; i++) {
+        const char *choice = task_step(row, 2 * i + 1);
+        double *each = room_for(group[i].n_target, sizeof *each), score[RULES] = {0};
+        r += log_likelihoods(out.logits, r, &group[i], each);
+        for (size_t k = 0; k < group[i].n_target; k++) score[SUM] += each[k];
+        score[PER_BYTE] = score[SUM] / (double)strlen(choice + (*choice == ' '));
+        score[PER_TOKEN] = score[SUM] / (double)group[i].n_target;
+        for (int k = 0; k < RULES; k++)
+            if (!i || score[k] > top[k]) {
+                top[k] = score[k];
+                best[k] = i;
+            }
+        free(each);
+    }
+    dual_release(c, m);
+    for (size_t i = 0; i < n; i++) free(y[i]);
+    for (size_t i = 0; i < n_sequences; i++) free(x[i]);
+    free(group);
+    free(x);
+    free(y);
+    free((void *)sequence);
+    free(length);
+    return fits;
+}
+
+static void choices_work(dual_ctx *c, subject *s, void *what) {
+    choices_job *j = what;
+    c->inference = 1;
+    for (size_t i = 0; i < j->n; i++) {
+        const task_row row = task_get(j->rows, i);
+        size_t best[RULES] = {0};
+        const int fits = score_choices(c, s, j, &row, best);
+        if (!c->memory) continue;
+        j->left_out += !fits;
+        if (!fits) continue;
+        for (int k = 0; k < RULES; k++)
+            tally_add(&j->hit[k], best[k] == (size_t)strtoul(row.answer, NULL, 10));
+        j->chance += 2.0 / (double)row.n_steps;
+    }
+}
+
+static int choices(const settings *set, size_t n_words, const char **word) {
+    subject s;
+    task_set rows;
+    choices_job j;
+    char error[300], system[400], label[40];
+    if (n_words < 2) fail(2, "choices wants a run and a file: ./eval choices RUN FILE");
+    memset(&j, 0, sizeof j);
+    subject_open(&s, set, word[0]);
+    const dual_source from = control_of(set, &s).from;
+    if (from == DUAL_SWAPPED || from == DUAL_MEAN)
+        fail(2, "--latents-from %s: all choices share one context and its latents; right, noise, "
+             "zero and drop:I are there", set->from);
+    if (!task_read(TASK_CHOICES, word[1], !strcmp(set->broken, "skip"), &rows, error, sizeof error))
+        fail(1, "%s", error);
+    if (rows.broken)
+        fprintf(stderr, "%s: %zu broken rows left out; the first:\n%s", word[1], rows.broken,
+                rows.complaints);
+    j.set = set;
+    j.rows = &rows;
+    j.n = set->count < rows.count ? set->count : rows.count;
+    if (!j.n) fail(2, "--count must be above 0");
+    subject_work(&s, choices_work, &j);
+    if (j.left_out == j.n) fail(1, "%s: every row has a choice too long for the model", word[1]);
+    j.n -= j.left_out;
+    run_describe_system(&s.r.system, system, sizeof system);
+    if (set->json) {
+        json out = {0, 0};
+        json_open(&out, NULL, '{');
+        json_text(&out, "command", "choices");
+        json_text(&out, "run", word[0]);
+        json_text(&out, "file", word[1]);
+        json_text(&out, "system", system);
+        json_text(&out, "latents_from", set->from);
+        json_number(&out, "chance", j.chance / (double)j.n);
+        tally_json(&out, "accuracy", j.hit[SUM]);
+        tally_json(&out, "accuracy_per_byte", j.hit[PER_BYTE]);
+        tally_json(&out, "accuracy_per_token", j.hit[PER_TOKEN]);
+        json_number(&out, "contexts_cut", (double)j.cut);
+        json_number(&out, "rows_too_long", (double)j.left_out);
+        json_close(&out, '}');
+    } else {
+        printf("%s: %s\n%zu of %zu rows of %s, latents %s; chance %.1f %%\n\n", word[0], system,
+               j.n, rows.count, word[1], set->from, 100 * j.chance / (double)j.n);
+        for (int k = 0; k < RULES; k++) {
+            snprintf(label, sizeof label, "by log-likelihood, %s", RULE_NAMES[k]);
+            tally_print(label, j.hit[k]);
+        }
+        if (j.cut) printf("(%zu contexts lost their beginning: too long)\n", j.cut);
+        if (j.left_out) printf("(%zu rows left out: a choice too long)\n", j.left_out);
+    }
+    task_free(&rows);
+    subject_close(&s);
+    return 0;
+}
+
+typedef struct {
+    const settings *set;
+    run_settings how;              /* M, N_A and the sequence's length */
+    token_block ids;
+    size_t first, n;               /* from which id on; sequences */
+    double *with, *without;        /* [N_A] sums of -log p */
+    int latents;                   /* it has any */
+} perplexity_job;
+
+static void perplexity_work(dual_ctx *c, subject *s, void *what) {
+    perplexity_job *j = what;
+    const size_t m = j->how.groups, n = j->how.sequence, ahead = j->how.ahead;
+    dual_exchange with = exchange_of(c, s), without;
+    dual_system none = dual_system_preset("none");
+    dual_group *group = room_for(m, sizeof *group);
+    size_t *place = room_for(m, sizeof *place);
+    double *each = room_for(ahead, sizeof *each);
+    none.base_trained = s->r.system.base_trained;
+    if (!dual_exchange_new(c, &without, &none, s->r.base, NULL)) fail(1, "%s", c->error);
+    c->inference = 1;
+    for (size_t i = 0; i < j->n; i++)
+        for (int k = 0; k < 1 + j->latents; k++) {
+            const int32_t *text = j->ids.at + j->first + i * n;
+            const dual_mark start = dual_mark_here(c);
+            dual_batch b;
+            dual_outcome out;
+            memset(&b, 0, sizeof b);
+            run_group_places(&j->how, i, place);
+            for (size_t g = 0; g < m; g++) run_text_group(text, 0, place[g], ahead, &group[g]);
+            b.n_sequences = 1;
+            b.n_groups = m;
+            b.text = &text;
+            b.length = &n;
+            b.group = group;
+            if (k) b.control = control_of(j->set, s);
+            if (!dual_batch_check(c, k ? &with : &without, &b)) fail(1, "%s", c->error);
+            dual_run(c, k ? &with : &without, &b, &out);
+            for (size_t g = 0; c->memory && g < m; g++) {
+                log_likelihoods(out.logits, g * ahead, &group[g], each);
+                for (size_t a = 0; a < ahead; a++) (k ? j->with : j->without)[a] -= each[a];
+            }
+            dual_release(c, start);
+        }
+    free(group);
+    free(place);
+    free(each);
+}
+
+static int perplexity(const settings *set, size_t n_words, const char **word) {
+    subject s;
+    perplexity_job j;
+    char error[300], system[400];
+    memset(&j, 0, sizeof j);
+    subject_open(&s, set, word[0]);
+    run_settings *how = &j.how;
+    *how = s.r.set;
+    j.set = set;
+    j.latents = s.latents > 0;
+    if (n_words < 2 && strcmp(how->task, "text"))
+        fail(2, "perplexity wants a text: ./eval perplexity RUN FILE (only a run on text has a "
+             "part of its own that was held out)");
+    if (*set->broken) strcpy(how->broken, set->broken);
+    strcpy(how->objective, "pretrain");
+    if (set->ahead) how->ahead = set->ahead;
+    if (!how->sequence || s.latents + 1 > how->context - how->sequence)
+        how->sequence = how->context > s.latents + 1 ? how->context - s.latents - 1 : 0;
+    if (how->sequence < how->ahead + 2)
+        fail(2, "--ahead %zu: sequences of %zu tokens are too short", how->ahead, how->sequence);
+    how->groups = set->groups ? set->groups : how->groups ? how->groups
+                                            : how->sequence / how->ahead;
+    if (how->groups > how->sequence - 1 - how->ahead)
+        fail(2, "--groups: %zu places, a sequence has %zu", how->groups,
+             how->sequence - 1 - how->ahead);
+    how->seed = 20260105;              /* the same places for every run */
+    const char *file = n_words > 1 ? word[1] : how->data;
+    if (!run_text_open(how, &s.task, file, n_words < 2, &j.ids, &j.first, error, sizeof error))
+        fail(1, "%s", error);
+    j.n = (j.ids.used - j.first) / how->sequence;
+    if (!j.n) fail(1, "%s: %zu tokens, expected at least one sequence of %zu", file,
+                   j.ids.used - j.first, how->sequence);
+    if (j.n > set->sequences) j.n = set->sequences;
+    if (!j.n) fail(2, "--sequences must be above 0");
+    j.with = room_for(how->ahead, sizeof *j.with);
+    j.without = room_for(how->ahead, sizeof *j.without);
+    subject_work(&s, perplexity_work, &j);
+    run_describe_system(&s.r.system, system, sizeof system);
+    const double each = (double)(j.n * how->groups), all = each * (double)how->ahead;
+    double sum[2] = {0, 0};
+    json out = {0, 0};
+    if (set->json) {
+        json_open(&out, NULL, '{');
+        json_text(&out, "command", "perplexity");
+        json_text(&out, "run", word[0]);
+        json_text(&out, "text", file);
+        json_text(&out, "system", system);
+        json_text(&out, "latents_from", set->from);
+        json_number(&out, "sequences", (double)j.n);
+        json_number(&out, "groups", (double)how->groups);
+        json_open(&out, "ahead", '[');
+    } else {
+        printf("%s: %s\n%s%s: %zu sequences of %zu tokens, %zu places in each, latents %s\n\n"
+               "%8s %12s %12s %9s\n", word[0], system, file, n_words < 2 ? ", held out" : "", j.n,
+               how->sequence, how->groups, j.latents ? set->from : "none", "ahead", "without",
+               "with", "change");
+    }
+    for (size_t a = 0; a <= how->ahead; a++) {
+        const int mean = a == how->ahead;
+        const double plain = exp(mean ? sum[0] / all : j.without[a] / each);
+        const double full = !j.latents ? NAN : exp(mean ? sum[1] / all : j.with[a] / each);
+        if (!mean) {
+            sum[0] += j.without[a];
+            sum[1] += j.with[a];
+        }
+        if (set->json) {
+            if (mean) json_close(&out, ']');
+            json_open(&out, mean ? "all" : NULL, '{');
+            json_number(&out, "without", plain);
+            json_number(&out, "with", full);
+            json_close(&out, '}');
+        } else {
+            char label[24] = "all", cells[2][16] = {"-", "-"};
+            if (!mean) snprintf(label, sizeof label, "%zu", a + 1);
+            if (j.latents) {
+                snprintf(cells[0], sizeof cells[0], "%.3f", full);
+                snprintf(cells[1], sizeof cells[1], "%+.2f %%", 100 * (full / plain - 1));
+            }
+            printf("%8s %12.3f %12s %9s\n", label, plain, cells[0], cells[1]);
+        }
+    }
+    if (set->json) json_close(&out, '}');
+    else printf("\nwithout: the same Base, no latents: the cue follows the text.\n");
+    free(j.with);
+    free(j.without);
+    free(j.ids.at);
     subject_close(&s);
     return 0;
 }
@@ -500,7 +899,8 @@ typedef struct {
 
 static void latents_work(dual_ctx *c, subject *s, void *what) {
     latents_job *j = what;
-    const size_t N = j->slots = s->r.system.latents;
+    dual_exchange e = exchange_of(c, s);
+    const size_t N = j->slots = e.system.latents;
     const dual_mark start = dual_mark_here(c);
     const int recorded = c->inference;
     const size_t ks[SIZES] = {j->k, 1, 8, 32};
@@ -509,12 +909,12 @@ static void latents_work(dual_ctx *c, subject *s, void *what) {
     memset(&right, 0, sizeof right);
     if (!c->memory) check_rows(c, s, j->rows, j->n, "fresh prompts", right);
     c->inference = 1;
-    for (size_t first = 0; first < j->n; first += SCORE_BATCH) {
-        const size_t n = j->n - first < SCORE_BATCH ? j->n - first : SCORE_BATCH;
-        prompts p;
+    for (size_t first = 0, n; first < j->n; first += n) {
+        run_prompts p;
         dual_outcome out;
-        prompts_fill(&p, &s->task, j->rows + first, n);
-        dual_run(c, &s->r.exchange, &p.batch, &out);
+        n = run_prompts_count(j->rows + first, j->n - first, s->r.shape.vocab, N);
+        run_prompts_fill(&p, &s->task, j->rows + first, n, 0);
+        dual_run(c, &e, &p.batch, &out);
         const dual_tensor *t = out.latents;
         j->width = t->cols;
         if (c->memory && !z) z = room_for(j->n * N, t->cols * sizeof *z);
@@ -591,17 +991,17 @@ static const char *what_latents_are(const dual_system *s) {
 static int latents(const settings *set, size_t n_runs, const char **folder) {
     subject s;
     latents_job job;
-    char system[200];
+    char system[400];
     (void)n_runs;
-    subject_open(&s, folder[0]);
+    subject_open(&s, set, folder[0]);
     run_describe_system(&s.r.system, system, sizeof system);
     memset(&job, 0, sizeof job);
     job.n = set->prompts;
     job.k = set->k;
     job.sizes = set->k ? 1 : SIZES;
     if (job.n < 2) fail(2, "--prompts: at least 2 are needed");
-    if (s.r.system.latents) {
-        example *rows = fresh_prompts(&s.task, job.n);
+    if (s.latents) {
+        example *rows = fresh_prompts(&s, set->data, &job.n);
         job.rows = rows;
         subject_work(&s, latents_work, &job);
         examples_free(rows, job.n);
@@ -668,7 +1068,7 @@ static const char *const NUMBER_NAMES[NUMBERS] = {
 };
 
 typedef struct {                   /* one run */
-    char folder[RUN_PATH], label[48];
+    char folder[RUN_PATH], label[80];
     run_settings set;
     dual_system system;
     uint64_t step;
@@ -688,7 +1088,8 @@ typedef struct {
     const settings *set;
     const char *source;
     const example *rows, *fresh;
-    size_t n_rows, n_fresh, n_members, n_arms;
+    task_kind kind;
+    size_t vocab, n_rows, n_fresh, n_members, n_arms;
     member *members, *now;
     arm *arms;
     double floor;
@@ -706,9 +1107,11 @@ static double score_into(dual_ctx *c, subject *s, comparison *k, dual_source fro
     dual_control control;
     memset(&control, 0, sizeof control);
     control.from = from;
-    run_score(c, &s->r, &s->task, k->rows, k->n_rows, control, 0, 1, answers, loss);
+    dual_exchange e = exchange_of(c, s);
+    run_score(c, &e, &s->task, k->rows, k->n_rows, control, 0, 1, run_max_new(&s->r.set, &s->task),
+              answers, loss);
     for (size_t i = 0; c->memory && i < k->n_rows; i++)
-        hits += hit[i] = answers[i].verdict == COUNTDOWN_CORRECT;
+        hits += hit[i] = answers[i].verdict == 0;
     free(answers);
     return hits / (double)k->n_rows;
 }
@@ -718,16 +1121,17 @@ static void compare_work(dual_ctx *c, subject *s, void *what) {
     member *m = k->now;
     const dual_mark start = dual_mark_here(c);
     const dual_control right = {DUAL_RIGHT, 0, 0};
-    const size_t N = s->r.system.latents;
-    prompts p;
+    const size_t N = s->latents;
+    run_prompts p;
     dual_outcome out;
     if (!c->memory) check_rows(c, s, k->rows, k->n_rows, k->source, right);
     m->number[ACCURACY] = score_into(c, s, k, DUAL_RIGHT, m->right, &m->number[LOSS]);
     if (m->swapped)
         m->number[SWAPPED] = score_into(c, s, k, DUAL_SWAPPED, m->swapped, NULL);
     else if (N) m->number[SWAPPED] = m->number[ACCURACY];
-    prompts_fill(&p, &s->task, k->rows, 1);
-    dual_run(c, &s->r.exchange, &p.batch, &out);
+    run_prompts_fill(&p, &s->task, k->rows, 1, 0);
+    dual_exchange e = exchange_of(c, s);
+    dual_run(c, &e, &p.batch, &out);
     m->number[PASSES] = (double)out.n_passes;
     dual_release(c, start);
     if (!m->implied) m->number[TRAINED] = (double)dual_exchange_trained(&s->r.exchange);
@@ -747,14 +1151,18 @@ static void compare_work(dual_ctx *c, subject *s, void *what) {
     free(job.norms);
 }
 
-/* FLOPs of one step, on the data the run was trained on: lengths of prompts differ. */
-static double training_flops(const run *r) {
+/* FLOPs of the training so far, on the data the run was trained on (lengths of prompts differ), and
+ * of one step of its last stage. */
+static void training_flops(const run *r, double *all, double *step) {
     run_task task;
+    double flops[RUN_STAGES + 2];
     char error[300];
-    if (!run_task_open(&r->set, &task, error, sizeof error)) return NAN;
-    const double flops = run_step_flops(r, &task);
+    *all = *step = NAN;
+    if (!run_task_open(&r->set, r->set.out, 1, &task, error, sizeof error)) return;
+    run_stage_flops(r, &task, flops);
     run_task_close(&task);
-    return flops > 0 ? flops : NAN;
+    *all = run_flops(&r->set, flops, r->step);
+    *step = flops[run_stage_of(&r->set, r->set.steps)];
 }
 
 /* Accuracies that were measured while training: the scored row of log.csv nearest to each quarter
@@ -793,7 +1201,11 @@ static void label_run(member *m, size_t usual_latents) {
                   m->system.base_trained ? "trained" : "frozen");
     if (!lm && m->system.latents && m->system.latents != usual_latents)
         snprintf(latents, sizeof latents, ":%zu", m->system.latents);
-    snprintf(m->label, sizeof m->label, "%.14s%s%s%s%s", name, latents,
+    snprintf(m->label, sizeof m->label, "%.14s%s%s%s%s%s%s%s%s%s", name, latents,
+             m->system.kv_layers ? "+layers" : "", m->system.fused ? "+fused" : "",
+             m->system.text_loss > 0 ? "+text" : "", m->system.orthogonality > 0 ? "+orth" : "",
+             lm || !strcmp(m->set.steps_shown, "none") ? "" :
+             !strcmp(m->set.steps_shown, "all") ? "+steps" : "+stages",
              m->system.detach ? "+detach" : "", m->system.gain ? "+gain" : "",
              *m->set.match_flops && !lm ? "@flops" : "");
 }
@@ -928,11 +1340,14 @@ static int find_out(const comparison *k, const term *terms, finding *f) {
 
 static int must_be_equal(const option *o, const member *m) {
     const int lm = run_is_lm(&m->set), wide = !strcmp(m->system.name, "wide");
-    if (IS(o, task) || IS(o, numbers) || IS(o, range) || IS(o, targets)) return 1;
+    if (IS(o, task) || IS(o, numbers) || IS(o, range) || IS(o, targets) || IS(o, nodes) ||
+        IS(o, path) || IS(o, concepts) || IS(o, names))
+        return 1;
     if (lm) return 0;
     if (IS(o, steps)) return !*m->set.match_flops;
     if (IS(o, latents)) return m->system.inject != DUAL_NONE;
-    return IS(o, batch) || IS(o, data) || (IS(o, base) && !wide) || (IS(o, init) && !wide);
+    return IS(o, batch) || IS(o, data) || IS(o, max_new) || IS(o, schedule) ||
+           (IS(o, base) && !wide) || (IS(o, from) && !wide) || (IS(o, init) && !wide);
 }
 
 static void warn(json *j, const char *line) {
@@ -983,7 +1398,8 @@ static void compare_print(const comparison *k) {
     printf("%zu %s, the same for all; accuracies in %%, intervals 95 %%\n\n%-18s %5s %8s %15s %8s "
            "%7s   %s\n", k->n_rows, k->source, "", "seeds", "accuracy", "", "swapped", "loss",
            "at 25 %   50 %   75 %  100 %");
-    printf("%-18s %5s %8.1f\n", "random expression", "", 100 * k->floor);
+    if (k->kind == TASK_COUNTDOWN)
+        printf("%-18s %5s %8.1f\n", "random expression", "", 100 * k->floor);
     for (const arm *a = k->arms; a < k->arms + k->n_arms; a++) {
         const member *m = &k->members[a->first];
         const double n = (double)k->n_rows, hits = a->number[ACCURACY] * n;
@@ -1033,7 +1449,7 @@ static void compare_json(const comparison *k) {
     json_text(&j, "command", "compare");
     json_text(&j, "problems", k->source);
     json_number(&j, "count", (double)k->n_rows);
-    json_number(&j, "random_expression", k->floor);
+    if (k->kind == TASK_COUNTDOWN) json_number(&j, "random_expression", k->floor);
     json_open(&j, "arms", '[');
     for (const arm *a = k->arms; a < k->arms + k->n_arms; a++) {
         const member *m = k->members + a->first;
@@ -1093,7 +1509,7 @@ static void add_member(comparison *k, const subject *s, const char *folder) {
 static void measure(comparison *k, member *m) {
     subject s;
     fprintf(stderr, "%s\n", m->folder);
-    subject_open(&s, m->implied ? m->started : m->folder);
+    subject_open(&s, k->set, m->implied ? m->started : m->folder);
     if (m->implied) subject_untouched(&s);
     for (int x = 0; x < NUMBERS; x++) m->number[x] = NAN;
     m->right = room_for(k->n_rows, 1);
@@ -1102,8 +1518,7 @@ static void measure(comparison *k, member *m) {
     subject_work(&s, compare_work, k);
     if (!m->implied) {
         m->step = s.r.step;
-        m->number[STEP_FLOPS] = training_flops(&s.r);
-        m->number[FLOPS] = m->number[STEP_FLOPS] * (double)m->step;
+        training_flops(&s.r, &m->number[FLOPS], &m->number[STEP_FLOPS]);
         read_curve(m->folder, (double)m->set.steps, &m->number[AT_25]);
     }
     subject_close(&s);
@@ -1116,7 +1531,14 @@ static int gather(comparison *k, size_t n_runs, const char **folder) {
     int has_base = 0;
     size_t usual = 0;
     for (size_t i = 0; i < n_runs; i++) {
-        subject_open(&s, folder[i]);
+        subject_open(&s, k->set, folder[i]);
+        if (i && (s.task.kind != k->kind || tokenizer_size(s.task.tokens) != k->vocab))
+            fail(1, "%s: another task or tokenizer than %s: they have no problem in common",
+                 folder[i], folder[0]);
+        k->kind = s.task.kind;
+        k->vocab = tokenizer_size(s.task.tokens);
+        if (run_is_pretrain(&s.r.set))
+            fail(1, "%s was pretrained on text: eval perplexity", folder[i]);
         add_member(k, &s, folder[i]);
         has_base |= run_is_lm(&s.r.set) && !*s.r.set.wide_of;
         if (!usual) usual = s.r.system.latents;
@@ -1124,7 +1546,7 @@ static int gather(comparison *k, size_t n_runs, const char **folder) {
     }
     for (size_t i = 0; i < n_runs && !has_base; i++) {
         if (run_is_lm(&k->members[i].set) || !strcmp(k->members[i].system.name, "wide")) continue;
-        subject_open(&s, folder[i]);
+        subject_open(&s, k->set, folder[i]);
         has_base = subject_untouched(&s);
         if (has_base) {
             add_member(k, &s, s.r.set.out);
@@ -1152,15 +1574,18 @@ static int compare(const settings *set, size_t n_runs, const char **folder) {
     k.source = source;
     if (k.n_fresh < 2) fail(2, "--prompts: at least 2 are needed");
     const int has_base = gather(&k, n_runs, folder);
-    subject_open(&s, folder[0]);       /* the first run's task makes the problems */
-    example *rows = problems(set, &s.task, &k.n_rows, source, sizeof source);
-    example *fresh = set->no_analysis ? NULL : fresh_prompts(&s.task, k.n_fresh);
+    subject_open(&s, set, folder[0]);  /* the first run's task makes the problems */
+    example *rows = problems(set, &s, &k.n_rows, source, sizeof source);
+    example *fresh = set->no_analysis ? NULL : fresh_prompts(&s, set->data, &k.n_fresh);
     subject_close(&s);
     k.rows = rows;
     k.fresh = fresh;
     dual_rng rng = dual_rng_seed(20260103, 0);
-    for (size_t i = 0; i < k.n_rows; i++)
-        k.floor += countdown_floor(&rows[i].problem, &rng, 1000) / (double)k.n_rows;
+    for (size_t i = 0; i < k.n_rows; i++) {
+        countdown_problem p;
+        if (k.kind == TASK_COUNTDOWN && countdown_parse(rows[i].row.question, &p))
+            k.floor += countdown_floor(&p, &rng, 1000) / (double)k.n_rows;
+    }
     for (size_t i = 0; i < k.n_members; i++) measure(&k, &k.members[i]);
     make_arms(&k);
     if (set->json) compare_json(&k);
@@ -1185,29 +1610,6 @@ static int compare(const settings *set, size_t n_runs, const char **folder) {
 
 /* ==== GENERATE ================================================================================ */
 
-enum { PROMPT_TOKENS = 1024 };
-
-/* Reads back what countdown_prompt writes. 0: the text is not such a prompt. */
-static int parse_problem(const char *text, countdown_problem *p) {
-    char *end;
-    memset(p, 0, sizeof *p);
-    text += strspn(text, " ");
-    if (strncmp(text, "numbers:", 8)) return 0;
-    for (text += 8;; text = end) {
-        const long x = strtol(text, &end, 10);
-        if (end == text) break;
-        if (p->count == COUNTDOWN_MAX || x < 0 || x > COUNTDOWN_NUMBER_MAX) return 0;
-        p->numbers[p->count++] = (int)x;
-    }
-    text += strspn(text, " ");
-    if (p->count < COUNTDOWN_MIN || strncmp(text, "target:", 7)) return 0;
-    const long target = strtol(text + 7, &end, 10);
-    if (end == text + 7 || end[strspn(end, " ")] || target < 0 || target > COUNTDOWN_NUMBER_MAX)
-        return 0;
-    p->target = (int)target;
-    return 1;
-}
-
 typedef struct {
     const settings *set;
     example *rows;                 /* the prompt; another one for a control that mixes prompts */
@@ -1219,26 +1621,37 @@ typedef struct {
 
 static void prompt_open(prompt_job *j, subject *s, const settings *set) {
     char error[300];
+    countdown_problem p;
+    size_t another = 1;
+    task_set given;
+    memset(&given, 0, sizeof given);
     memset(j, 0, sizeof *j);
     if (!*set->prompt) fail(2, "--prompt \"numbers: 3 7 12 target: 60\" is wanted");
     j->set = set;
+    j->max_new = max_new_of(set, s);
     const int mixes = !strcmp(set->from, "swapped") || !strcmp(set->from, "mean");
-    j->rows = fresh_prompts(&s->task, 2);
     j->n_rows = mixes ? 2 : 1;
-    example *e = &j->rows[0];
-    j->graded = parse_problem(set->prompt, &e->problem);
-    free(e->x);
-    e->x = room_for(PROMPT_TOKENS, sizeof *e->x);
-    e->y = NULL;
-    e->n_x = words_encode(s->task.vocabulary, set->prompt, e->x, PROMPT_TOKENS, error,
-                          sizeof error);
-    if (e->n_x == SIZE_MAX) fail(1, "--prompt: %s", error);
-    if (!e->n_x || e->n_x > PROMPT_TOKENS) fail(1, "--prompt: %zu tokens", e->n_x);
-    j->max_new = positions_left(&s->r, e->n_x) + 1; /* the newest token needs no position */
-    if (j->n_rows == 2 && positions_left(&s->r, j->rows[1].n_x) + 1 < j->max_new)
-        j->max_new = positions_left(&s->r, j->rows[1].n_x) + 1;
-    if (set->max_new < j->max_new) j->max_new = set->max_new;
-    if (!j->max_new) fail(2, "--max-new must be above 0");
+    j->rows = room_for(2, sizeof *j->rows);
+    if (!task_put(&given, set->prompt, strlen(set->prompt)) || !task_put(&given, "", 0) ||
+        !task_close(&given, 0))
+        fail(1, "out of memory for the prompt");
+    const task_row row = task_get(&given, 0);
+    if (!run_example(&s->r.set, &s->task, s->stage, &row, &j->rows[0], error, sizeof error))
+        fail(1, "--prompt: %s", error);
+    task_free(&given);
+    if (mixes) {
+        if (!s->task.generated)
+            fail(1, "--latents-from %s: --task %s has no generator to take another prompt from",
+                 set->from, task_name(s->task.kind));
+        example *other = fresh_prompts(s, "", &another);
+        j->rows[1] = *other;
+        free(other);
+    }
+    j->graded = s->task.kind == TASK_COUNTDOWN && countdown_parse(set->prompt, &p);
+    for (size_t i = 0; i < j->n_rows; i++) { /* the newest token needs no position */
+        const size_t left = positions_left(s, j->rows[i].n_x) + 1;
+        if (left < j->max_new) j->max_new = left;
+    }
     j->tokens = room_for(j->n_rows * j->max_new, sizeof *j->tokens);
 }
 
@@ -1249,36 +1662,45 @@ static void prompt_close(prompt_job *j) {
 
 static void generate_work(dual_ctx *c, subject *s, void *what) {
     prompt_job *j = what;
-    prompts p;
+    run_prompts p;
     dual_sampling sampling;
+    dual_exchange e = exchange_of(c, s);
     memset(&sampling, 0, sizeof sampling);
-    prompts_fill(&p, &s->task, j->rows, j->n_rows);
-    if (*j->set->from) p.batch.control = parse_control(j->set);
-    if (p.batch.control.from != DUAL_RIGHT && s->r.system.inject == DUAL_NONE)
-        fail(1, "--latents-from: this run has no latents");
-    if (!dual_batch_check(c, &s->r.exchange, &p.batch)) fail(1, "%s", c->error);
+    run_prompts_fill(&p, &s->task, j->rows, j->n_rows, 0);
+    if (*j->set->from) p.batch.control = control_of(j->set, s);
+    if (!dual_batch_check(c, &e, &p.batch)) fail(1, "%s", c->error);
     sampling.max_new = j->max_new;
     sampling.end = s->task.end;
     sampling.temperature = j->set->temperature;
     sampling.rng = dual_rng_seed(j->set->seed, 0);
-    dual_generate(c, &s->r.exchange, &p.batch, &sampling, j->tokens, j->length);
+    dual_generate(c, &e, &p.batch, &sampling, j->tokens, j->length);
+}
+
+/* The text of n tokens, for the caller to free. */
+static char *spell_out(const run_task *t, const int32_t *tokens, size_t n) {
+    const size_t length = tokenizer_decode(t->tokens, tokens, n, NULL, 0);
+    char *text = room_for(length + 1, 1);
+    tokenizer_decode(t->tokens, tokens, n, text, length + 1);
+    return text;
+}
+
+/* What a prompt's answer is worth; NULL: the prompt is no problem that could be graded. */
+static const char *grade_of(const prompt_job *j, const char *text, int ended) {
+    if (!j->graded) return NULL;
+    if (!ended) return "no end token";
+    return task_verdict_name(TASK_COUNTDOWN, task_grade(TASK_COUNTDOWN, &j->rows[0].row, text));
 }
 
 static int generate(const settings *set, size_t n_runs, const char **folder) {
     subject s;
     prompt_job j;
-    char text[1024], other[COUNTDOWN_TEXT];
-    const char *verdict = NULL;
     (void)n_runs;
-    subject_open(&s, folder[0]);
+    subject_open(&s, set, folder[0]);
     prompt_open(&j, &s, set);
     subject_work(&s, generate_work, &j);
     const int ended = j.length[0] <= j.max_new;
-    words_decode(s.task.vocabulary, j.tokens, ended ? j.length[0] : j.max_new, text, sizeof text);
-    if (j.graded && ended)
-        verdict = countdown_verdict_name(
-            countdown_grade(&j.rows[0].problem, countdown_final(text)));
-    else if (j.graded) verdict = "no end token";
+    char *text = spell_out(&s.task, j.tokens, ended ? j.length[0] : j.max_new);
+    const char *verdict = grade_of(&j, text, ended);
     if (set->json) {
         json out = {0, 0};
         json_open(&out, NULL, '{');
@@ -1291,12 +1713,11 @@ static int generate(const settings *set, size_t n_runs, const char **folder) {
         json_close(&out, '}');
     } else {
         printf("%s%s%s\n", text, verdict ? "    " : "", verdict ? verdict : "");
-        if (j.n_rows == 2) {
-            countdown_prompt(&j.rows[1].problem, other, sizeof other);
-            printf("(latents of \"%s\" %s)\n", other,
+        if (j.n_rows == 2)
+            printf("(latents of \"%s\" %s)\n", j.rows[1].row.question,
                    !strcmp(set->from, "mean") ? "averaged with its own" : "instead of its own");
-        }
     }
+    free(text);
     prompt_close(&j);
     subject_close(&s);
     return 0;
@@ -1307,9 +1728,9 @@ static int generate(const settings *set, size_t n_runs, const char **folder) {
  * pass has one part and row numbers are its own. */
 
 static const char *spell(const run_task *t, int32_t id, char room[16]) {
-    const char *word = words_word(t->vocabulary, id);
+    const char *word = tokenizer_token(t->tokens, id, NULL);
     if (!word) snprintf(room, 16, "#%ld", (long)id);
-    else snprintf(room, 16, "%s", strcmp(word, "\n") ? word : "\\n");
+    else snprintf(room, 16, "%.15s", strcmp(word, "\n") ? word : "\\n");
     return room;
 }
 
@@ -1465,25 +1886,24 @@ static void print_pass(const subject *s, const dual_outcome *out, size_t which, 
 static void trace_work(dual_ctx *c, subject *s, void *what) {
     prompt_job *j = what;
     example *e = &j->rows[0];
-    prompts p;
+    run_prompts p;
     dual_outcome out;
+    dual_exchange at_test = exchange_of(c, s);
     if (!j->given) {                   /* y is its own greedy answer, with the end token if any */
         generate_work(c, s, j);
         e->y = j->tokens;
         e->n_y = j->length[0] < j->max_new ? j->length[0] + 1 : j->max_new;
         if (j->length[0] < j->max_new) j->tokens[j->length[0]] = s->task.end;
     }
-    prompts_fill(&p, &s->task, e, 1);
-    p.group[0].target = e->y;
-    p.group[0].n_target = e->n_y;
-    if (!dual_batch_check(c, &s->r.exchange, &p.batch)) fail(1, "%s", c->error);
+    run_prompts_fill(&p, &s->task, e, 1, 1);
+    if (!dual_batch_check(c, &at_test, &p.batch)) fail(1, "%s", c->error);
     c->inference = 1;
-    dual_run(c, &s->r.exchange, &p.batch, &out);
+    dual_run(c, &at_test, &p.batch, &out);
     dual_tensor *logits = dual_logits(c, s->r.base, out.pass[out.n_passes - 1].hidden);
     if (!c->memory) return;
-    char system[200], y[1024];
+    char system[400];
     run_describe_system(&s->r.system, system, sizeof system);
-    words_decode(s->task.vocabulary, e->y, e->n_y, y, sizeof y);
+    char *y = spell_out(&s->task, e->y, e->n_y);
     printf("%s: %s\nx: %s\ny: %s%s\n\n", s->r.set.out, system, j->set->prompt, y,
            j->given ? "" : "    (its own greedy answer)");
     printf("row      number within its pass          S, s  trained vectors; Z the Coprocessor's "
@@ -1496,37 +1916,36 @@ static void trace_work(dual_ctx *c, subject *s, void *what) {
         print_pass(s, &out, i, e->n_x, i + 1 == out.n_passes ? logits : NULL);
     print_gradient(&s->r.system);
     printf("\nloss of y, mean over its %zu tokens: %.4f\n", e->n_y, (double)out.loss->data[0]);
-    if (j->graded) {
-        size_t n = e->n_y;
-        if (e->y[n - 1] == s->task.end) n--;
-        words_decode(s->task.vocabulary, e->y, n, y, sizeof y);
-        printf("grade of y: %s\n", n == e->n_y ? "no end token" : countdown_verdict_name(
-               countdown_grade(&e->problem, countdown_final(y))));
-    }
+    free(y);
+    const int ended = e->n_y > 0 && e->y[e->n_y - 1] == s->task.end;
+    y = spell_out(&s->task, e->y, e->n_y - (size_t)ended);
+    if (j->graded) printf("grade of y: %s\n", grade_of(j, y, ended));
+    free(y);
 }
 
 static int trace(const settings *set, size_t n_runs, const char **folder) {
     subject s;
     prompt_job j;
-    settings greedy = *set;
+    example given;
     char error[300];
     (void)n_runs;
-    greedy.max_new = SCORE_TOKENS;
-    subject_open(&s, folder[0]);
-    prompt_open(&j, &s, &greedy);
-    if (j.max_new > 1 && j.max_new > positions_left(&s.r, j.rows[0].n_x)) j.max_new--;
-    if (*set->answer) {
-        example *e = &j.rows[0];
+    memset(&given, 0, sizeof given);
+    subject_open(&s, set, folder[0]);
+    prompt_open(&j, &s, set);
+    if (j.max_new > 1 && j.max_new > positions_left(&s, j.rows[0].n_x)) j.max_new--;
+    if (*set->answer) {                /* the answer as the x of a row of its own */
+        const size_t n = strlen(set->answer) + 2;
+        int32_t *y = room_for(3 * n, sizeof *y);
+        size_t ids = tokenizer_encode(s.task.tokens, set->answer, n - 2, 0, y, 3 * n - 1, error,
+                                      sizeof error);
+        if (ids == SIZE_MAX) fail(1, "--answer: %s", error);
+        y[ids++] = s.task.end;
         j.given = 1;
-        e->y = room_for(PROMPT_TOKENS + 1, sizeof *e->y);
-        e->n_y = words_encode(s.task.vocabulary, set->answer, e->y, PROMPT_TOKENS, error,
-                              sizeof error);
-        if (e->n_y == SIZE_MAX) fail(1, "--answer: %s", error);
-        if (e->n_y > PROMPT_TOKENS) fail(1, "--answer: %zu tokens", e->n_y);
-        e->y[e->n_y++] = s.task.end;
+        j.rows[0].y = given.packed = y;
+        j.rows[0].n_y = ids;
     }
     subject_work(&s, trace_work, &j);
-    if (j.given) free(j.rows[0].y);
+    free(given.packed);
     prompt_close(&j);
     subject_close(&s);
     return 0;
@@ -1601,7 +2020,6 @@ static int tokens(const settings *set, size_t n_words, const char **word) {
     char *file = NULL;
     const char *text = set->text;
     size_t length = text ? strlen(text) : 0;
-    if (n_words > 2) fail(2, "tokens: \"%.60s\" is one word too many", word[2]);
     if ((n_words == 2) == (text != NULL)) fail(2, "tokens: one of FILE and --text is wanted");
     j.t = tokenizer_open(word[0], error, sizeof error);
     if (!j.t) fail(1, "%s", error);
@@ -1631,18 +2049,21 @@ static int tokens(const settings *set, size_t n_words, const char **word) {
 typedef struct {
     const char *name, *words, *help;
     const option *options;
-    int several;                   /* takes more than one run */
+    size_t most;                   /* words it takes: runs, files */
     int (*run)(const settings *, size_t n_runs, const char **folder);
 } command;
 
 static const command COMMANDS[] = {
-    {"score", "RUN", "accuracy of a run, and what its wrong answers look like", SCORE, 0, score},
+    {"score", "RUN", "accuracy of a run, and what its wrong answers look like", SCORE, 1, score},
+    {"choices", "RUN FILE", "multiple choice by log-likelihood", CHOICES, 2, choices},
+    {"perplexity", "RUN [FILE]", "of each token ahead, with the latents and without; no FILE: what "
+     "the run held out", PERPLEXITY, 2, perplexity},
     {"compare", "RUN...", "runs on the same problems, and what follows for the method", COMPARE,
-     1, compare},
-    {"generate", "RUN --prompt TEXT", "the answer to one prompt", GENERATE, 0, generate},
-    {"latents", "RUN", "do the latents hold different things?", LATENTS, 0, latents},
-    {"trace", "RUN --prompt TEXT", "every row of every pass, and what it sees", TRACE, 0, trace},
-    {"tokens", "DIR FILE", "token ids of a text, line by line; DIR holds a tokenizer", TOKENS, 1,
+     SIZE_MAX, compare},
+    {"generate", "RUN --prompt TEXT", "the answer to one prompt", GENERATE, 1, generate},
+    {"latents", "RUN", "do the latents hold different things?", LATENTS, 1, latents},
+    {"trace", "RUN --prompt TEXT", "every row of every pass, and what it sees", TRACE, 1, trace},
+    {"tokens", "DIR FILE", "token ids of a text, line by line; DIR holds a tokenizer", TOKENS, 2,
      tokens},
 };
 enum { N_COMMANDS = sizeof COMMANDS / sizeof *COMMANDS };
@@ -1672,15 +2093,16 @@ int main(int argc, char **argv) {
             for (int i = 0; i < N_COMMANDS; i++) names[i].name = COMMANDS[i].name;
             fprintf(stderr, "eval: unknown command \"%.60s\"; did you mean %s?\n", argv[1],
                     options_nearest(names, argv[1]));
-        } else fprintf(stderr, "usage: eval score|compare|generate|latents|trace|tokens RUN "
-                       "[options], or eval --help\n");
+        } else fprintf(stderr, "usage: eval score|choices|perplexity|compare|generate|latents|"
+                       "trace|tokens RUN [options], or eval --help\n");
         return 2;
     }
     memset(&set, 0, sizeof set);
     options_defaults(c->options, &set);
     const char **folder = room_for((size_t)argc, sizeof *folder);
     if (!options_parse(c->options, &set, argc - 1, argv + 1, folder, &n,
-                       c->several ? (size_t)argc : 1, NULL, error, sizeof error)) {
+                       c->most < (size_t)argc ? c->most : (size_t)argc, NULL, error,
+                       sizeof error)) {
         fprintf(stderr, "eval %s: %s\n", c->name, error);
         free(folder);
         return 2;

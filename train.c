@@ -1,4 +1,5 @@
-/* train.c: trains a Base on its text (--objective lm) or a system on the task (--objective answer).
+/* train.c: trains a Base on text (--objective lm), a system on text with M groups of latents in
+ * each sequence (pretrain), or a system on a task's questions and answers (answer).
  *
  *     ./train --objective lm --out runs/base
  *     ./train --system h2 --base runs/base --latents 8 --out runs/h2
@@ -14,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPTIONS_MAX = 64 };
+enum { OPTIONS_MAX = 128 };
 static volatile sig_atomic_t stopped;      /* the one thing a signal handler may touch */
 
 static void on_signal(int signal_number) {
@@ -38,9 +39,13 @@ typedef struct {
     run_task task;
     dual_ctx c;
     dual_adamw adamw;
-    example *test;                         /* scored at equal shares of the steps */
-    size_t n_test;
-    double step_flops;
+    example *test;                         /* scored at equal shares of the steps: problems, */
+    size_t n_test;                         /* or sequences of */
+    token_block held_out;                  /* text, from held_first on */
+    size_t held_first;
+    double flops[RUN_STAGES + 2];          /* of a step in each stage */
+    double best;                           /* --keep-best: the best score yet */
+    int scored;
     char *log;                             /* log.csv as it stands, rewritten at every checkpoint */
     size_t log_length, log_room;
     unsigned char given[OPTIONS_MAX];      /* which options stood on the command line */
@@ -115,6 +120,7 @@ static int goes_on(const run_settings *set) {
 static void base_folder(const run_settings *set, char *out, size_t size) {
     if (goes_on(set)) snprintf(out, size, "%s/base", set->out);
     else if (*set->base) snprintf(out, size, "%s/base", set->base);
+    else if (*set->from) snprintf(out, size, "%s/base", set->from);
     else snprintf(out, size, "%s", set->init);
 }
 
@@ -126,8 +132,8 @@ static void find_shape(job *j) {
     char folder[RUN_PATH + 8];
     dual_init(&c, NULL, 0);
     c.fatal = stop;
-    if (!!*set->base + !!*set->init + !!*set->wide_of > 1)
-        fail(2, "--base, --init and --wide-of: one of them");
+    if (!!*set->base + !!*set->from + !!*set->init + !!*set->wide_of > 1)
+        fail(2, "--base, --from, --init and --wide-of: one of them");
     base_folder(set, folder, sizeof folder);
     if (*folder) {
         if (!dual_config_read(&c, folder, f)) fail(1, "%s", c.error);
@@ -139,7 +145,7 @@ static void find_shape(job *j) {
         if (!set->heads) fail(2, "--heads must be above 0");
         f->family = qwen ? DUAL_QWEN3 : DUAL_GPT2;
         f->tied = 1;
-        f->vocab = words_size(j->task.vocabulary);
+        f->vocab = tokenizer_size(j->task.tokens);
         f->positions = set->context;
         f->layers = set->layers;
         f->hidden = set->width;
@@ -151,9 +157,9 @@ static void find_shape(job *j) {
         f->rope_theta = 1e6;
         if (!dual_config_check(&c, f)) fail(2, "%s", c.error);
     }
-    if (f->vocab < words_size(j->task.vocabulary))
+    if (f->vocab < tokenizer_size(j->task.tokens))
         fail(1, "the Base knows %zu tokens, the task needs %zu: it was not made for it", f->vocab,
-             words_size(j->task.vocabulary));
+             tokenizer_size(j->task.tokens));
     const run_settings asked = *set;
     snprintf(set->arch, sizeof set->arch, f->family == DUAL_QWEN3 ? "qwen3" : "gpt2");
     set->layers = f->layers;
@@ -187,62 +193,186 @@ static void check_wide(const run_settings *set) {
     dual_done(&c);
 }
 
-static void check_settings(job *j) {
-    run_settings *set = &j->r.set;
-    char error[300];
-    const int lm = run_is_lm(set);
-    if (!lm && strcmp(set->objective, "answer"))
-        fail(2, "--objective: answer or lm, not %s", set->objective);
-    if (!*set->out) fail(2, "--out DIR is wanted: where the run is kept");
-    if (!run_system(set, &j->r.system, error, sizeof error)) fail(2, "%s", error);
-    if (lm && (j->r.system.inject != DUAL_NONE || !j->r.system.base_trained))
+/* What each objective and task can do, and what of it makes no sense together. */
+static void check_objective(const run_settings *set, const dual_system *y) {
+    const int lm = run_is_lm(set), pretrain = run_is_pretrain(set);
+    const int text = !strcmp(set->task, "text"), countdown = !strcmp(set->task, "countdown");
+    if (!lm && !pretrain && strcmp(set->objective, "answer"))
+        fail(2, "--objective: answer, lm or pretrain, not %s", set->objective);
+    if (lm && (y->inject != DUAL_NONE || !y->base_trained))
         fail(2, "--objective lm trains a Base: leave --system at none");
-    if (lm && *set->data)
-        fail(2, "--data holds problems with answers; --objective lm makes its own text");
-    if (!lm && j->r.system.inject == DUAL_NONE && !j->r.system.base_trained)
+    if ((lm || pretrain) && !text && !countdown)
+        fail(2, "--objective %s is for --task text, or for the text that --task countdown makes",
+             set->objective);
+    if ((lm || pretrain) && countdown && *set->data)
+        fail(2, "--data holds problems with answers; --objective %s makes its own text",
+             set->objective);
+    if (text && !*set->data) fail(2, "--task text wants --data, a file or a folder");
+    if (text && !lm && !pretrain)
+        fail(2, "--task text has no questions: --objective lm or pretrain");
+    if (!strcmp(set->task, "gsm8k") && !*set->data)
+        fail(2, "--task gsm8k wants --data: a file of its rows");
+    if (y->inject == DUAL_NONE && !y->base_trained)
         fail(2, "no latents and a frozen Base: nothing would be trained");
-    if (set->warmup > 1 || set->facts > 1) fail(2, "--warmup and --facts are shares: 0 to 1");
-    if (*set->match_flops && set->steps && !set->resume)
-        fail(2, "--steps and --match-flops: one of them");
+    if (strcmp(set->broken, "fatal") && strcmp(set->broken, "skip"))
+        fail(2, "--broken: fatal or skip, not %s", set->broken);
+    if (strcmp(set->schedule, "cosine") && strcmp(set->schedule, "constant"))
+        fail(2, "--schedule: cosine or constant, not %s", set->schedule);
+    if (strcmp(set->steps_shown, "none") && strcmp(set->steps_shown, "all") &&
+        strcmp(set->steps_shown, "curriculum"))
+        fail(2, "--steps-shown: none, all or curriculum, not %s", set->steps_shown);
+    if (set->warmup > 1 || set->facts > 1 || set->uniform_stage > 1 || set->held_out > 0.9)
+        fail(2, "--warmup, --facts and --uniform-stage are shares: 0 to 1, --held-out 0 to 0.9");
+    if (*set->from && y->inject == DUAL_NONE && !lm)
+        fail(2, "--from takes Coprocessor and soft tokens too; --system none has neither: --base");
+    if (set->stages > RUN_STAGES) fail(2, "--stages: at most %d", RUN_STAGES);
     if (set->score_points > 1000) fail(2, "--score-points: at most 1000");
-    if (!set->steps) set->steps = lm ? 800 : 600;
     if (!set->batch || set->context < 2)
         fail(2, "--batch must be above 0, --context above 1");
     if (!set->log_every || !set->save_every)
         fail(2, "--log-every and --save-every must be above 0");
-    if (!run_task_open(set, &j->task, error, sizeof error))
+}
+
+/* How many steps a stage has, once the rows are read and the steps known. */
+static void settle_stages(run_settings *set, const run_task *t) {
+    if (strcmp(set->steps_shown, "curriculum")) return;
+    if (set->stage_epochs > 0) {
+        if (!t->n_rows) fail(2, "--stage-epochs: epochs are of --data; use --stage-steps");
+        set->stage_steps = (size_t)ceil(set->stage_epochs * (double)t->n_rows /
+                                        (double)set->batch);
+    }
+    if (!set->stage_steps) set->stage_steps = set->steps / (set->stages + 2);
+    if (!set->stage_steps)
+        fail(2, "--stages %zu: %zu steps are too few for %zu stages", set->stages, set->steps,
+             set->stages + 2);
+}
+
+/* M and the sequence's length, once the Base's positions are known. */
+static void settle_groups(run_settings *set, const dual_system *y) {
+    if (!run_is_pretrain(set)) return;
+    if (!set->ahead) fail(2, "--ahead must be above 0");
+    const size_t slots = dual_latent_positions(y), n = set->sequence = run_sequence(set);
+    if (n + slots > set->context || n < set->ahead + 2)
+        fail(2, "a sequence of %zu with %zu latents and %zu tokens ahead does not fit a context of "
+             "%zu", n, slots, set->ahead, set->context);
+    if (!set->groups) set->groups = n / set->ahead;
+    if (set->groups > n - 1 - set->ahead)
+        fail(2, "--groups: %zu places, a sequence of %zu has %zu", set->groups, n,
+             n - 1 - set->ahead);
+}
+
+static void check_settings(job *j) {
+    run_settings *set = &j->r.set;
+    char error[300];
+    const int lm = run_is_lm(set);
+    if (!*set->out && !set->describe) fail(2, "--out DIR is wanted: where the run is kept");
+    if (!run_system(set, &j->r.system, error, sizeof error)) fail(2, "%s", error);
+    if (!set->describe) check_objective(set, &j->r.system);
+    if (*set->match_flops && set->steps && !set->resume)
+        fail(2, "--steps and --match-flops: one of them");
+    if (!set->steps) set->steps = lm ? 800 : 600;
+    if (!run_task_open(set, goes_on(set) ? set->out : NULL, !set->describe, &j->task, error,
+                       sizeof error))
         fail(*error == '-' ? 2 : 1, "%s", error);  /* an option is at fault, or a file */
+    if (set->describe) return;
+    if (!set->stages && !strcmp(set->steps_shown, "curriculum"))
+        set->stages = j->task.kind == TASK_COUNTDOWN ? (size_t)j->task.countdown.count_max - 1
+                                                     : task_stages(j->task.kind);
+    run_system(set, &j->r.system, error, sizeof error);        /* its latents follow the stages */
     find_shape(j);
+    const size_t others = dual_latent_positions(&j->r.system) + 1;
+    if (!run_fit_rows(set, &j->task, set->context > others ? set->context - others : 0, error,
+                      sizeof error))
+        fail(1, "%s", error);
+    fputs(j->task.report, stderr);
     if (!strcmp(j->r.system.name, "wide")) check_wide(set);
-    if (!j->r.system.base_trained && !*set->base && !*set->init)
-        fail(2, "%s trains nothing of the Base, and a Base of random weights knows nothing. Make "
-             "one first:\n  ./train --task %s --objective lm --out runs/base\n"
-             "then add --base runs/base", j->r.system.name, set->task);
-    if (!lm && !*set->base && !*set->init && !set->quiet)
+    if (!j->r.system.base_trained && !*set->base && !*set->from && !*set->init)
+        fail(2, "%s trains nothing of the Base, and a Base of random weights knows nothing. %s%s",
+             j->r.system.name, j->task.kind == TASK_COUNTDOWN
+             ? "Make one first:\n  ./train --objective lm --out runs/base\nthen add "
+             : "Give it one that has learned: --init FOLDER, or a run on this task or on text: ",
+             "--base RUN");
+    if (!lm && !*set->base && !*set->from && !*set->init && !set->quiet)
         fprintf(stderr, "train: warning: the Base starts from random weights; --base RUN gives it "
                 "one that has learned\n");
     if (!(set->rate > 0)) set->rate = run_default_rate(lm, set->width);
-    j->step_flops = run_step_flops(&j->r, &j->task);
+    settle_groups(set, &j->r.system);
+    settle_stages(set, &j->task);
+    run_stage_flops(&j->r, &j->task, j->flops);
     if (*set->match_flops && !set->resume) {
+        double flops[RUN_STAGES + 2];
         dual_ctx c;
         run other;
         run_task task;
         dual_init(&c, NULL, 0);
         c.fatal = stop;
         if (!run_open(&c, set->match_flops, &other)) fail(1, "--match-flops: %s", c.error);
-        if (!run_task_open(&other.set, &task, error, sizeof error)) fail(1, "%s", error);
-        set->steps = (size_t)(run_step_flops(&other, &task) * (double)other.set.steps /
-                              j->step_flops + 0.5);
+        if (!run_task_open(&other.set, set->match_flops, 1, &task, error, sizeof error))
+            fail(1, "%s", error);
+        if (j->r.set.stage_steps && run_stage_of(set, UINT64_MAX))
+            fail(2, "--match-flops: not with a curriculum, whose steps differ in cost");
+        run_stage_flops(&other, &task, flops);
+        set->steps = (size_t)(run_flops(&other.set, flops, other.set.steps) / j->flops[0] + 0.5);
         if (!set->steps) fail(2, "--match-flops: less than one step of this system costs as much");
         run_task_close(&task);
         dual_done(&c);
     }
 }
 
+/* ---- What is scored while training -----------------------------------------------------------
+ * Test problems at equal shares of the steps, as a curve to look at; with --keep-best or --valid
+ * validation problems instead, since what chooses a state must not be what it is judged by. Text:
+ * the loss on sequences that were held out. */
+
+static void open_scored(job *j) {
+    run_settings *set = &j->r.set;
+    char error[300], report[1200];
+    const int valid = set->keep_best || *set->valid;
+    const int countdown = j->task.kind == TASK_COUNTDOWN;
+    if (!set->score_points && !(run_is_lm(set) && countdown)) return;
+    if (j->task.kind == TASK_TEXT) {
+        j->held_out = j->task.ids;
+        j->held_first = j->task.n_train;
+        if (*set->valid && !run_text_open(set, &j->task, set->valid, 0, &j->held_out,
+                                          &j->held_first, error, sizeof error))
+            fail(1, "%s", error);
+        const size_t windows = (j->held_out.used - j->held_first) / run_sequence(set);
+        j->n_test = windows < set->score_count ? windows : set->score_count;
+        if (set->keep_best && !j->n_test)
+            fail(2, "--keep-best: less than one sequence of text is held out; more with "
+                 "--held-out");
+    } else if ((j->task.generated || *set->valid) && !run_is_pretrain(set)) {
+        j->n_test = set->score_count;
+        j->test = run_test_set(set, &j->task, set->stages + 1,
+                               valid ? COUNTDOWN_VALID : COUNTDOWN_TEST, set->valid, &j->n_test,
+                               report, sizeof report, error, sizeof error);
+        if (!j->test || (*set->valid && !run_fit_examples(set, set->valid, j->test, &j->n_test,
+                                                          j->task.room, report, sizeof report,
+                                                          error, sizeof error)))
+            fail(1, "%s", error);
+        fputs(report, stderr);
+    } else if (set->keep_best) fail(2, "--keep-best wants --valid, a file to judge by");
+    j->scored = j->n_test > 0 && set->score_points > 0 && !(run_on_text(set) && countdown);
+}
+
 /* ---- Memory: counted by running the very code, printed before it is taken -------------------- */
 
 static void megabytes(const char *what, size_t bytes) {
     fprintf(stderr, "  %-34s %10.2f MiB\n", what, (double)bytes / 1048576);
+}
+
+/* More than --memory, or than the machine has, is refused with what would help most. */
+static void refuse_too_much(const run *r, const size_t at[4], size_t step) {
+    const double has = r->set.memory > 0 ? r->set.memory * 1073741824.0 : run_machine_memory();
+    if (!(has > 0) || (double)at[3] <= has) return;
+    fail(1, "it takes %.2f GiB and %s %.2f: %s", (double)at[3] / 1073741824.0,
+         r->set.memory > 0 ? "--memory says" : "the machine has", has / 1073741824.0,
+         step - at[2] > at[3] / 2 ? "most of it is the tape, which a smaller --batch (or --groups, "
+                                    "--context) makes smaller in proportion"
+         : at[3] - step > at[3] / 2 ? "most of it is for scoring: a smaller --max-new"
+         : r->system.base_trained ? "most of it is parameters with gradients and moments: a frozen "
+                                    "Base (liu, h1, prompt) or a smaller model takes less"
+                                  : "most of it is parameters: a smaller model takes less");
 }
 
 /* Counts one step on the longest batch and one round of scoring; prints the table. */
@@ -271,7 +401,11 @@ static size_t count_memory(const job *j) {
     dual_release(&c, m);
     run_batch_free(&b);
     dual_control right = {DUAL_RIGHT, 0, 0};
-    run_score(&c, &copy, &j->task, j->test, j->n_test, right, 0, 1, NULL, NULL);
+    if (j->test)
+        run_score(&c, &copy.exchange, &j->task, j->test, j->n_test, right, 0, 1,
+                  run_max_new(&j->r.set, &j->task), NULL, NULL);
+    else if (j->n_test)
+        run_text_loss(&c, &copy.exchange, &j->r.set, &j->held_out, j->held_first, 1);
     at[3] = c.peak;
     if (!j->r.set.quiet) {
         fprintf(stderr, "memory\n");
@@ -283,6 +417,7 @@ static size_t count_memory(const job *j) {
         megabytes("in all", at[3]);
     }
     dual_done(&c);
+    refuse_too_much(&j->r, at, step);
     return at[3];
 }
 
@@ -299,23 +434,45 @@ static double mean_norm(const dual_tensor *t) {
     return sum;
 }
 
+/* What is learnt from, and how the steps are shown. */
+static void print_task(const job *j) {
+    const run_settings *set = &j->r.set;
+    const run_task *t = &j->task;
+    char rows[RUN_PATH + 60] = "generated";
+    if (*set->data && t->kind == TASK_TEXT)
+        snprintf(rows, sizeof rows, "%zu of %zu tokens of %s", t->n_train, t->ids.used, set->data);
+    else if (*set->data) snprintf(rows, sizeof rows, "%zu rows of %s", t->n_rows, set->data);
+    fprintf(stderr, "task        %s, %s; %s, %zu tokens\n", set->task, rows,
+            run_tokenizer_name(t), tokenizer_size(t->tokens));
+    if (run_on_text(set) || !strcmp(set->steps_shown, "none")) return;
+    fprintf(stderr, "steps       %s", set->steps_shown);
+    if (!strcmp(set->steps_shown, "curriculum"))
+        fprintf(stderr, ": %zu steps in each stage, 0..%zu steps dropped, then all; latents %s%s",
+                set->stage_steps, set->stages,
+                set->latents_per_stage ? "grow with the stage" : "in every stage",
+                set->reset_optimizer ? "; AdamW starts anew at each" : "");
+    fprintf(stderr, "\n");
+}
+
 static void print_header(job *j) {
     const run *r = &j->r;
     const dual_system *s = &r->system;
     const dual_config *f = &r->shape;
-    char what[160], flops[16], trained[16], all[16], cop[16] = "-", error[300];
+    char what[400], flops[16], trained[16], all[16], cop[16] = "-", error[300];
     run_batch b;
     dual_outcome out;
     run_describe_system(s, what, sizeof what);
-    run_human(j->step_flops, flops, sizeof flops);
+    run_human(j->flops[run_stage_of(&r->set, r->set.steps)], flops, sizeof flops);
     run_human((double)dual_exchange_trained(&j->r.exchange), trained, sizeof trained);
     run_human((double)dual_model_params(r->base), all, sizeof all);
     if (r->coprocessor) run_human((double)dual_model_params(r->coprocessor), cop, sizeof cop);
     if (!run_batch_make(&r->set, &j->task, 0, &b, error, sizeof error)) fail(1, "%s", error);
     const dual_mark m = dual_mark_here(&j->c);
     j->c.inference = 1;
-    dual_run(&j->c, &j->r.exchange, &b.batch, &out);
+    dual_exchange e = run_exchange(&j->c, r, run_latents_of(&r->set, s, b.stage));
+    dual_run(&j->c, &e, &b.batch, &out);
     j->c.inference = 0;
+    print_task(j);
     const dual_group *g = &b.group[0];
     fprintf(stderr, "system      %s\n", what);
     fprintf(stderr, "Base        %s, %zu layers, width %zu, %zu heads, %zu positions, %s "
@@ -331,8 +488,11 @@ static void print_header(job *j) {
             : s->detach      ? "Base trained, its cache detached"
             : r->coprocessor ? "Base trained, also through its cache"
                              : "Base trained");
-    const size_t slots = dual_latent_positions(s);
-    if (!run_is_lm(&r->set))
+    const size_t slots = dual_latent_positions(&e.system);
+    if (run_is_pretrain(&r->set))
+        fprintf(stderr, "positions   sequences of %zu, %zu groups of %zu latents, cue and %zu "
+                "tokens ahead in each\n", r->set.sequence, r->set.groups, slots, r->set.ahead);
+    else if (!run_is_lm(&r->set))
         fprintf(stderr, "positions   prompt 0..%ld, %zu latents, cue at %ld, targets after it "
                 "(first example)\n", (long)g->prefix - 1, slots, (long)(g->prefix + slots));
     else fprintf(stderr, "positions   0..%zu, every token but the first is a target\n",
@@ -352,7 +512,15 @@ static void print_header(job *j) {
 }
 
 /* ---- log.csv ------------------------------------------------------------------------------------
- * step,loss,grad_norm,rate,accuracy,tflop,seconds: accuracy is empty where nothing was scored. */
+ * step,loss,grad_norm,rate,accuracy,tflop,seconds: accuracy (on text held_out_loss) is empty where
+ * nothing was scored. */
+
+/* Text is scored by its loss, the lower the better; problems by the share that is right. */
+static int lower_is_better(const job *j) { return j->task.kind == TASK_TEXT; }
+
+static void note_score(job *j, double score) {
+    if (isnan(j->best) || (lower_is_better(j) ? score < j->best : score > j->best)) j->best = score;
+}
 
 static void log_add(job *j, const char *line) {
     const size_t n = strlen(line);
@@ -372,7 +540,8 @@ static double log_begin(job *j) {
     char path[RUN_PATH + 16];
     size_t length;
     double seconds = 0;
-    log_add(j, "step,loss,grad_norm,rate,accuracy,tflop,seconds\n");
+    log_add(j, lower_is_better(j) ? "step,loss,grad_norm,rate,held_out_loss,tflop,seconds\n"
+                                  : "step,loss,grad_norm,rate,accuracy,tflop,seconds\n");
     if (!j->r.step) return 0;
     snprintf(path, sizeof path, "%s/log.csv", j->r.set.out);
     char *old = dual_text_read(&j->c, path, &length), *line = old;
@@ -384,6 +553,9 @@ static double log_begin(job *j) {
             log_add(j, line);
             log_add(j, "\n");
             if ((comma = strrchr(line, ',')) != NULL) seconds = strtod(comma + 1, NULL);
+            comma = line;
+            for (int i = 0; comma && i < 4; i++) comma = strchr(comma + (i > 0), ',');
+            if (comma && comma[1] != ',') note_score(j, strtod(comma + 1, NULL));
         }
         line = end + 1;
     }
@@ -420,18 +592,40 @@ static int is_score_step(const run_settings *set, uint64_t step) {
 }
 
 static double accuracy(job *j, double temperature, double *each_once) {
+    const run_settings *set = &j->r.set;
     const dual_control right = {DUAL_RIGHT, 0, 0};
+    const size_t stage = run_stage_of(set, j->r.step ? j->r.step - 1 : 0);
+    const dual_mark m = dual_mark_here(&j->c);
     answer *a = calloc(j->n_test, sizeof *a);
     double hits = 0, once = 0;
     if (!a) fail(1, "out of memory for %zu answers", j->n_test);
-    run_score(&j->c, &j->r, &j->task, j->test, j->n_test, right, temperature, 1, a, NULL);
+    dual_exchange e = run_exchange(&j->c, &j->r, run_latents_of(set, &j->r.system, stage));
+    run_score(&j->c, &e, &j->task, j->test, j->n_test, right, temperature, 1,
+              run_max_new(set, &j->task), a, NULL);
     for (size_t i = 0; i < j->n_test; i++) {
-        hits += a[i].verdict == COUNTDOWN_CORRECT;
+        hits += a[i].verdict == 0;
         once += a[i].each_once;
     }
+    dual_release(&j->c, m);
     free(a);
     if (each_once) *each_once = once / (double)j->n_test;
     return hits / (double)j->n_test;
+}
+
+/* The best state yet is a whole run of its own in OUT/best: ./eval score OUT/best. */
+static void keep_best(job *j, double score) {
+    char path[RUN_PATH + 8], error[300];
+    run best = j->r;
+    const double before = j->best;
+    note_score(j, score);
+    if (!j->r.set.keep_best || j->best == before) return;
+    if ((size_t)snprintf(path, sizeof path, "%s/best", j->r.set.out) >= sizeof best.set.out)
+        fail(1, "%s: path too long for its best/", j->r.set.out);
+    strcpy(best.set.out, path);
+    if (!dual_make_folder(path) || !run_save_settings(&j->c, &best.set) ||
+        !run_save(&j->c, &best, &j->adamw))
+        fail(1, "%s: %s", path, *j->c.error ? j->c.error : "this folder cannot be made");
+    if (!tokenizer_save(j->task.tokens, path, error, sizeof error)) fail(1, "%s", error);
 }
 
 static void left(double seconds, char *out, size_t size) {
@@ -440,24 +634,48 @@ static void left(double seconds, char *out, size_t size) {
     else snprintf(out, size, "%lum%02lus", s / 60, s % 60);
 }
 
+/* The warm-up is the same in both; constant is Coconut's (with --warmup 0: from the first step). */
+static double rate_at(const run_settings *set, uint64_t step) {
+    const double warm = floor(set->warmup * (double)set->steps);
+    if (!strcmp(set->schedule, "cosine"))
+        return dual_schedule(step, set->steps, set->warmup, set->rate);
+    return (double)step + 1 < warm ? set->rate * ((double)step + 1) / warm : set->rate;
+}
+
+static void forget_moments(dual_adamw *o) {
+    for (size_t i = 0; i < o->n; i++) {
+        const dual_tensor *t = o->param[i]->tensor;
+        memset(o->m[i], 0, t->rows * t->cols * sizeof **o->m);
+        memset(o->v[i], 0, t->rows * t->cols * sizeof **o->v);
+    }
+    o->step = 0;
+}
+
 static void train(job *j) {
     const run_settings *set = &j->r.set;
-    const int lm = run_is_lm(set), terminal = run_is_terminal(2);
+    const int terminal = run_is_terminal(2);
     const double before = log_begin(j), begun = dual_seconds();
     const uint64_t first = j->r.step;
     double shown = begun;
     char error[300], line[300], eta[32];
     if (!first) checkpoint(j);             /* a full disk shows now, not after an hour */
+    size_t stage = run_stage_of(set, first ? first - 1 : 0);
     while (j->r.step < set->steps && !stopped) {
         run_batch b;
         dual_outcome out;
         const dual_mark m = dual_mark_here(&j->c);
         if (!run_batch_make(set, &j->task, j->r.step, &b, error, sizeof error))
             fail(1, "%s", error);
-        if (!dual_batch_check(&j->c, &j->r.exchange, &b.batch)) fail(1, "%s", j->c.error);
-        const double rate = dual_schedule(j->r.step, set->steps, set->warmup, set->rate);
-        dual_run(&j->c, &j->r.exchange, &b.batch, &out);
-        const double loss = (double)out.loss->data[0];
+        if (run_stage_of(set, j->r.step) != stage) {
+            stage = run_stage_of(set, j->r.step);
+            if (set->reset_optimizer) forget_moments(&j->adamw);
+        }
+        dual_exchange e = run_exchange(&j->c, &j->r, run_latents_of(set, &j->r.system, b.stage));
+        if (!dual_batch_check(&j->c, &e, &b.batch)) fail(1, "%s", j->c.error);
+        const double rate = rate_at(set, j->r.step);
+        dual_run(&j->c, &e, &b.batch, &out);
+        const double loss = (double)out.target_loss->data[0];          /* of the targets alone */
+        const double penalty = out.penalty ? (double)out.penalty->data[0] : NAN;
         dual_backward(&j->c, out.loss);
         const double norm = dual_adamw_step(&j->c, &j->adamw, rate);
         dual_release(&j->c, m);
@@ -478,18 +696,21 @@ static void train(job *j) {
                     j->r.system.name, (unsigned long long)j->r.step, set->steps, loss, speed, eta);
             shown = now;
         }
-        const int score = j->n_test && !lm && is_score_step(set, j->r.step);
+        const int score = j->scored && is_score_step(set, j->r.step);
         if (score || j->r.step % set->log_every == 0 || j->r.step == set->steps) {
-            const double tflop = j->step_flops * (double)j->r.step * 1e-12;
-            const double hits = score ? accuracy(j, 0, NULL) : -1;
+            const double tflop = run_flops(set, j->flops, j->r.step) * 1e-12;
+            const double hits = !score ? -1 : j->test ? accuracy(j, 0, NULL)
+                : run_text_loss(&j->c, &j->r.exchange, set, &j->held_out, j->held_first, j->n_test);
             const double mean = j->r.loss_sum / (double)j->r.loss_steps;
             char scored[24] = "";
             if (score) snprintf(scored, sizeof scored, "%.6g", hits);
             if (terminal && !set->quiet) fprintf(stderr, "\r\033[K");
-            printf("step=%llu loss=%.5f grad_norm=%.4f lr=%.3e tflop=%.4f steps_per_s=%.2f "
+            char beside[40] = "";
+            if (!isnan(penalty)) snprintf(beside, sizeof beside, " orthogonality=%.5f", penalty);
+            printf("step=%llu loss=%.5f%s grad_norm=%.4f lr=%.3e tflop=%.4f steps_per_s=%.2f "
                    "left=%s%s%s\n",
-                   (unsigned long long)j->r.step, mean, norm, rate, tflop, speed, eta,
-                   score ? " accuracy=" : "", scored);
+                   (unsigned long long)j->r.step, mean, beside, norm, rate, tflop, speed, eta,
+                   !score ? "" : j->test ? " accuracy=" : " held_out_loss=", scored);
             if (fflush(stdout)) fail(1, "the metrics cannot be written to standard output");
             snprintf(line, sizeof line, "%llu,%.9g,%.9g,%.9g,%s,%.9g,%.1f\n",
                      (unsigned long long)j->r.step, mean, norm, rate, scored, tflop,
@@ -497,6 +718,7 @@ static void train(job *j) {
             log_add(j, line);
             j->r.loss_sum = 0;
             j->r.loss_steps = 0;
+            if (score) keep_best(j, hits);
         }
         if (j->r.step % set->save_every == 0 && j->r.step < set->steps) checkpoint(j);
     }
@@ -506,10 +728,14 @@ static void train(job *j) {
 
 /* A Base that is to be frozen must know the form and the arithmetic, not the task. */
 static void print_gate(job *j) {
+    if (!run_is_lm(&j->r.set) || !j->test) return;
     double once, sampled = accuracy(j, 1, &once), floor_sum = 0;
     dual_rng rng = dual_rng_seed(1, 77);
-    for (size_t i = 0; i < j->n_test; i++)
-        floor_sum += countdown_floor(&j->test[i].problem, &rng, 200) / (double)j->n_test;
+    for (size_t i = 0; i < j->n_test; i++) {
+        countdown_problem p;
+        if (countdown_parse(j->test[i].row.question, &p))
+            floor_sum += countdown_floor(&p, &rng, 200) / (double)j->n_test;
+    }
     char line[300], path[RUN_PATH + 16];
     const int n = snprintf(line, sizeof line, "gate: of %zu samples %.1f %% use each number once "
            "(90 wanted), %.1f %% are right (random: %.1f): %s\n", j->n_test, 100 * once,
@@ -527,12 +753,68 @@ static void warn_of_gate(const run_settings *set) {
     size_t n;
     char path[RUN_PATH + 16];
     dual_init(&c, NULL, 0);
-    snprintf(path, sizeof path, "%s/gate.txt", set->base);
+    snprintf(path, sizeof path, "%s/gate.txt", *set->base ? set->base : set->from);
     char *text = dual_text_read(&c, path, &n);
     if (text && strstr(text, "NOT passed"))
         fprintf(stderr, "train: warning: the Base in %s failed its gate: %s", set->base, text);
     free(text);
     dual_done(&c);
+}
+
+/* ---- --describe ------------------------------------------------------------------------------ */
+
+/* Rows of the file, or 2,000 generated ones, with all their steps: how many, how long. */
+static int describe(job *j) {
+    run_settings all = j->r.set;
+    size_t n = *all.data ? SIZE_MAX : 2000, most = 0, least = SIZE_MAX, steps[9] = {0};
+    double x = 0, y = 0, answer = 0;
+    char error[300], report[4000];
+    if (j->task.kind == TASK_TEXT) fail(2, "--describe: for tasks with rows, not for text");
+    if (j->task.kind == TASK_PROSQA) {
+        prosqa_stats s;
+        if (*all.data) {
+            if (!prosqa_measure_file(&s, all.data, error, sizeof error)) fail(1, "%s", error);
+        } else {
+            dual_rng rng = dual_rng_seed(all.seed, 0);
+            prosqa_graph g;
+            task_set set;
+            memset(&s, 0, sizeof s);
+            memset(&set, 0, sizeof set);
+            for (size_t i = 0; i < n; i++) {
+                set.used = set.open = set.count = 0;
+                if (!prosqa_draw(&j->task.prosqa, PROSQA_TRAIN, &rng, &g, &set))
+                    fail(1, "no problem can be drawn with these options");
+                const task_row row = task_get(&set, 0);
+                prosqa_measure(&s, &g, &row);
+            }
+            task_free(&set);
+        }
+        prosqa_report(&s, report, sizeof report);
+        printf("%s", report);
+    }
+    snprintf(all.steps_shown, sizeof all.steps_shown, "all");
+    example *rows = run_test_set(&all, &j->task, 0, COUNTDOWN_TRAIN, all.data, &n, report,
+                                 sizeof report, error, sizeof error);
+    if (!rows) fail(1, "%s", error);
+    fputs(report, stderr);
+    for (size_t i = 0; i < n; i++) {
+        const double r = (double)n;
+        x += (double)rows[i].n_x / r;
+        y += (double)rows[i].n_y / r;
+        answer += (double)run_count_tokens(&j->task, rows[i].row.answer) / r;
+        steps[rows[i].row.n_steps < 8 ? rows[i].row.n_steps : 8]++;
+        if (rows[i].n_x > most) most = rows[i].n_x;
+        if (rows[i].n_x < least) least = rows[i].n_x;
+    }
+    printf("%zu rows, %s; tokens (%s): question %.1f (%zu..%zu), steps and answer %.1f, answer "
+           "%.1f\nsteps in a row:", n, *all.data ? all.data : "generated",
+           run_tokenizer_name(&j->task), x, least, most, y, answer);
+    for (int i = 0; i < 9; i++)
+        if (steps[i]) printf(" %d%s: %.3f", i, i == 8 ? "+" : "", (double)steps[i] / (double)n);
+    printf("\n");
+    examples_free(rows, n);
+    run_task_close(&j->task);
+    return 0;
 }
 
 int main(int argc, char **argv) {
@@ -572,10 +854,9 @@ int main(int argc, char **argv) {
     }
     check_settings(&j);
     dual_threads((int)set->threads);
-    j.n_test = set->score_points || run_is_lm(set) ? set->score_count : 0;
-    if (j.n_test && !(j.test = run_test_set(&j.task, COUNTDOWN_TEST, "", &j.n_test, error,
-                                            sizeof error)))
-        fail(1, "%s", error);
+    if (set->describe) return describe(&j);
+    open_scored(&j);
+    j.best = NAN;
     bytes = count_memory(&j);
     void *memory = malloc(bytes + 64);
     if (!memory)
@@ -590,6 +871,8 @@ int main(int argc, char **argv) {
         if (!*folder) dual_model_init(j.r.base, dual_rng_seed(set->seed, 0xBA5E));
         else if (!dual_model_load(&j.c, j.r.base, folder)) fail(1, "%s", j.c.error);
         dual_exchange_init(&j.r.exchange, set->seed);
+        if (*set->from && !run_load_latents(&j.c, &j.r, set->from))
+            fail(1, "--from: %s", j.c.error);
     }
     dual_exchange_train(&j.c, &j.r.exchange);
     dual_adamw_new(&j.c, &j.adamw, &j.r.exchange);
@@ -602,16 +885,15 @@ int main(int argc, char **argv) {
         fail(1, "%s/state.safetensors is gone, so it cannot go on; nothing was changed", set->out);
     if (set->resume && j.r.step >= set->steps) {
         fprintf(stderr, "train: %s is finished (%zu steps)\n", set->out, set->steps);
-        if (run_is_lm(set) && j.n_test) print_gate(&j);
+        print_gate(&j);
         return 0;
     }
-    if (!j.r.system.base_trained && *set->base) warn_of_gate(set);
+    if (!j.r.system.base_trained && (*set->base || *set->from)) warn_of_gate(set);
     if (!set->quiet) print_header(&j);
     if (set->dry_run) return 0;
     if (!dual_make_folder(set->out)) fail(1, "%s: this folder cannot be made", set->out);
     if (!run_save_settings(&j.c, set)) fail(1, "%s", j.c.error);
-    snprintf(folder, sizeof folder, "%.500s/vocab.txt", set->out);
-    if (!words_save(j.task.vocabulary, folder, error, sizeof error)) fail(1, "%s", error);
+    if (!tokenizer_save(j.task.tokens, set->out, error, sizeof error)) fail(1, "%s", error);
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
 #ifdef SIGHUP
@@ -625,8 +907,9 @@ int main(int argc, char **argv) {
                 (unsigned long long)j.r.step, set->steps, set->out);
         return 130;
     }
-    if (run_is_lm(set) && j.n_test) print_gate(&j);
+    print_gate(&j);
     examples_free(j.test, j.n_test);
+    if (*set->valid) free(j.held_out.at);
     run_task_close(&j.task);
     free(j.log);
     free(memory);

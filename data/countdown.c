@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data.h"
+#include "tasks.h"
 
 /* ---- Expression trees ---------------------------------------------------------------------
  * Owns the shape of an expression. Children come before their parent, so the root is the last
@@ -295,25 +295,48 @@ size_t countdown_prompt(const countdown_problem *p, char *out, size_t size)
     return s.used;
 }
 
-size_t countdown_worked(const countdown_problem *p, char *out, size_t size)
-{
-    sink s = open_sink(out, size);
-    int i;
-
-    for (i = 0; i < p->count - 1; i++) {
-        put(&s, p->steps[i]);
-        put(&s, "\n");
-    }
-    put(&s, "### ");
-    put(&s, p->solution);
-    return s.used;
-}
-
 const char *countdown_final(const char *y)
 {
     const char *mark = strrchr(y, '#');
 
     return mark ? mark + 1 : y;
+}
+
+int countdown_parse(const char *prompt, countdown_problem *p)
+{
+    const char *at = prompt + strspn(prompt, " ");
+    char *end;
+    long value;
+
+    memset(p, 0, sizeof *p);
+    if (strncmp(at, "numbers:", 8) != 0)
+        return 0;
+    for (at += 8; value = strtol(at, &end, 10), end != at; at = end) {
+        if (p->count == COUNTDOWN_MAX || value < 0 || value > COUNTDOWN_NUMBER_MAX)
+            return 0;
+        p->numbers[p->count++] = (int)value;
+    }
+    at += strspn(at, " ");
+    if (p->count < COUNTDOWN_MIN || strncmp(at, "target:", 7) != 0)
+        return 0;
+    value = strtol(at + 7, &end, 10);
+    if (end == at + 7 || end[strspn(end, " ")] || value < 0 || value > COUNTDOWN_NUMBER_MAX)
+        return 0;
+    p->target = (int)value;
+    return 1;
+}
+
+int countdown_put(const countdown_problem *p, task_set *set)
+{
+    char prompt[COUNTDOWN_TEXT];
+    int fine, i;
+
+    countdown_prompt(p, prompt, sizeof prompt);
+    fine = task_put(set, prompt, strlen(prompt));
+    for (i = 0; fine && i < p->count - 1; i++)
+        fine = task_put(set, p->steps[i], strlen(p->steps[i]));
+    return fine && task_put(set, p->solution, strlen(p->solution))
+        && task_close(set, (size_t)p->count - 1);
 }
 
 /* ---- Keys and splits ----------------------------------------------------------------------
@@ -343,6 +366,20 @@ static problem_key key_of(const int *numbers, int count, int target)
         key.numbers[i] = numbers[i];
     qsort(key.numbers, (size_t)count, sizeof *key.numbers, compare_ints);
     return key;
+}
+
+size_t countdown_key(const countdown_problem *p, char *out, size_t size)
+{
+    problem_key key = key_of(p->numbers, p->count, p->target);
+    sink s = open_sink(out, size);
+    int i;
+
+    for (i = 0; i < key.count; i++) {
+        put_number(&s, key.numbers[i]);
+        put(&s, " ");
+    }
+    put_number(&s, key.target);
+    return s.used;
 }
 
 /* One round of splitmix64's finaliser: values, not bytes, go in, so endianness plays no part. */
@@ -829,7 +866,7 @@ static const char *read_steps(dual_json row, countdown_problem *p)
     return NULL;
 }
 
-static const char *read_row(dual_json row, countdown_problem *p)
+const char *countdown_read_row(dual_json row, countdown_problem *p)
 {
     char answer[LONGEST + 1];
     parser parsed;
@@ -854,89 +891,4 @@ static const char *read_row(dual_json row, countdown_problem *p)
     if (countdown_grade(p, p->solution) != COUNTDOWN_CORRECT)
         return "\"answer\" is wrong, expected it to reach the target";
     return NULL;
-}
-
-int countdown_read(const char *file, countdown_set *set, char *error, size_t size)
-{
-    size_t length, room = 0, line = 1;
-    char *text = data_read(file, &length, error, size), *at, *end;
-    const char *wrong = NULL;
-
-    set->items = NULL;
-    set->count = 0;
-    if (!text)
-        return 0;
-    for (at = text; !wrong && *at; at = *end ? end + 1 : end, line++) {
-        size_t bytes;
-
-        end = at + strcspn(at, "\n");
-        bytes = (size_t)(end - at);
-        if (bytes > 0 && at[bytes - 1] == '\r')
-            bytes--;
-        if (strspn(at, " \t") >= bytes)
-            continue;
-        if (set->count == room) {
-            size_t more = room ? 2 * room : 256;
-            countdown_problem *grown = NULL;
-
-            if (more < (size_t)-1 / sizeof *grown)
-                grown = realloc(set->items, more * sizeof *grown);
-            if (!grown) {
-                wrong = "out of memory, expected a file that fits in it";
-                break;
-            }
-            set->items = grown;
-            room = more;
-        }
-        wrong = read_row(dual_json_text(at, bytes), &set->items[set->count]);
-        if (wrong)
-            break;
-        set->count++;
-    }
-    if (wrong)
-        snprintf(error, size, "%s:%lu: %s", file, (unsigned long)line, wrong);
-    else if (set->count == 0)
-        snprintf(error, size, "%s: no problem in it, expected one JSON object a line", file);
-    free(text);
-    if (wrong || set->count == 0) {
-        countdown_free(set);
-        return 0;
-    }
-    return 1;
-}
-
-void countdown_free(countdown_set *set)
-{
-    free(set->items);
-    set->items = NULL;
-    set->count = 0;
-}
-
-/* Any total order does, so long as equal keys are equal bytes: key_of clears what is unused. */
-static int compare_keys(const void *a, const void *b)
-{
-    return memcmp(a, b, sizeof(problem_key));
-}
-
-size_t countdown_overlap(const countdown_set *a, const countdown_set *b, unsigned char *shared)
-{
-    problem_key *keys = malloc((b->count ? b->count : 1) * sizeof *keys);
-    size_t found = 0, i;
-
-    if (!keys)
-        return (size_t)-1;
-    for (i = 0; i < b->count; i++)
-        keys[i] = key_of(b->items[i].numbers, b->items[i].count, b->items[i].target);
-    qsort(keys, b->count, sizeof *keys, compare_keys);
-    for (i = 0; i < a->count; i++) {
-        const countdown_problem *p = &a->items[i];
-        problem_key key = key_of(p->numbers, p->count, p->target);
-        int hit = bsearch(&key, keys, b->count, sizeof *keys, compare_keys) != NULL;
-
-        if (shared)
-            shared[i] = (unsigned char)hit;
-        found += (size_t)hit;
-    }
-    free(keys);
-    return found;
 }

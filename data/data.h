@@ -73,10 +73,8 @@ const char *countdown_check(const countdown_options *);
 /* Draws one problem. 0: the options are wrong, or a million draws gave nothing that fits. */
 int countdown_draw(const countdown_options *, dual_rng *, countdown_problem *);
 
-/* x, then y with no steps is problem->solution itself; y with steps is one step a line, then
- * `### ` and the solution. The cue "\n" between x and y and the end token are the caller's. */
+/* x. The line break between x and y and the end token are the caller's. */
 size_t countdown_prompt(const countdown_problem *, char *out, size_t size);
-size_t countdown_worked(const countdown_problem *, char *out, size_t size);
 
 /* The part of a generated y to grade: after the last `#`, or all of it. */
 const char *countdown_final(const char *y);
@@ -119,20 +117,17 @@ int countdown_plus_minus_suffice(const countdown_problem *);
  * are, that reach the target. About 4.7 % on average for 3 numbers of 1..20. */
 double countdown_floor(const countdown_problem *, dual_rng *, size_t draws);
 
-/* ---- Countdown: files -----------------------------------------------------------------------
- * One JSON object a line, other fields ignored; count-1 steps that replay; answer graded:
+/* ---- Countdown: texts back to problems -------------------------------------------------------
+ * One JSON object, other fields ignored; count-1 steps that replay; answer graded:
  *     {"nums": [44, 19, 35], "target": 98, "steps": ["19 + 35 = 54", "44 + 54 = 98"],
  *      "answer": "44 + (19 + 35)"} */
 
-typedef struct { countdown_problem *items; size_t count; } countdown_set;
-
-/* 1: *set is filled and the caller's to free. 0: *set is empty, nothing is left allocated. */
-int countdown_read(const char *file, countdown_set *set, char *error, size_t size);
-void countdown_free(countdown_set *set);
-
-/* How many problems of a have a key that b holds too; shared[i], unless shared is NULL, becomes
- * 1 for those and 0 for the others. (size_t)-1: out of memory. */
-size_t countdown_overlap(const countdown_set *a, const countdown_set *b, unsigned char *shared);
+/* NULL: the row is in *p. Otherwise what was expected of it. */
+const char *countdown_read_row(dual_json row, countdown_problem *p);
+/* Reads back numbers and target from what countdown_prompt writes. 0: it is no such text. */
+int countdown_parse(const char *prompt, countdown_problem *p);
+/* The key as text: sorted numbers, target. */
+size_t countdown_key(const countdown_problem *p, char *out, size_t size);
 
 /* ---- Words: a tokenizer whose vocabulary is data --------------------------------------------
  * Reading: blanks and tabs part words and are dropped. At each place the longest word wins that
@@ -153,6 +148,10 @@ words *words_new(const char *const *list, size_t n, char *error, size_t size);
 /* <end> "\n" numbers: target: + - * / ( ) = ### 0..100 <1_>..<9_> <_0>..<_9>: 132 words.
  * NULL: out of memory. */
 words *words_new_countdown(void);
+
+/* <end> and <byte 0>..<byte 255>: 257 words, one for each byte of a text, nothing dropped or added
+ * when written. Any vocabulary that holds those 256 words in order works like this. */
+words *words_new_bytes(void);
 
 /* One word a line in order of id, "\n" written \n and a backslash \\. */
 words *words_load(const char *file, char *error, size_t size);

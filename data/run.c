@@ -1,4 +1,4 @@
-/* run.c: see run.h. Settings and option tables, the task as token ids, run folders, scoring. */
+/* run.c: see run.h. Settings and option tables, run folders, scoring. */
 #if defined(__unix__) || defined(__APPLE__)
 #define _POSIX_C_SOURCE 200809L
 #include <unistd.h>
@@ -15,10 +15,16 @@
 #define AT(kind, field) kind, offsetof(run_settings, field), sizeof ((run_settings *)0)->field
 const option RUN_OPTIONS[] = {
     {"", OPTION_TEXT, 0, 0, "", "What is trained", 0},
-    {"task", AT(OPTION_TEXT, task), "countdown", "the task: countdown", 1},
-    {"data", AT(OPTION_TEXT, data), "", "JSONL file of problems; empty: generated", 1},
+    {"task", AT(OPTION_TEXT, task), "countdown", "countdown gsm8k prosqa text", 1},
+    {"data", AT(OPTION_TEXT, data), "",
+     "file of rows; text: or a folder; empty: generated (countdown, prosqa)", 1},
+    {"valid", AT(OPTION_TEXT, valid), "",
+     "file to score on while training; empty: generated, or the text held out", 1},
+    {"broken", AT(OPTION_TEXT, broken), "fatal", "rows that cannot be used: fatal, or skip", 1},
+    {"tokenizer", AT(OPTION_TEXT, tokenizer), "",
+     "words, bytes or a folder; empty: the Base's or the task's", 1},
     {"objective", AT(OPTION_TEXT, objective), "answer",
-     "answer: a system on the task; lm: a Base on its text", 1},
+     "answer: a system on rows; lm: a Base, pretrain: a system on text", 1},
     {"system", AT(OPTION_TEXT, system), "none",
      "none pause soft prompt wide coconut liu h1 h2 h1h2", 1},
     {"inject", AT(OPTION_TEXT, inject), "",
@@ -29,8 +35,41 @@ const option RUN_OPTIONS[] = {
     {"latent-gain", AT(OPTION_TEXT, gain), "none", "none, or trained: one scalar on the latents",
      1},
     {"detach-cache", AT(OPTION_FLAG, detach), "0", "no gradient through the Base's cache", 1},
+    {"kv-layers", AT(OPTION_TEXT, kv_layers), "",
+     "kv: layers whose keys and values join, from 0 on, like 0-5,8; empty: all", 1},
+    {"fused", AT(OPTION_FLAG, fused), "0", "the text is read once more, in the speak pass itself",
+     1},
+    {"text-loss", AT(OPTION_REAL, text_loss), "0", "weight of a loss on the plain text", 1},
+    {"orthogonality", AT(OPTION_REAL, orthogonality), "0",
+     "weight of the penalty on latents that point the same way", 1},
+    {"orthogonality-form", AT(OPTION_TEXT, orthogonality_form), "plain",
+     "plain centred values centred-values", 1},
+    {"", OPTION_TEXT, 0, 0, "", "Steps and curriculum (--objective answer)", 0},
+    {"steps-shown", AT(OPTION_TEXT, steps_shown), "none",
+     "in y: none (no-CoT), all (CoT), curriculum (Coconut's)", 1},
+    {"stages", AT(OPTION_SIZE, stages), "0",
+     "that drop one more step; 0: gsm8k 3, prosqa 6, countdown all", 1},
+    {"stage-steps", AT(OPTION_SIZE, stage_steps), "0",
+     "optimiser steps in each; 0: steps / (stages + 2)", 1},
+    {"stage-epochs", AT(OPTION_REAL, stage_epochs), "0", "the same in epochs of --data", 1},
+    {"latents-per-stage", AT(OPTION_SIZE, latents_per_stage), "0",
+     "c: stage s has s x c latents; 0: --latents in every stage", 1},
+    {"uniform-stage", AT(OPTION_REAL, uniform_stage), "0",
+     "probability that a row's stage is drawn at random", 1},
+    {"reset-optimizer", AT(OPTION_FLAG, reset_optimizer), "0",
+     "AdamW starts anew at every stage", 1},
+    {"", OPTION_TEXT, 0, 0, "", "Pretraining on text (--objective pretrain)", 0},
+    {"groups", AT(OPTION_SIZE, groups), "0",
+     "M, insertion places per sequence; 0: sequence / ahead", 1},
+    {"ahead", AT(OPTION_SIZE, ahead), "16", "N_A, targets after each place's cue", 1},
+    {"sequence", AT(OPTION_SIZE, sequence), "0",
+     "tokens per sequence; 0: context - latents - 1, in every system", 1},
+    {"held-out", AT(OPTION_REAL, held_out), "0.05",
+     "share of the text that is never trained on, its last part", 1},
     {"", OPTION_TEXT, 0, 0, "", "Where the Base comes from", 0},
     {"base", AT(OPTION_TEXT, base), "", "a run folder: its base/ only", 1},
+    {"from", AT(OPTION_TEXT, from), "",
+     "a run folder: its Base, Coprocessor, soft tokens and gain", 1},
     {"init", AT(OPTION_TEXT, init), "", "a Hugging Face folder with the task's vocabulary", 1},
     {"wide-of", AT(OPTION_TEXT, wide_of), "",
      "a run: one model of the size of its Base and Coprocessor together", 1},
@@ -47,20 +86,33 @@ const option RUN_OPTIONS[] = {
     {"range", AT(OPTION_TEXT, range), "1-20", "the numbers' range", 1},
     {"targets", AT(OPTION_TEXT, targets), "10-100", "the targets' range", 1},
     {"facts", AT(OPTION_REAL, facts), "0.15", "lm: share of samples that are facts a+b=c", 1},
+    {"nodes", AT(OPTION_TEXT, nodes), "14-28", "prosqa: nodes of a graph", 1},
+    {"path", AT(OPTION_TEXT, path), "3-6", "prosqa: steps to the answer", 1},
+    {"concepts", AT(OPTION_SIZE, concepts), "38", "prosqa: words for what things are", 1},
+    {"names", AT(OPTION_SIZE, names), "17", "prosqa: names", 1},
     {"", OPTION_TEXT, 0, 0, "", "Training", 0},
     {"steps", AT(OPTION_SIZE, steps), "0", "optimiser steps; 0: 800 for lm, else 600", 1},
     {"match-flops", AT(OPTION_TEXT, match_flops), "",
      "a run: as many steps as cost its training FLOPs", 1},
     {"batch", AT(OPTION_SIZE, batch), "128", "sequences per step", 1},
     {"lr", AT(OPTION_REAL, rate), "0", "peak learning rate; 0: the documented table's", 1},
+    {"schedule", AT(OPTION_TEXT, schedule), "cosine", "after the warm-up: cosine to 0, or constant",
+     1},
     {"warmup", AT(OPTION_REAL, warmup), "0.02", "share of the steps", 1},
     {"weight-decay", AT(OPTION_REAL, decay), "0.1", "AdamW's, matrices only", 1},
     {"clip", AT(OPTION_REAL, clip), "1", "largest global gradient norm; 0: none", 1},
     {"seed", AT(OPTION_SIZE, seed), "1", "of weights, soft tokens and data", 1},
+    {"max-new", AT(OPTION_SIZE, max_new), "0",
+     "tokens of an answer; 0: the task's", 1},
+    {"keep-best", AT(OPTION_FLAG, keep_best), "0",
+     "keep the best state on validation problems in OUT/best", 1},
     {"", OPTION_TEXT, 0, 0, "", "The run", 0},
     {"out", AT(OPTION_TEXT, out), "", "folder of this run (wanted)", 0},
     {"resume", AT(OPTION_FLAG, resume), "0", "go on from the last checkpoint, if there is one", 0},
     {"dry-run", AT(OPTION_FLAG, dry_run), "0", "print memory, FLOPs and header, then stop", 0},
+    {"describe", AT(OPTION_FLAG, describe), "0", "print statistics of the task's rows, then stop",
+     0},
+    {"memory", AT(OPTION_REAL, memory), "0", "GiB it may take; 0: what the machine has", 0},
     {"quiet", AT(OPTION_FLAG, quiet), "0", "no header and no progress on stderr", 0},
     {"threads", AT(OPTION_SIZE, threads), "0", "0: as many as there are; never moves a number", 0},
     {"log-every", AT(OPTION_SIZE, log_every), "50", "steps between two metrics lines", 2},
@@ -211,7 +263,7 @@ void options_help(const option *table) {
 
 /* ---- run.json ------------------------------------------------------------------------------ */
 
-static void quote(char *out, size_t size, const char *s) {
+void run_json_quote(char *out, size_t size, const char *s) {
     size_t n = 0;
     for (; *s && n + 8 < size; s++)
         if ((unsigned char)*s < 0x20) n += (size_t)sprintf(out + n, "\\u%04x", (unsigned char)*s);
@@ -223,12 +275,12 @@ static void quote(char *out, size_t size, const char *s) {
 }
 
 int run_save_settings(dual_ctx *c, const run_settings *set) {
-    char path[RUN_PATH + 16], text[8192], value[RUN_PATH], quoted[2 * RUN_PATH];
+    char path[RUN_PATH + 16], text[32768], value[RUN_PATH], quoted[2 * RUN_PATH];
     size_t n = (size_t)snprintf(text, sizeof text, "{\n  \"format\": \"dual run 1\"");
     for (const option *o = RUN_OPTIONS; o->name; o++) {
         if (!o->saved) continue;
         option_print(o, set, value, sizeof value);
-        quote(quoted, sizeof quoted, value);
+        run_json_quote(quoted, sizeof quoted, value);
         n += (size_t)snprintf(text + n, sizeof text - n,
                               o->kind == OPTION_TEXT ? ",\n  \"%s\": \"%s\"" : ",\n  \"%s\": %s",
                               o->name, quoted);
@@ -263,11 +315,11 @@ int run_load_settings(dual_ctx *c, const char *folder, run_settings *set) {
         ok = dual_failed(c, "%s: format \"%.40s\", this program reads \"dual run 1\"", path, value);
     for (const option *o = RUN_OPTIONS; ok && o->name; o++) {
         dual_json v = dual_json_get(j, o->name);
-        if (!o->saved) continue;
+        if (!o->saved || !dual_json_type(v)) continue; /* an older run: as it was without it */
         if (dual_json_type(v) != (o->kind == OPTION_TEXT ? '"' : '0') ||
             (o->kind == OPTION_TEXT ? dual_json_string(v, value, sizeof value)
                                     : (size_t)(v.end - v.begin)) >= sizeof value) {
-            ok = dual_failed(c, "%s: %s is missing or of the wrong kind", path, o->name);
+            ok = dual_failed(c, "%s: %s is of the wrong kind", path, o->name);
             break;
         }
         if (o->kind != OPTION_TEXT) snprintf(value, sizeof value, "%.*s", (int)(v.end - v.begin),
@@ -280,324 +332,50 @@ int run_load_settings(dual_ctx *c, const char *folder, run_settings *set) {
     return ok;
 }
 
-/* ---- The task as token ids ------------------------------------------------------------------ */
-
-static int parse_range(const char *name, const char *text, int *low, int *high, char *error,
-                       size_t size) {
-    char *end;
-    long a = strtol(text, &end, 10), b = a;
-    if (end != text && *end == '-' && end[1]) b = strtol(end + 1, &end, 10);
-    if (end == text || *end || a < 0 || b < a || b > COUNTDOWN_NUMBER_MAX) {
-        snprintf(error, size, "--%s: \"%.40s\" should read like 3 or 3-5", name, text);
-        return 0;
-    }
-    *low = (int)a;
-    *high = (int)b;
-    return 1;
-}
-
-/* Whole numbers to 100 are one token, larger ones are spelled digit by digit. */
-static size_t number_tokens(int most) {
-    size_t digits = 1;
-    if (most <= 100) return 1;
-    for (; most >= 10; most /= 10) digits++;
-    return digits;
-}
-
-int run_example(const run_task *t, const countdown_problem *p, example *e, char *error,
-                size_t size) {
-    char x[COUNTDOWN_TEXT];
-    memset(e, 0, sizeof *e);
-    e->problem = *p;
-    countdown_prompt(p, x, sizeof x);
-    e->n_x = words_encode(t->vocabulary, x, NULL, 0, error, size);
-    e->n_y = words_encode(t->vocabulary, p->solution, NULL, 0, error, size);
-    if (e->n_x == SIZE_MAX || e->n_y == SIZE_MAX) return 0;
-    e->x = malloc((e->n_x + e->n_y + 1) * sizeof *e->x);
-    if (!e->x) {
-        snprintf(error, size, "out of memory for the examples");
-        return 0;
-    }
-    e->y = e->x + e->n_x;
-    words_encode(t->vocabulary, x, e->x, e->n_x, error, size);
-    words_encode(t->vocabulary, p->solution, e->y, e->n_y, error, size);
-    e->y[e->n_y++] = t->end;
-    return 1;
-}
-
-void examples_free(example *e, size_t n) {
-    for (size_t i = 0; e && i < n; i++) free(e[i].x);
-    free(e);
-}
-
-/* All rows of a file, encoded. */
-static example *read_rows(const run_task *t, const char *file, size_t *n, char *error,
-                          size_t size) {
-    countdown_set set;
-    if (!countdown_read(file, &set, error, size)) return NULL;
-    example *rows = calloc(set.count ? set.count : 1, sizeof *rows);
-    *n = 0;
-    while (rows && *n < set.count && run_example(t, &set.items[*n], &rows[*n], error, size)) (*n)++;
-    if (!rows) snprintf(error, size, "%s: out of memory", file);
-    else if (!set.count) snprintf(error, size, "%s: holds no problem", file);
-    if (!rows || *n < set.count || !set.count) {
-        examples_free(rows, *n);
-        rows = NULL;
-    }
-    countdown_free(&set);
-    return rows;
-}
-
-int run_task_open(const run_settings *set, run_task *t, char *error, size_t size) {
-    memset(t, 0, sizeof *t);
-    if (strcmp(set->task, "countdown")) {
-        snprintf(error, size, "--task: \"%.20s\" is not known; countdown is", set->task);
-        return 0;
-    }
-    t->options = countdown_defaults();
-    if (!parse_range("numbers", set->numbers, &t->options.count_min, &t->options.count_max, error,
-                     size) ||
-        !parse_range("range", set->range, &t->options.number_min, &t->options.number_max, error,
-                     size) ||
-        !parse_range("targets", set->targets, &t->options.target_min, &t->options.target_max, error,
-                     size))
-        return 0;
-    const char *wrong = countdown_check(&t->options);
-    if (wrong) {
-        snprintf(error, size, "--numbers, --range, --targets: %s", wrong);
-        return 0;
-    }
-    t->vocabulary = words_new_countdown();
-    if (!t->vocabulary) {
-        snprintf(error, size, "out of memory for the vocabulary");
-        return 0;
-    }
-    t->end = words_end(t->vocabulary);
-    t->cue = words_id(t->vocabulary, "\n");
-    if (*set->data) {
-        t->rows = read_rows(t, set->data, &t->n_rows, error, size);
-        if (!t->rows) {
-            run_task_close(t);
-            return 0;
-        }
-        for (size_t i = 0; i < t->n_rows; i++) {
-            if (t->rows[i].n_x > t->max_x) t->max_x = t->rows[i].n_x;
-            if (t->rows[i].n_y > t->max_y) t->max_y = t->rows[i].n_y;
-        }
-    } else { /* a binary tree's expression has n-1 operators and at most n-2 pairs of parentheses */
-        const size_t n = (size_t)t->options.count_max, w = number_tokens(t->options.number_max);
-        t->max_x = 2 + n * w + number_tokens(t->options.target_max);
-        t->max_y = n * w + (n - 1) + 2 * (n > 2 ? n - 2 : 0) + 1;
-    }
-    return 1;
-}
-
-void run_task_close(run_task *t) {
-    examples_free(t->rows, t->n_rows);
-    words_free(t->vocabulary);
-    memset(t, 0, sizeof *t);
-}
-
-enum {
-    STREAM_TRAIN = 1 << 20,
-    STREAM_TEXT = 1 << 21,
-    STREAM_TEST = 1 << 22,
-    STREAM_SHUFFLE = 1 << 23
-};
-
-static uint64_t stream(uint64_t kind, uint64_t number) { return (kind << 40) + number; }
-
-/* Packs Base samples, each with its end token, until the context is full; the last is cut. */
-static int pack_text(const run_task *t, const run_settings *set, uint64_t number, int32_t *to,
-                     char *error, size_t size) {
-    dual_rng rng = dual_rng_seed(set->seed, stream(STREAM_TEXT, number));
-    char text[COUNTDOWN_TEXT];
-    for (size_t n = 0; n < set->context;) {
-        if (!countdown_base(&t->options, set->facts, &rng, text, sizeof text)) {
-            snprintf(error, size, "no Base text can be drawn with these options");
-            return 0;
-        }
-        const size_t got = words_encode(t->vocabulary, text, to + n, set->context - n, error, size);
-        if (got == SIZE_MAX) return 0;
-        n += got;
-        if (n < set->context) to[n++] = t->end;
-    }
-    return 1;
-}
-
-/* Row `place` of epoch `epoch`: the file's rows in an order of their own every epoch. */
-static void shuffle(size_t *order, size_t n, uint64_t seed, uint64_t epoch) {
-    dual_rng rng = dual_rng_seed(seed, stream(STREAM_SHUFFLE, epoch));
-    for (size_t i = 0; i < n; i++) order[i] = i;
-    for (size_t i = n; i > 1; i--) {
-        const size_t j = dual_rng_below(&rng, i), keep = order[i - 1];
-        order[i - 1] = order[j];
-        order[j] = keep;
-    }
-}
-
-static int batch_begin(const run_settings *set, run_batch *b, size_t tokens, char *error,
-                       size_t size) {
-    memset(b, 0, sizeof *b);
-    b->group = calloc(set->batch, sizeof *b->group);
-    b->text = calloc(set->batch, sizeof *b->text);
-    b->length = calloc(set->batch, sizeof *b->length);
-    b->tokens = calloc(tokens, sizeof *b->tokens);
-    if (!b->group || !b->text || !b->length || !b->tokens) {
-        snprintf(error, size, "out of memory for a batch of %zu", set->batch);
-        run_batch_free(b);
-        return 0;
-    }
-    b->batch.n_sequences = b->batch.n_groups = set->batch;
-    b->batch.text = b->text;
-    b->batch.length = b->length;
-    b->batch.group = b->group;
-    return 1;
-}
-
-void run_batch_free(run_batch *b) {
-    free(b->group);
-    free(b->text);
-    free(b->length);
-    free(b->tokens);
-    memset(b, 0, sizeof *b);
-}
-
-int run_is_lm(const run_settings *set) { return !strcmp(set->objective, "lm"); }
-
-/* lm: an empty prompt, the first token as the cue, all others as targets. answer: x, cue, y. */
-static void set_group(run_batch *b, const run_settings *set, const run_task *t, size_t i,
-                      const int32_t *x, size_t n_x, const int32_t *y, size_t n_y) {
-    dual_group *g = &b->group[i];
-    const int lm = run_is_lm(set);
-    g->sequence = i;
-    g->prefix = lm ? 0 : n_x;
-    g->cue = lm ? y : &t->cue;
-    g->n_cue = 1;
-    g->target = lm ? y + 1 : y;
-    g->n_target = lm ? n_y - 1 : n_y;
-    b->text[i] = x;
-    b->length[i] = lm ? 0 : n_x;
-}
-
-int run_batch_make(const run_settings *set, const run_task *t, uint64_t step, run_batch *b,
-                   char *error, size_t size) {
-    const size_t room = run_is_lm(set) ? set->context : t->max_x + t->max_y;
-    size_t *order = NULL;
-    uint64_t shuffled = UINT64_MAX;
-    dual_rng rng = dual_rng_seed(set->seed, stream(STREAM_TRAIN, step));
-    if (!batch_begin(set, b, set->batch * room, error, size)) return 0;
-    if (t->n_rows) order = malloc(t->n_rows * sizeof *order);
-    int ok = !t->n_rows || order;
-    if (!ok) snprintf(error, size, "out of memory for the order of %zu rows", t->n_rows);
-    for (size_t i = 0; ok && i < set->batch; i++) {
-        const uint64_t number = step * set->batch + i;
-        if (run_is_lm(set)) {
-            int32_t *to = b->tokens + i * room;
-            ok = pack_text(t, set, number, to, error, size);
-            set_group(b, set, t, i, to, 0, to, set->context);
-            continue;
-        }
-        example drawn, *e = &drawn;
-        if (t->n_rows) {
-            if (number / t->n_rows != shuffled) {
-                shuffled = number / t->n_rows;
-                shuffle(order, t->n_rows, set->seed, shuffled);
-            }
-            e = &t->rows[order[number % t->n_rows]];
-        } else {
-            countdown_problem p;
-            ok = countdown_draw(&t->options, &rng, &p);
-            if (!ok) snprintf(error, size, "no problem can be drawn with these options");
-            ok = ok && run_example(t, &p, &drawn, error, size);
-            if (!ok) break;
-        }
-        int32_t *to = b->tokens + i * room;
-        memcpy(to, e->x, (e->n_x + e->n_y) * sizeof *to);
-        set_group(b, set, t, i, to, e->n_x, to + e->n_x, e->n_y);
-        if (e == &drawn) free(drawn.x);
-    }
-    free(order);
-    if (!ok) run_batch_free(b);
-    return ok;
-}
-
-int run_batch_longest(const run_settings *set, const run_task *t, run_batch *b, char *error,
-                      size_t size) {
-    const size_t x = run_is_lm(set) ? 0 : t->max_x, y = run_is_lm(set) ? set->context : t->max_y;
-    if (!batch_begin(set, b, x + y, error, size)) return 0;
-    for (size_t i = 0; i < set->batch; i++) /* all share the same zeros: only lengths count */
-        set_group(b, set, t, i, b->tokens, x, b->tokens + x, y);
-    return 1;
-}
-
-static int by_key(const void *a, const void *b) {
-    const example *x = *(example *const *)a, *y = *(example *const *)b;
-    int s[2][COUNTDOWN_MAX + 1], n = x->problem.count;
-    if (n != y->problem.count) return n < y->problem.count ? -1 : 1;
-    for (int k = 0; k < 2; k++) {
-        const countdown_problem *p = k ? &y->problem : &x->problem;
-        for (int i = 0; i < n; i++) {  /* insertion sort: at most six numbers */
-            int j = i;
-            for (; j > 0 && s[k][j - 1] > p->numbers[i]; j--) s[k][j] = s[k][j - 1];
-            s[k][j] = p->numbers[i];
-        }
-        s[k][n] = p->target;
-    }
-    for (int i = 0; i <= n; i++) if (s[0][i] != s[1][i]) return s[0][i] < s[1][i] ? -1 : 1;
-    return 0;
-}
-
-/* Draws until n different keys are there; a small task has fewer, and 20,000 draws in a row that
- * brought nothing new say that it has given all. */
-example *run_test_set(const run_task *t, countdown_split split, const char *data, size_t *n,
-                      char *error, size_t size) {
-    if (data && *data) {
-        size_t rows = 0;
-        example *all = read_rows(t, data, &rows, error, size);
-        for (size_t i = *n; all && i < rows; i++) free(all[i].x);
-        if (rows < *n) *n = rows;
-        return all;
-    }
-    const size_t wanted = *n;
-    example *set = calloc(wanted ? wanted : 1, sizeof *set);
-    example **sorted = calloc(wanted ? wanted : 1, sizeof *sorted);
-    countdown_options options = t->options;
-    dual_rng rng = dual_rng_seed(20260101, stream(STREAM_TEST, (uint64_t)split));
-    options.split = split;
-    *n = 0;
-    int ok = set && sorted;
-    if (!ok) snprintf(error, size, "out of memory for %zu test problems", wanted);
-    for (size_t misses = 0; ok && *n < wanted && misses < 20000; misses++) {
-        example *e = &set[*n];
-        size_t low = 0, high = *n;
-        countdown_problem p;
-        ok = countdown_draw(&options, &rng, &p) && run_example(t, &p, e, error, size);
-        if (!ok) break;
-        while (low < high) {
-            const size_t middle = (low + high) / 2;
-            if (by_key(&sorted[middle], &e) < 0) low = middle + 1;
-            else high = middle;
-        }
-        if (low < *n && by_key(&sorted[low], &e) == 0) {
-            free(e->x);
-            e->x = NULL;
-            continue;
-        }
-        memmove(sorted + low + 1, sorted + low, (*n - low) * sizeof *sorted);
-        sorted[low] = e;
-        (*n)++;
-        misses = 0;
-    }
-    free(sorted);
-    if (ok && *n) return set;
-    if (ok || !*error) snprintf(error, size, "no %s problem can be drawn with these options",
-                                countdown_split_name(split));
-    examples_free(set, *n);
-    return NULL;
-}
-
 /* ---- A run in memory ------------------------------------------------------------------------ */
+
+/* "0-5,8" as bits; 0: it does not read like that. */
+static uint64_t layer_bits(const char *text) {
+    uint64_t bits = 0;
+    while (*text) {
+        char *end;
+        const unsigned long a = strtoul(text, &end, 10);
+        unsigned long b = a;
+        if (end == text || *text == '-' || *text == '+') return 0;
+        if (*end == '-') {
+            text = end + 1;
+            b = strtoul(text, &end, 10);
+            if (end == text || *text == '-' || *text == '+') return 0;
+        }
+        if (b < a || b > 63 || (*end && (*end != ',' || !end[1]))) return 0;
+        for (unsigned long l = a; l <= b; l++) bits |= UINT64_C(1) << l;
+        text = end + (*end == ',');
+    }
+    return bits;
+}
+
+static int options_of_exchange(const run_settings *set, dual_system *s, char *error, size_t size) {
+    static const char *const forms[] = {"plain", "centred", "values", "centred-values"};
+    int form = 0;
+    while (form < 4 && strcmp(set->orthogonality_form, forms[form])) form++;
+    if (form == 4) {
+        snprintf(error, size, "--orthogonality-form: \"%.20s\" is not one of plain centred values "
+                 "centred-values", set->orthogonality_form);
+        return 0;
+    }
+    s->kv_layers = layer_bits(set->kv_layers);
+    if (*set->kv_layers && !s->kv_layers) {
+        snprintf(error, size, "--kv-layers: \"%.40s\" should read like 0-5,8, layers below 64",
+                 set->kv_layers);
+        return 0;
+    }
+    s->fused = set->fused;
+    s->text_loss = set->text_loss;
+    s->orthogonality = set->orthogonality;
+    s->centred = form & 1;
+    s->values = form >> 1;
+    return 1;
+}
 
 int run_system(const run_settings *set, dual_system *s, char *error, size_t size) {
     *s = dual_system_preset(set->system);
@@ -609,6 +387,9 @@ int run_system(const run_settings *set, dual_system *s, char *error, size_t size
         return 0;
     }
     s->latents = s->inject == DUAL_NONE && !*set->inject ? 0 : set->latents;
+    /* a chain that grows with the stages is built at its longest */
+    if (s->latents && set->latents_per_stage && !strcmp(set->steps_shown, "curriculum"))
+        s->latents = set->stages * set->latents_per_stage;
     if (*set->inject) {
         int i = 0;
         while (i <= DUAL_KV && strcmp(set->inject, dual_injection_name((dual_injection)i))) i++;
@@ -639,11 +420,22 @@ int run_system(const run_settings *set, dual_system *s, char *error, size_t size
     }
     s->gain = !strcmp(set->gain, "trained");
     s->detach = set->detach;
+    return options_of_exchange(set, s, error, size);
+}
+
+/* The state's note: steps done, steps and sum of losses since the last metrics line. */
+static int read_note(dual_ctx *c, dual_file *f, const char *path, run *r) {
+    char note[96], *end;
+    if (dual_file_note(f, "note", note, sizeof note) >= sizeof note || strncmp(note, "step ", 5))
+        return dual_failed(c, "%s: it does not say its step", path);
+    r->step = strtoull(note + 5, &end, 10);
+    r->loss_steps = strtoull(end, &end, 10);
+    r->loss_sum = strtod(end, NULL);
     return 1;
 }
 
 int run_open(dual_ctx *c, const char *folder, run *r) {
-    char path[RUN_PATH + 16], error[300];
+    char path[RUN_PATH + 32], error[300];
     memset(r, 0, sizeof *r);
     if (!run_load_settings(c, folder, &r->set)) return 0;
     if (!run_system(&r->set, &r->system, error, sizeof error))
@@ -656,7 +448,12 @@ int run_open(dual_ctx *c, const char *folder, run *r) {
         r->shape.heads != r->set.heads || r->shape.positions != r->set.context)
         return dual_failed(c, "%s: base/config.json and run.json tell of different shapes", folder);
     r->coprocessor_shape = r->shape;
-    return 1;
+    snprintf(path, sizeof path, "%s/state.safetensors", folder);
+    dual_file *f = dual_file_open(c, path);
+    if (!f) return 0;
+    const int ok = read_note(c, f, path, r);
+    dual_file_close(f);
+    return ok;
 }
 
 int run_build(dual_ctx *c, run *r) {
@@ -684,7 +481,7 @@ static int state_entry(dual_ctx *c, dual_file *f, const char *prefix, char owner
 }
 
 int run_load(dual_ctx *c, run *r, const char *folder, dual_adamw *moments) {
-    char path[RUN_PATH + 32], note[96], owner, *end;
+    char path[RUN_PATH + 32], owner;
     dual_param *p;
     size_t k = 0;                      /* moments stand in the order of the trained tensors */
     snprintf(path, sizeof path, "%s/base", folder);
@@ -702,15 +499,11 @@ int run_load(dual_ctx *c, run *r, const char *folder, dual_adamw *moments) {
              state_entry(c, f, "v.", owner, p, moments->v[k], 1);
         k++;
     }
-    if (ok && (dual_file_note(f, "note", note, sizeof note) >= sizeof note ||
-               strncmp(note, "step ", 5)))
-        ok = dual_failed(c, "%s: it does not say its step", path);
-    if (ok) {
-        r->step = strtoull(note + 5, &end, 10);
-        r->loss_steps = strtoull(end, &end, 10);
-        r->loss_sum = strtod(end, NULL);
+    ok = ok && read_note(c, f, path, r);
+    if (ok && moments) {               /* with --reset-optimizer it counts from its stage's start */
+        const size_t stage = run_stage_of(&r->set, r->step ? r->step - 1 : 0);
+        moments->step = r->step - (r->set.reset_optimizer ? stage * r->set.stage_steps : 0);
     }
-    if (ok && moments) moments->step = r->step;
     dual_file_close(f);
     return ok;
 }
@@ -763,75 +556,153 @@ int run_save(dual_ctx *c, run *r, dual_adamw *o) {
     return ok;
 }
 
+int run_load_latents(dual_ctx *c, run *r, const char *folder) {
+    char path[RUN_PATH + 32];
+    dual_exchange *e = &r->exchange;
+    const dual_param *const part[2] = {&e->soft, &e->gain};
+    snprintf(path, sizeof path, "%s/coprocessor", folder);
+    if (r->coprocessor && !dual_model_load(c, r->coprocessor, path)) return 0;
+    snprintf(path, sizeof path, "%s/latents.safetensors", folder);
+    dual_file *f = dual_file_open(c, path);
+    if (!f) return 0;
+    int ok = 1;
+    for (int k = 0; ok && k < 2; k++) {
+        const dual_tensor *t = part[k]->tensor;
+        const size_t i = t ? dual_file_find(f, part[k]->name) : SIZE_MAX;
+        if (!t || (i == SIZE_MAX && k)) continue;     /* a gain it never had starts at 1 */
+        const dual_entry entry = i == SIZE_MAX ? (dual_entry){.rows = 0} : dual_file_entry(f, i);
+        if (entry.rows != t->rows || entry.cols != t->cols)
+            ok = dual_failed(c, "%s: %s is %zu x %zu, this system has %zu x %zu", path,
+                             part[k]->name, entry.rows, entry.cols, t->rows, t->cols);
+        else ok = dual_file_read(c, f, i, t->data);
+    }
+    dual_file_close(f);
+    return ok;
+}
+
+dual_exchange run_exchange(dual_ctx *c, const run *r, size_t latents) {
+    dual_exchange e = r->exchange;
+    dual_tensor *s = e.soft.tensor;
+    /* pause and chain have one vector for any number */
+    if (s && e.system.inject != DUAL_PAUSE && e.system.inject != DUAL_CHAIN && latents < s->rows)
+        e.soft.tensor = dual_view(c, s, 0, latents, 0, s->cols);
+    e.system.latents = latents;
+    if (latents < 2) e.system.orthogonality = 0;      /* one alone points where it likes */
+    return e;
+}
+
 /* ---- Scoring -------------------------------------------------------------------------------- */
 
-void run_score(dual_ctx *c, run *r, const run_task *t, const example *rows, size_t n,
-               dual_control control, double temperature, uint64_t seed, answer *out, double *loss) {
+/* Bytes take about four times as many tokens as the tasks' limits are meant for. */
+size_t run_max_new(const run_settings *set, const run_task *t) {
+    if (set->max_new) return set->max_new;
+    const int bytes = !strcmp(run_tokenizer_name(t), "bytes");
+    return task_max_new(t->kind) * (bytes && t->kind != TASK_COUNTDOWN ? 4 : 1);
+}
+
+static void grade(const run_task *t, const example *e, const int32_t *tokens, size_t n, int ended,
+                  answer *a) {
+    countdown_problem p;
+    const size_t length = tokenizer_decode(t->tokens, tokens, n, NULL, 0);
+    char *text = malloc(length + 1);
+    memset(a, 0, sizeof *a);
+    a->ended = ended;
+    a->verdict = task_unfinished(t->kind);
+    if (text) {
+        tokenizer_decode(t->tokens, tokens, n, text, length + 1);
+        if (ended) a->verdict = task_grade(t->kind, &e->row, text);
+        if (t->kind == TASK_COUNTDOWN && countdown_parse(e->row.question, &p)) {
+            a->each_once = ended && countdown_uses_each_once(&p, countdown_final(text));
+            a->simple = countdown_plus_minus_suffice(&p);
+        }
+    }
+    free(text);
+}
+
+void run_score(dual_ctx *c, dual_exchange *e, const run_task *t, const example *rows, size_t n,
+               dual_control control, double temperature, uint64_t seed, size_t max_new, answer *out,
+               double *loss) {
+    const size_t positions = e->base->config.positions, slots = dual_latent_positions(&e->system);
     double sum = 0, targets = 0;
     const dual_mark start = dual_mark_here(c);
+    int32_t *tokens = malloc(PROMPTS_MAX * max_new * sizeof *tokens);
+    if (!tokens) c->fatal("out of memory for the answers");
     for (size_t first = 0, count; first < n; first += count) {
-        count = n - first < SCORE_BATCH ? n - first : SCORE_BATCH;
-        if (n - first == SCORE_BATCH + 1) count--; /* a batch of one has none to swap with */
-        const int32_t *text[SCORE_BATCH];
-        size_t length[SCORE_BATCH], came[SCORE_BATCH], used = 0, all = 0;
-        static int32_t tokens[SCORE_BATCH * SCORE_TOKENS];
-        dual_group group[SCORE_BATCH];
-        dual_batch b;
+        size_t came[PROMPTS_MAX], used = 0, all = 0;
+        run_prompts p;
         dual_outcome o;
         dual_sampling s;
-        memset(&b, 0, sizeof b);
+        count = run_prompts_count(rows + first, n - first, e->base->config.vocab, max_new);
+        run_prompts_fill(&p, t, rows + first, count, 1);
         memset(&s, 0, sizeof s);
-        memset(group, 0, sizeof group);
         for (size_t i = 0; i < count; i++) {
-            const example *e = &rows[first + i];
-            text[i] = e->x;
-            length[i] = e->n_x;
-            group[i].sequence = i;
-            group[i].prefix = e->n_x;
-            group[i].cue = &t->cue;
-            group[i].n_cue = 1;
-            group[i].target = e->y;
-            group[i].n_target = e->n_y;
-            all += e->n_y;
-            if (e->n_x > used) used = e->n_x;
+            all += rows[first + i].n_y;
+            if (rows[first + i].n_x > used) used = rows[first + i].n_x;
         }
-        b.n_sequences = b.n_groups = count;
-        b.text = text;
-        b.length = length;
-        b.group = group;
-        b.control = control;
-        b.control.seed = seed + first;
+        p.batch.control = control;
+        p.batch.control.seed = seed + first;
         if (loss) {
             const int recorded = c->inference;
             c->inference = 1;
-            dual_run(c, &r->exchange, &b, &o);
+            dual_run(c, e, &p.batch, &o);
             c->inference = recorded;
-            if (c->memory) sum += (double)o.loss->data[0] * (double)all;
+            if (c->memory) sum += (double)o.target_loss->data[0] * (double)all;
             targets += (double)all;
             dual_release(c, start);
         }
         /* prompt, latents, cue; the last position stays unread: no Base text has trained it */
-        used += dual_latent_positions(&r->system) + 1;
-        if (used >= r->shape.positions) c->fatal("a prompt leaves no position for an answer");
-        s.max_new = r->shape.positions - used < SCORE_TOKENS ? r->shape.positions - used
-                                                             : SCORE_TOKENS;
+        used += slots + 1;
+        if (used >= positions) c->fatal("a prompt leaves no position for an answer");
+        s.max_new = positions - used < max_new ? positions - used : max_new;
         s.end = t->end;
         s.temperature = temperature;
         s.rng = dual_rng_seed(seed, first);
-        dual_generate(c, &r->exchange, &b, &s, tokens, came);
+        dual_generate(c, e, &p.batch, &s, tokens, came);
         for (size_t i = 0; c->memory && out && i < count; i++) {
-            answer *a = &out[first + i];
-            const countdown_problem *p = &rows[first + i].problem;
-            a->ended = came[i] <= s.max_new;
-            words_decode(t->vocabulary, tokens + i * s.max_new, a->ended ? came[i] : s.max_new,
-                         a->text, sizeof a->text);
-            const char *final = countdown_final(a->text);
-            a->verdict = a->ended ? countdown_grade(p, final) : COUNTDOWN_MALFORMED;
-            a->each_once = a->ended && countdown_uses_each_once(p, final);
-            a->simple = countdown_plus_minus_suffice(p);
+            const int ended = came[i] <= s.max_new;
+            grade(t, &rows[first + i], tokens + i * s.max_new, ended ? came[i] : s.max_new, ended,
+                  &out[first + i]);
         }
     }
+    free(tokens);
     if (loss) *loss = targets > 0 ? sum / targets : 0;
+}
+
+/* The sequences and places are the same for every run with these options. */
+double run_text_loss(dual_ctx *c, dual_exchange *e, const run_settings *set, const token_block *ids,
+                     size_t first, size_t count) {
+    const size_t n = run_sequence(set), m = run_is_pretrain(set) ? set->groups : 1;
+    const size_t ahead = run_is_lm(set) ? n - 1 : set->ahead;
+    const dual_mark start = dual_mark_here(c);
+    const int recorded = c->inference;
+    dual_group *group = calloc(m, sizeof *group);
+    size_t *place = calloc(m + 1, sizeof *place), length = run_is_lm(set) ? 0 : n, done = 0;
+    run_settings fixed = *set;
+    double sum = 0;
+    fixed.seed = 20260104;             /* places do not depend on the run's seed */
+    if (!group || !place) c->fatal("out of memory for the groups of a text");
+    c->inference = 1;
+    for (; done < count && first + (done + 1) * n <= ids->used; done++) {
+        const int32_t *text = ids->at + first + done * n;
+        dual_outcome o;
+        dual_batch b;
+        memset(&b, 0, sizeof b);
+        if (run_is_pretrain(set)) run_group_places(&fixed, done, place);
+        for (size_t k = 0; k < m; k++) run_text_group(text, 0, place[k], ahead, &group[k]);
+        b.n_sequences = 1;
+        b.n_groups = m;
+        b.text = &text;
+        b.length = &length;
+        b.group = group;
+        dual_run(c, e, &b, &o);
+        if (c->memory) sum += (double)o.target_loss->data[0];
+        dual_release(c, start);
+        if (!c->memory) break;
+    }
+    c->inference = recorded;
+    free(group);
+    free(place);
+    return done ? sum / (double)done : 0;
 }
 
 /* 95 % Wilson score interval of a share. */
@@ -848,32 +719,57 @@ double wilson_high(double hits, double n) { return wilson(hits, n, 1); }
 /* ---- What both print ------------------------------------------------------------------------ */
 
 void run_describe_system(const dual_system *s, char *out, size_t size) {
-    char latents[40] = "";
-    if (s->inject != DUAL_NONE) snprintf(latents, sizeof latents, ", N_L %zu", s->latents);
-    snprintf(out, size, "%s = inject %s, Base %s%s%s%s", s->name, dual_injection_name(s->inject),
-             s->base_trained ? "trained" : "frozen", latents, s->detach ? ", cache detached" : "",
-             s->gain ? ", trained gain" : "");
+    size_t n = (size_t)snprintf(out, size, "%s = inject %s, Base %s", s->name,
+                                dual_injection_name(s->inject),
+                                s->base_trained ? "trained" : "frozen");
+    if (s->inject != DUAL_NONE && n < size)
+        n += (size_t)snprintf(out + n, size - n, ", N_L %zu", s->latents);
+    const char *const on[] = {s->detach ? ", cache detached" : "", s->gain ? ", trained gain" : "",
+                              s->fused ? ", fused" : ""};
+    for (int i = 0; i < 3; i++)
+        if (n < size) n += (size_t)snprintf(out + n, size - n, "%s", on[i]);
+    for (int l = 0, said = 0; l < 64 && s->kv_layers; l++)
+        if (n < size && s->kv_layers >> l & 1)
+            n += (size_t)snprintf(out + n, size - n, said++ ? ",%d" : ", layers %d", l);
+    if (s->text_loss > 0 && n < size)
+        n += (size_t)snprintf(out + n, size - n, ", %g x text loss", s->text_loss);
+    if (s->orthogonality > 0 && n < size)
+        snprintf(out + n, size - n, ", %g x orthogonality%s%s", s->orthogonality,
+                 s->centred ? ", centred" : "", s->values ? ", of values" : "");
 }
 
-double run_step_flops(const run *r, const run_task *t) {
-    run copy = *r;
-    run_batch b;
-    dual_ctx c;
-    dual_outcome out;
-    char error[300];
-    double flops = 0;
-    dual_init(&c, NULL, 0);
-    if (run_batch_make(&r->set, t, 0, &b, error, sizeof error)) {
-        if (run_build(&c, &copy) && dual_batch_check(&c, &copy.exchange, &b.batch)) {
-            dual_exchange_train(&c, &copy.exchange);
-            dual_run(&c, &copy.exchange, &b.batch, &out);
-            dual_backward(&c, out.loss);
-            flops = c.flops;
+void run_stage_flops(const run *r, run_task *t, double flops[RUN_STAGES + 2]) {
+    const size_t last = run_stage_of(&r->set, r->set.steps);
+    for (size_t stage = 0; stage <= last; stage++) {
+        run copy = *r;
+        run_batch b;
+        dual_ctx c;
+        dual_outcome out;
+        char error[300];
+        flops[stage] = 0;
+        dual_init(&c, NULL, 0);
+        if (run_batch_make(&r->set, t, stage * r->set.stage_steps, &b, error, sizeof error)) {
+            if (run_build(&c, &copy)) {
+                dual_exchange_train(&c, &copy.exchange);
+                dual_exchange e = run_exchange(&c, &copy,
+                                               run_latents_of(&r->set, &r->system, b.stage));
+                if (dual_batch_check(&c, &e, &b.batch)) {
+                    dual_run(&c, &e, &b.batch, &out);
+                    dual_backward(&c, out.loss);
+                    flops[stage] = c.flops;
+                }
+            }
+            run_batch_free(&b);
         }
-        run_batch_free(&b);
+        dual_done(&c);
     }
-    dual_done(&c);
-    return flops;
+}
+
+double run_flops(const run_settings *set, const double flops[RUN_STAGES + 2], uint64_t steps) {
+    const size_t last = run_stage_of(set, steps);
+    double sum = 0;
+    for (size_t stage = 0; stage < last; stage++) sum += flops[stage] * (double)set->stage_steps;
+    return sum + flops[last] * (double)(steps - last * set->stage_steps);
 }
 
 /* How long a waiting OpenMP thread spins before it sleeps. Without end (the runtimes' default) it
@@ -888,6 +784,14 @@ void run_spin_briefly(char **argv) {
         execvp(argv[0], argv);         /* returns only if it failed: then simply go on */
 #else
     (void)argv;
+#endif
+}
+
+double run_machine_memory(void) {
+#if (defined(__unix__) || defined(__APPLE__)) && defined(_SC_PHYS_PAGES)
+    return (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+#else
+    return 0;
 #endif
 }
 

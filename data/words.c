@@ -68,6 +68,7 @@ struct words {
     size_t slots;
     size_t longest;        /* bytes of the longest word: no text beyond it needs a look */
     int32_t end;
+    int32_t bytes;         /* id of <byte 0>, if the words are the 256 bytes; else -1 */
 };
 
 enum { WORDS_MAX = 1000000 };   /* ids stay far inside an int */
@@ -114,6 +115,12 @@ static int is_special(const char *word)
     size_t length = strlen(word);
 
     return length > 2 && word[0] == '<' && word[length - 1] == '>';
+}
+
+static const char *byte_word(size_t byte, char out[41])
+{
+    snprintf(out, 41, "<byte %u>", (unsigned)byte % 256);
+    return out;
 }
 
 words *words_new(const char *const *list, size_t n, char *error, size_t size)
@@ -167,6 +174,18 @@ words *words_new(const char *const *list, size_t n, char *error, size_t size)
         words_free(w);
         return NULL;
     }
+    w->bytes = words_id(w, "<byte 0>");
+    if (w->bytes >= 0) {
+        for (i = 1; i < 256 && words_id(w, byte_word(i, name)) == w->bytes + (int32_t)i; )
+            i++;
+        if (i < 256) {
+            snprintf(error, size, "no word %s behind the one before it, expected <byte 0> to "
+                     "<byte 255> in order", byte_word(i, name));
+            words_free(w);
+            return NULL;
+        }
+        return w;
+    }
     /* A word that its own spelling does not give back would silently never be used. */
     for (i = 0; i < n; i++) {
         int32_t id = -1;
@@ -206,6 +225,18 @@ words *words_new_countdown(void)
     for (i = 0; i < n; i++)
         list[FIXED + i] = text[i];
     return words_new(list, FIXED + n, error, sizeof error);
+}
+
+words *words_new_bytes(void)
+{
+    const char *list[257];
+    char text[256][41], error[160];
+    size_t i;
+
+    list[0] = "<end>";
+    for (i = 0; i < 256; i++)
+        list[i + 1] = byte_word(i, text[i]);
+    return words_new(list, 257, error, sizeof error);
 }
 
 void words_free(words *w)
@@ -385,6 +416,12 @@ size_t words_encode(const words *w, const char *text, int32_t *ids, size_t max, 
     char name[41];
     size_t n = 0;
 
+    if (w->bytes >= 0) {
+        for (; text[n]; n++)
+            if (n < max)
+                ids[n] = w->bytes + (unsigned char)text[n];
+        return n;
+    }
     while (*at) {
         size_t run, end, i;
         int32_t id = -1;
@@ -477,6 +514,12 @@ size_t words_decode(const words *w, const int32_t *ids, size_t n, char *out, siz
     const char *left = NULL;   /* the word before, for the blank */
     size_t used = 0, i = 0;
 
+    for (; w->bytes >= 0 && i < n; i++) {
+        const int32_t byte = ids[i] - w->bytes;
+        const char one[2] = { (char)byte, 0 };
+
+        put(out, size, &used, byte > 0 && byte < 256 ? one : "<?>");
+    }
     while (i < n) {
         size_t pieces = number_length(w, ids + i, n - i), k;
         const char *word = words_word(w, ids[i]);

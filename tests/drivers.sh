@@ -35,7 +35,7 @@ expect 2 'whole number' ./train --steps -1 --out $work/x
 expect 2 'one word too many' ./train soft
 expect 2 'not one of none pause' ./train --system h3 --out $work/x
 expect 2 'not one of none pause' ./train --inject both --out $work/x
-expect 2 'not known; countdown' ./train --task chess --out $work/x
+expect 2 'not known; countdown gsm8k prosqa text' ./train --task chess --out $work/x
 expect 2 'read like' ./train --numbers 3..5 --out $work/x
 expect 2 'leave --system' ./train --objective lm --system h2 --out $work/x
 expect 2 'one of them' ./train --base-frozen --base-trained --out $work/x
@@ -181,6 +181,75 @@ if [ -n "$DUAL_DATA" ]; then
         expect 0 '^[0-9]+( [0-9]+)+$' ./eval tokens $DUAL_DATA/tok/$t --plain --text '<|endoftext|>'
     done
 else echo "skipped: real tokenizers (DUAL_DATA names no folder of sets)"; fi
+# ---- other tasks: rows of our own, every way to show steps, the curriculum, text, choices
+tiny="--width 16 --heads 2 --layers 2 --batch 4 --quiet --log-every 4 --score-points 2 --score-count 8"
+i=0
+while [ $i -lt 12 ]; do
+    printf '%s\n' "{\"question\":\"Sam has $i and gets 2 more, twice. How many?\",\"answer\":\"He has $i+2=<<$i+2=$((i+2))>>$((i+2)), then <<$((i+2))+2=$((i+4))>>.\n#### $((i+4))\"}"
+    i=$((i + 1))
+done > "$work/gsm.jsonl"
+{ cat "$work/gsm.jsonl"; echo '{"question":"no answer"}'; } > "$work/gsm-broken.jsonl"
+gsm="./train --task gsm8k --data $work/gsm.jsonl --context 128 $tiny"
+expect 0 'nodes      2' ./train --task prosqa --describe
+expect 0 '12 rows, .*bytes.*question 4' ./train --task gsm8k --data $work/gsm.jsonl --describe
+expect 2 'gsm8k wants --data' ./train --task gsm8k --out $work/x
+expect 2 'steps-shown' $gsm --steps-shown some --out $work/x
+expect 2 'keep-best wants --valid' $gsm --keep-best --out $work/x
+expect 2 'like 0-5,8' $gsm --system h1 --base $work/base --kv-layers 3-1 --out $work/x
+expect 1 'gsm-broken.jsonl:13' ./train --task gsm8k --data $work/gsm-broken.jsonl $tiny --out $work/x
+expect 1 'broken skip leaves such rows out' ./train --task gsm8k --data $work/gsm.jsonl --context 32 $tiny --out $work/x
+expect 0 'step=8' ./train --task gsm8k --data $work/gsm-broken.jsonl --broken skip --context 128 $tiny --steps 8 --out $work/gsm-skip
+expect 1 'smaller --batch' $gsm --memory 0.0001 --out $work/x
+[ -e "$work/x" ] && bad "a refused run left $work/x behind" || ok
+expect 0 'step=8.*accuracy=' $gsm --valid $work/gsm.jsonl --steps 8 --max-new 16 --system soft --out $work/gsm-none
+expect 0 'step=8' $gsm --steps-shown all --steps 8 --max-new 16 --system none --out $work/gsm-all
+for run in gsm-none gsm-all; do
+    expect 0 'keys that training can have seen: 12 of 12' ./eval score $work/$run --data $work/gsm.jsonl --max-new 16
+done
+expect 0 'no number' ./eval score $work/gsm-none --data $work/gsm.jsonl --latents 2 --latents-from zero --max-new 8
+expect 1 'no more' ./eval score $work/gsm-none --data $work/gsm.jsonl --latents 5
+expect 1 'with --data' ./eval score $work/gsm-none
+expect 0 'soft' ./eval compare $work/gsm-none $work/gsm-all --data $work/gsm.jsonl --count 4
+
+stages="./train --task prosqa --nodes 6-8 --path 2-3 --context 192 $tiny --steps-shown curriculum --stages 2 --latents-per-stage 1 --reset-optimizer --keep-best --save-every 7 --schedule constant --uniform-stage 0.3 --steps 100"
+for s in coconut h2; do expect 0 'step=100 .*accuracy=' $stages --system $s --out $work/stages-$s; done
+expect 0 'which option' ./eval score $work/stages-h2 --count 8
+expect 0 'N_L 2' ./eval score $work/stages-h2/best --count 8
+expect 0 'which option' ./eval score $work/stages-coconut --count 8 --latents 5 --latents-from swapped
+expect 0 'Is' ./eval trace $work/stages-h2 --prompt 'Tom is a lempus. Every lempus is a impus. Sam is a rompus. Is Tom a impus or rompus?'
+$stages --system h2 --out $work/stages-killed > /dev/null 2>&1 & pid=$!
+while [ ! -e $work/stages-killed/state.safetensors ]; do sleep 0.02; done
+sleep 0.1; kill -KILL $pid; wait $pid 2> /dev/null
+expect 0 'step=100|is finished' $stages --system h2 --out $work/stages-killed --resume
+same $work/stages-h2/state.safetensors $work/stages-killed/state.safetensors
+same $work/stages-h2/best/state.safetensors $work/stages-killed/best/state.safetensors
+
+i=0
+while [ $i -lt 60 ]; do echo "Line $i says that $((i * 7)) follows $((i * 7 - 1)), and so on."; i=$((i + 1)); done > "$work/text.txt"
+text="./train --task text --data $work/text.txt $tiny --held-out 0.2"
+expect 2 'wants --data' ./train --task text --objective lm --out $work/x
+expect 2 'no questions' $text --out $work/x
+expect 0 'step=12 .*held_out_loss=' $text --objective lm --context 64 --steps 12 --out $work/text-lm
+for s in none h2 h1 soft coconut; do
+    expect 0 'step=8 .*held_out_loss=' $text --objective pretrain --base $work/text-lm --system $s --latents 2 --ahead 4 --groups 3 --steps 8 --out $work/text-$s
+done
+expect 0 'step=8' $text --objective pretrain --base $work/text-lm --system h1 --latents 2 --ahead 4 --steps 8 --kv-layers 1 --orthogonality 0.1 --orthogonality-form values --out $work/text-options
+expect 0 'step=8' $text --objective pretrain --base $work/text-lm --system h2 --latents 2 --ahead 4 --steps 8 --fused --text-loss 0.5 --out $work/text-fused
+expect 0 'layers 1, 0.1 x orthogonality, of values' ./eval perplexity $work/text-options
+expect 2 'does not fit' $text --objective pretrain --base $work/text-lm --system h2 --sequence 63 --out $work/x
+expect 0 'held out' ./eval perplexity $work/text-h2 --sequences 4
+expect 0 ' all ' ./eval perplexity $work/text-none $work/text.txt --sequences 4
+expect 0 'step=4' $gsm --from $work/text-h2 --system h2 --latents 2 --broken skip --context 64 --steps 4 --score-points 0 --out $work/from
+expect 1 'soft_tokens is 2 x 16' $gsm --from $work/text-h2 --system h2 --latents 3 --broken skip --context 64 --steps 4 --score-points 0 --out $work/x2
+printf '%s\n' '{"ctx":"One and one is","choices":["two","three"],"gold":0}' \
+    '{"ctx":"c","choices":["x","y","z"],"gold":2}' > "$work/mc.jsonl"
+for run in text-h2 text-none text-h1 gsm-none; do expect 0 'per byte' ./eval choices $work/$run $work/mc.jsonl; done
+expect 2 'share one context' ./eval choices $work/text-h2 $work/mc.jsonl --latents-from swapped
+for cmd in "choices $work/text-h2 $work/mc.jsonl" "perplexity $work/text-h2 --sequences 2" \
+           "score $work/stages-h2 --count 8" "score $work/gsm-none --data $work/gsm.jsonl --max-new 8"; do
+    ./eval $cmd --json > "$work/out.json" 2> /dev/null
+    expect 0 'valid' "$1/json-f32" "$work/out.json"
+done
 
 # ---- 8 problems by heart: trained systems nearly to zero, frozen ones to a third of the start
 # (done on tensors in test_exchange); here: the real rows, where they are
@@ -188,7 +257,11 @@ if [ -n "$DUAL_DATA" ]; then
     rows=$DUAL_DATA/countdown
     expect 0 step=3 ./train --data $rows/countdown_uft_train.jsonl $small --context 64 --steps 3 --out $work/uft
     expect 0 'accuracy' ./eval score $work/uft --data $rows/countdown_uft_test.jsonl
-else echo "skipped: real Countdown rows (DUAL_DATA names no folder of sets)"; fi
+    expect 0 'step=3' ./train --task gsm8k --data $DUAL_DATA/gsm8k/gsm8k_aug_valid.txt --tokenizer $DUAL_DATA/tok/gpt2 $small --context 256 --batch 2 --steps 3 --system h2 --out $work/gsm-bpe
+    expect 0 'correct' ./eval score $work/gsm-bpe --data $DUAL_DATA/gsm8k/coconut_gsm_test.json --count 4 --max-new 4
+    expect 0 'per token' ./eval choices $work/gsm-bpe $DUAL_DATA/mc/winogrande_val.jsonl --count 3
+    expect 0 'which option' sh -c "./train --task prosqa $tiny --context 400 --steps 2 --score-points 0 --out $work/prosqa && ./eval score $work/prosqa --data $DUAL_DATA/prosqa/prosqa_test.json --count 4 --max-new 4"
+else echo "skipped: real rows (DUAL_DATA names no folder of sets)"; fi
 rm -rf "$work"
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]

@@ -22,6 +22,7 @@ run() {
 # folder with the public sets in countdown/, gsm8k/, prosqa/, text/, mc/ and tok/.
 run data "$build/test_data-f32" ${DUAL_DATA:+"$DUAL_DATA/countdown"}
 run tokens "$build/test_tokens-f32" "$build" ${DUAL_DATA:+"$DUAL_DATA"}
+run tasks "$build/test_tasks-f32" "$build" ${DUAL_DATA:+"$DUAL_DATA"}
 run operations "$build/test_ops-f32"
 run "operations, double" "$build/test_ops-f64"
 run exchange "$build/test_exchange-f32"

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../data/data.h"
+#include "../data/tasks.h"
 
 static unsigned long passed, failed;
 
@@ -155,7 +155,7 @@ static void test_options(void)
         check(countdown_draw(&o, &rng, &p) && steps_replay(&p)
               && countdown_grade(&p, p.solution) == COUNTDOWN_CORRECT,
               "the largest problems are sound, got \"%s\"", p.solution);
-        check(countdown_worked(&p, text, sizeof text) < sizeof text,
+        check(countdown_prompt(&p, text, sizeof text) < sizeof text,
               "COUNTDOWN_TEXT has room for \"%s\"", text);
     }
 }
@@ -229,50 +229,78 @@ static void test_splits(void)
           (unsigned long)count[COUNTDOWN_VALID]);
 }
 
-/* Draws n problems; the caller frees the set. */
-static countdown_set draw_set(const countdown_options *o, size_t n, uint64_t seed)
+/* Draws n problems as rows; the caller frees the set. */
+static task_set draw_set(const countdown_options *o, size_t n, uint64_t seed)
 {
-    countdown_set set;
+    task_set set;
+    countdown_problem p;
     dual_rng rng = dual_rng_seed(seed, 0);
 
-    set.items = malloc(n * sizeof *set.items);
-    set.count = 0;
-    if (!set.items)
-        exit(1);
-    while (set.count < n && countdown_draw(o, &rng, &set.items[set.count]))
-        set.count++;
+    memset(&set, 0, sizeof set);
+    while (set.count < n && countdown_draw(o, &rng, &p))
+        if (!countdown_put(&p, &set))
+            exit(1);
     return set;
+}
+
+/* The rows of a set as an array to free. */
+static task_row *rows_of(const task_set *set)
+{
+    task_row *rows = calloc(set->count + 1, sizeof *rows);
+    size_t i;
+
+    for (i = 0; rows && i < set->count; i++)
+        rows[i] = task_get(set, i);
+    if (!rows)
+        exit(1);
+    return rows;
+}
+
+static size_t overlap(const task_set *a, const task_set *b, unsigned char *shared)
+{
+    unsigned char *room = calloc(a->count + 1, 1);
+    task_row *rows = rows_of(a);
+    const size_t n = task_overlap(TASK_COUNTDOWN, rows, a->count, b, room);
+
+    memcpy(shared, room, a->count < 2 ? a->count : 2);
+    free(room);
+    free(rows);
+    return n;
 }
 
 static void test_overlap(void)
 {
     /* So small a world that without the split nearly every test key would be met in training. */
     countdown_options o = options(3, 12, COUNTDOWN_TRAIN), t = options(3, 12, COUNTDOWN_TEST);
-    countdown_set train = draw_set(&o, 20000, 1), test = draw_set(&t, 2000, 2);
-    countdown_set more = draw_set(&o, 20000, 3), two, empty = { NULL, 0 };
+    task_set train = draw_set(&o, 20000, 1), test = draw_set(&t, 2000, 2);
+    task_set more = draw_set(&o, 20000, 3), two, empty;
     unsigned char shared[2];
-    countdown_problem pair[2];
-    size_t n = countdown_overlap(&test, &train, NULL);
+    task_row row = task_get(&train, 77);
+    countdown_problem p, turned;
+    size_t n = overlap(&test, &train, shared);
 
+    memset(&two, 0, sizeof two);
+    memset(&empty, 0, sizeof empty);
     check(test.count == 2000 && n == 0, "test keys in train: expected 0, got %lu",
           (unsigned long)n);
-    n = countdown_overlap(&more, &train, NULL);
+    n = overlap(&more, &train, shared);
     check(n > 15000, "train keys in other train draws: expected most of 20000, got %lu",
           (unsigned long)n);
-    pair[0] = problem("9 9 9", 27);
-    pair[1] = train.items[77];
-    pair[1].numbers[0] = train.items[77].numbers[2];     /* same key in another order */
-    pair[1].numbers[2] = train.items[77].numbers[0];
-    two.items = pair;
-    two.count = 2;
-    n = countdown_overlap(&two, &train, shared);
+    check(countdown_parse(row.question, &turned), "\"%s\" is read back", row.question);
+    n = (size_t)turned.numbers[0];                       /* same key in another order */
+    turned.numbers[0] = turned.numbers[2];
+    turned.numbers[2] = (int)n;
+    p = problem("9 9 9", 27);
+    check(countdown_put(&p, &two) && countdown_put(&turned, &two), "two rows are kept");
+    n = overlap(&two, &train, shared);
     check(shared[1] == 1 && n == (size_t)shared[0] + 1, "a turned key: expected to be found");
-    check(countdown_overlap(&two, &empty, shared) == 0 && !shared[0] && !shared[1],
+    check(overlap(&two, &empty, shared) == 0 && !shared[0] && !shared[1],
           "overlap with nothing: expected 0");
-    check(countdown_overlap(&empty, &two, NULL) == 0, "overlap of nothing: expected 0");
-    countdown_free(&train);
-    countdown_free(&test);
-    countdown_free(&more);
+    check(overlap(&empty, &two, shared) == 0, "overlap of nothing: expected 0");
+    task_free(&train);
+    task_free(&test);
+    task_free(&more);
+    task_free(&two);
 }
 
 /* ---- Base text ---------------------------------------------------------------------------- */
@@ -557,7 +585,7 @@ static void test_floor(void)
     };
     enum { DRAWS = 100000 };
     countdown_options o = options(3, 20, COUNTDOWN_TEST);
-    countdown_set set = draw_set(&o, 2000, 9);
+    task_set set = draw_set(&o, 2000, 9);
     dual_rng rng = dual_rng_seed(10, 0);
     countdown_problem p;
     double mean = 0, measured;
@@ -571,10 +599,11 @@ static void test_floor(void)
               known[i].numbers, known[i].target, known[i].exact, measured);
     }
     for (i = 0; i < set.count; i++)
-        mean += 100 * countdown_floor(&set.items[i], &rng, 200) / (double)set.count;
+        if (countdown_parse(task_get(&set, i).question, &p))
+            mean += 100 * countdown_floor(&p, &rng, 200) / (double)set.count;
     printf("random-expression floor, 3 numbers of 1..20, targets 10..100: %.2f %%\n", mean);
     check(mean > 2 && mean < 5, "floor: expected 2 to 5 %%, got %.2f %%", mean);
-    countdown_free(&set);
+    task_free(&set);
 
     /* The expressions of the Base text meet it too: 6 6 6 6 whatever the prompt's target. */
     o = options(4, 6, COUNTDOWN_TRAIN);
@@ -722,8 +751,9 @@ static void test_words(void)
             continue;
         countdown_prompt(&p, text, sizeof text);
         round_trip(w, text);
-        countdown_worked(&p, text, sizeof text);
-        round_trip(w, text);
+        snprintf(text, sizeof text, "%s\n%s\n### %s", p.steps[0], p.steps[1], p.solution);
+        if (p.count == 3)
+            round_trip(w, text);
         round_trip(w, p.solution);
         countdown_base(&o, COUNTDOWN_FACTS, &rng, text, sizeof text);
         round_trip(w, text);
@@ -864,17 +894,17 @@ static void test_vocabulary_files(void)
 /* Text of the given length must be refused with an error that holds `named`, on one line. */
 static void bad_file(const char *text, size_t length, const char *named)
 {
-    countdown_set set;
+    task_set set;
     char error[300] = "";
     int ok;
 
     write_file(text, length);
-    ok = countdown_read(scratch, &set, error, sizeof error);
-    check(!ok && set.items == NULL && set.count == 0 && strstr(error, scratch)
+    ok = task_read(TASK_COUNTDOWN, scratch, 0, &set, error, sizeof error);
+    check(!ok && set.text == NULL && set.count == 0 && strstr(error, scratch)
           && strstr(error, named) && strstr(error, "expected") && !strchr(error, '\n'),
           "file %.80s: expected an error with %s, got \"%s\"", text, named, error);
     if (ok)
-        countdown_free(&set);
+        task_free(&set);
 }
 
 /* A good row, then one with these fields. */
@@ -896,26 +926,27 @@ static void bad_row(const char *nums, const char *target, const char *steps, con
 static void test_reader(void)
 {
     static const char fine[] = "\r\n" GOOD "\r\n\n  \n" GOOD;
-    countdown_set set;
+    task_set set;
     char error[300] = "";
 
     write_file(fine, sizeof fine - 1);
-    check(countdown_read(scratch, &set, error, sizeof error) && set.count == 2,
+    check(task_read(TASK_COUNTDOWN, scratch, 0, &set, error, sizeof error) && set.count == 2,
           "two rows: expected to be read, got \"%s\"", error);
     if (set.count == 2) {
-        const countdown_problem *p = &set.items[1];
+        const task_row row = task_get(&set, 1);
 
-        check(p->count == 3 && p->numbers[0] == 44 && p->numbers[2] == 35 && p->target == 98,
-              "row: expected 44 19 35 -> 98");
-        check(strcmp(p->solution, "44+19+35") == 0, "solution: expected 44+19+35, got %s",
-              p->solution);
-        check(strcmp(p->steps[0], "19+35=54") == 0 && strcmp(p->steps[1], "44+54=98") == 0,
-              "steps: expected 19+35=54 44+54=98, got %s %s", p->steps[0], p->steps[1]);
+        check(strcmp(row.question, "numbers: 44 19 35 target: 98") == 0, "row: expected "
+              "44 19 35 -> 98, got %s", row.question);
+        check(strcmp(row.answer, "44+19+35") == 0, "solution: expected 44+19+35, got %s",
+              row.answer);
+        check(row.n_steps == 2 && strcmp(row.steps, "19+35=54") == 0
+              && strcmp(task_step(&row, 1), "44+54=98") == 0,
+              "steps: expected 19+35=54 44+54=98, got %s %s", row.steps, task_step(&row, 1));
     }
-    countdown_free(&set);
+    task_free(&set);
 
-    bad_file("", 0, "no problem");
-    bad_file("\n \n", 3, "no problem");
+    bad_file("", 0, "nothing in it");
+    bad_file("\n \n", 3, "nothing in it");
     bad_file(GOOD "\n" GOOD "\0", sizeof GOOD * 2, "NUL");
     bad_file(GOOD " " GOOD, sizeof GOOD * 2 - 1, ":1: ");
     bad_file(GOOD "\n[1, 2]\n", sizeof GOOD + 7, ":2: ");
@@ -949,7 +980,8 @@ static void test_reader(void)
     bad_row(NUMS, TARGET, STEPS, "\"answer\": \"44 - 19 + 35\", ", "wrong");
     bad_row(NUMS, TARGET, STEPS, "\"answer\": \"44 + 19 + 35\\u0000\", ", "\"answer\"");
     remove(scratch);
-    check(!countdown_read(scratch, &set, error, sizeof error) && strstr(error, scratch),
+    check(!task_read(TASK_COUNTDOWN, scratch, 0, &set, error, sizeof error)
+          && strstr(error, scratch),
           "a missing file: expected an error that names it, got \"%s\"", error);
 }
 
@@ -958,8 +990,9 @@ static void test_real_files(const char *folder)
     static const struct { const char *name; size_t rows; } file[] = {
         { "countdown_uft_train.jsonl", 10240 }, { "countdown_uft_test.jsonl", 1024 }
     };
-    countdown_set set[2];
+    task_set set[2];
     words *w = words_new_countdown();
+    unsigned char two[2];
     char error[300] = "", text[COUNTDOWN_TEXT];
     dual_rng rng = dual_rng_seed(14, 0);
     double floor_sum = 0;
@@ -969,28 +1002,37 @@ static void test_real_files(const char *folder)
         char path[1000];
 
         snprintf(path, sizeof path, "%.900s/%s", folder, file[i].name);
-        check(countdown_read(path, &set[i], error, sizeof error) && set[i].count == file[i].rows,
+        check(task_read(TASK_COUNTDOWN, path, 0, &set[i], error, sizeof error)
+              && set[i].count == file[i].rows,
               "%s: expected %lu rows, got \"%s\"", path, (unsigned long)file[i].rows, error);
         for (j = 0; w && j < set[i].count; j++) {
-            countdown_prompt(&set[i].items[j], text, sizeof text);
-            round_trip(w, text);
-            countdown_worked(&set[i].items[j], text, sizeof text);
-            round_trip(w, text);
-            check(steps_replay(&set[i].items[j]), "%s: row %lu replays", path, (unsigned long)j);
+            const task_row row = task_get(&set[i], j);
+            countdown_problem p;
+            size_t k;
+
+            check(countdown_parse(row.question, &p) && countdown_prompt(&p, text, sizeof text)
+                  && strcmp(text, row.question) == 0, "%s: \"%s\"", path, row.question);
+            round_trip(w, row.question);
+            round_trip(w, row.answer);
+            for (k = 0; k < row.n_steps; k++) {
+                round_trip(w, task_step(&row, k));
+                snprintf(p.steps[k], sizeof p.steps[k], "%s", task_step(&row, k));
+            }
+            check(steps_replay(&p), "%s: row %lu replays", path, (unsigned long)j);
+            if (i == 1) {
+                simple += (size_t)countdown_plus_minus_suffice(&p);
+                floor_sum += countdown_floor(&p, &rng, 200);
+            }
         }
     }
-    for (j = 0; j < set[1].count; j++)
-        simple += (size_t)countdown_plus_minus_suffice(&set[1].items[j]);
-    shared = countdown_overlap(&set[1], &set[0], NULL);
-    for (j = 0; j < set[1].count; j++)
-        floor_sum += countdown_floor(&set[1].items[j], &rng, 200);
+    shared = overlap(&set[1], &set[0], two);
     printf("real files: random-expression floor %.2f %%\n",
            100 * floor_sum / (double)set[1].count);
     printf("real files: %lu test keys also in train; + and - suffice for %lu of %lu\n",
            (unsigned long)shared, (unsigned long)simple, (unsigned long)set[1].count);
     check(shared == 5, "overlap of the real files: expected 5, got %lu", (unsigned long)shared);
-    countdown_free(&set[0]);
-    countdown_free(&set[1]);
+    task_free(&set[0]);
+    task_free(&set[1]);
     words_free(w);
 }
 
