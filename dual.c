@@ -354,8 +354,8 @@ static const void *numbers(const dual_tensor *t) {
     return t->type == DUAL_FULL ? (const void *)t->data : t->half;
 }
 
-/* Element i of t's array, whichever kind it is, where speed does not matter. */
-static inline real get(const dual_tensor *t, size_t i) { return element(numbers(t), i, t->type); }
+/* Reading and writing one number of either kind, where speed does not matter. */
+real dual_number(const dual_tensor *t, size_t i) { return element(numbers(t), i, t->type); }
 
 static inline void set(dual_tensor *t, size_t i, real value) {
     if (t->type == DUAL_FULL) t->data[i] = value;
@@ -809,7 +809,7 @@ dual_tensor *dual_gather(dual_ctx *c, size_t n_sources, dual_tensor *const *sour
             const size_t at = (size_t)index[r] * s->stride;
             if (s->type == DUAL_FULL)
                 memcpy(out->data + r * cols, s->data + at, cols * sizeof(real));
-            else for (size_t j = 0; j < cols; j++) out->data[r * cols + j] = get(s, at + j);
+            else for (size_t j = 0; j < cols; j++) out->data[r * cols + j] = dual_number(s, at + j);
         }
     node *n = record(c, out, gather_backward, n_sources, source);
     if (n) {
@@ -1585,7 +1585,7 @@ void dual_model_copy(dual_model *to, const dual_model *from) {
     for (size_t i = 0; i < to->n_params; i++) {
         dual_tensor *t = to->param[i].tensor;
         const dual_tensor *s = from->param[i].tensor;
-        for (size_t j = 0; numbers(t) && j < t->rows * t->cols; j++) set(t, j, get(s, j));
+        for (size_t j = 0; numbers(t) && j < t->rows * t->cols; j++) set(t, j, dual_number(s, j));
     }
 }
 
@@ -1872,7 +1872,7 @@ void dual_exchange_init(dual_exchange *e, uint64_t seed) {
     if (!s->data) return;
     for (size_t j = 0; j < s->cols; j++) {
         double mean = 0;
-        for (size_t v = 0; v < wte->rows; v++) mean += (double)get(wte, v * wte->cols + j);
+        for (size_t v = 0; v < wte->rows; v++) mean += (double)dual_number(wte, v * wte->cols + j);
         for (size_t i = 0; i < s->rows; i++)
             s->data[i * s->cols + j] += (real)(mean / (double)wte->rows);
     }

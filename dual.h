@@ -82,8 +82,7 @@ enum { DUAL_FULL, DUAL_F16, DUAL_BF16 }; /* dual_real; in 16 bits: weights that 
 typedef struct dual_tensor {
     size_t rows, cols, stride;     /* element (r, c) is data[r * stride + c] */
     dual_real *data, *grad;        /* grad: NULL until something flows into it */
-    uint16_t *half;                /* a weight of 16 bits has its numbers here, data is NULL */
-    int type;
+    uint16_t *half; int type;      /* a weight of 16 bits has its numbers here, data is NULL */
     struct dual_tensor *base;      /* a view's owner, else NULL */
     size_t offset;                 /* a view's first element in it */
     int needs_grad;
@@ -92,6 +91,7 @@ typedef struct dual_tensor {
 dual_tensor *dual_tensor_new(dual_ctx *, size_t rows, size_t cols);      /* not cleared */
 dual_tensor *dual_view(dual_ctx *, dual_tensor *, size_t row, size_t rows, size_t col, size_t cols);
 dual_tensor *dual_detach(dual_ctx *, dual_tensor *);      /* same data, gradient stops here */
+dual_real dual_number(const dual_tensor *, size_t i);     /* data[i], or half[i] widened */
 void dual_need_grad(dual_ctx *, dual_tensor *);           /* make it a trained leaf, grad = 0 */
 /* Reverse scan of the tape from a [1,1] loss: adds into every reachable trained leaf's grad. */
 void dual_backward(dual_ctx *, dual_tensor *loss);
