@@ -74,7 +74,7 @@ const option RUN_OPTIONS[] = {
     {"wide-of", AT(OPTION_TEXT, wide_of), "",
      "a run: one model of the size of its Base and Coprocessor together", 1},
     {"base-stored", AT(OPTION_TEXT, base_stored), "real",
-     "a frozen Base's weights: real; file: 16 bits where its files hold 16; bf16: rounded", 1},
+     "a frozen Base's weights: real; file: as its files are; bf16: rounded", 1},
     {"arch", AT(OPTION_TEXT, arch), "gpt2", "gpt2 or qwen3, for a Base from random weights", 1},
     {"layers", AT(OPTION_SIZE, layers), "4", "layers", 1},
     {"width", AT(OPTION_SIZE, width), "64", "hidden size", 1},
