@@ -293,8 +293,10 @@ size_t dual_rng_below(dual_rng *r, size_t n) { /* rejection: no modulo bias */
  * walks the list from the newest node, and each node adds (+=) into its inputs' gradients. A
  * gradient array is made when something first flows into it: a branch that leads nowhere costs
  * nothing, and its gradient is exactly absent, not zero by luck.
- * A view shares its owner's numbers and gradients; it needs no node. Refuses: second derivatives,
- * broadcasting (dual_gather repeats rows instead). */
+ * A view shares its owner's numbers and gradients; it needs no node.
+ * A weight that is never trained may be kept in 16 bits, as files have it: dual_linear and
+ * dual_gather then widen its numbers as they read them, and there is no other copy. Refuses: second
+ * derivatives, broadcasting (dual_gather repeats rows instead). */
 
 typedef struct dual_node node;
 struct dual_node {
@@ -315,12 +317,64 @@ struct dual_node {
 
 enum { NO_GRAD, WANTED, MADE };    /* dual_tensor.needs_grad */
 
-dual_tensor *dual_tensor_new(dual_ctx *c, size_t rows, size_t cols) {
+static inline size_t size_of(int type) { return type == DUAL_FULL ? sizeof(real) : 2; }
+
+/* Element i of an array of that type; type is a constant wherever speed matters. */
+static inline real element(const void *at, size_t i, int type) {
+    union { uint32_t bits; float f; } t;
+    if (type == DUAL_FULL) return ((const real *)at)[i];
+    const uint32_t half = ((const uint16_t *)at)[i];
+    if (type == DUAL_BF16) {
+        t.bits = half << 16;
+        return (real)t.f;
+    }
+    t.bits = (half & 0x7fff) << 13;      /* F16: the exponent's bias differs by 112 */
+    t.f *= 5.192296858534828e33f;        /* 2^112; right for subnormals too */
+    if ((half & 0x7c00) == 0x7c00) t.bits |= 0x7f800000;       /* infinity, NaN */
+    return (real)(half & 0x8000 ? -t.f : t.f);
+}
+
+/* The 16-bit number nearest to `value`, of two equally near the even one. */
+static uint16_t rounded(real value, int type) {
+    union { uint32_t bits; float f; } t;
+    t.f = (float)value;
+    const uint32_t sign = t.bits >> 16 & 0x8000;
+    t.bits &= 0x7fffffff;
+    if (t.bits > 0x7f800000) return (uint16_t)(sign | 0x7fff); /* NaN */
+    if (type == DUAL_BF16) return (uint16_t)(sign | (t.bits + 0x7fff + (t.bits >> 16 & 1)) >> 16);
+    if (t.bits >= 0x47800000) return (uint16_t)(sign | 0x7c00);         /* from 2^16 on: infinity */
+    if (t.bits < 0x38800000) {           /* below 2^-14, steps of 2^-24: those of 0.5 and above */
+        t.f += 0.5f;
+        return (uint16_t)(sign | (t.bits - 0x3f000000));
+    }
+    return (uint16_t)(sign | (t.bits - 0x38000000 + 0xfff + (t.bits >> 13 & 1)) >> 13);
+}
+
+static const void *numbers(const dual_tensor *t) {
+    return t->type == DUAL_FULL ? (const void *)t->data : t->half;
+}
+
+/* Reading and writing one number of either kind, where speed does not matter. */
+real dual_number(const dual_tensor *t, size_t i) { return element(numbers(t), i, t->type); }
+
+static inline void set(dual_tensor *t, size_t i, real value) {
+    if (t->type == DUAL_FULL) t->data[i] = value;
+    else t->half[i] = rounded(value, t->type);
+}
+
+static dual_tensor *tensor_of(dual_ctx *c, size_t rows, size_t cols, int type) {
     dual_tensor *t = describe(c, 1, sizeof *t);
     t->rows = rows;
     t->cols = t->stride = cols;
-    t->data = dual_alloc(c, product(c, rows, cols), sizeof(real));
+    t->type = type;
+    void *at = dual_alloc(c, product(c, rows, cols), size_of(type));
+    if (type == DUAL_FULL) t->data = at;
+    else t->half = at;
     return t;
+}
+
+dual_tensor *dual_tensor_new(dual_ctx *c, size_t rows, size_t cols) {
+    return tensor_of(c, rows, cols, DUAL_FULL);
 }
 
 dual_tensor *dual_view(dual_ctx *c, dual_tensor *t, size_t row, size_t rows, size_t col,
@@ -334,7 +388,8 @@ dual_tensor *dual_view(dual_ctx *c, dual_tensor *t, size_t row, size_t rows, siz
     v->cols = cols;
     v->offset = t->offset + row * t->stride + col;
     v->base = t->base ? t->base : t;
-    if (c->memory) v->data = t->data + row * t->stride + col;
+    if (t->data) v->data = t->data + row * t->stride + col;
+    if (t->half) v->half = t->half + row * t->stride + col;
     v->grad = NULL;
     return v;
 }
@@ -369,6 +424,8 @@ static real *gradient(dual_ctx *c, dual_tensor *t) {
 
 void dual_need_grad(dual_ctx *c, dual_tensor *t) {
     if (t->needs_grad == MADE) return;
+    if (t->type != DUAL_FULL)
+        die(c, "need_grad: a weight of 16 bits cannot be trained: keep this model in full");
     t->needs_grad = WANTED;
     gradient(c, t);
 }
@@ -417,21 +474,6 @@ void dual_backward(dual_ctx *c, dual_tensor *loss) {
  * This section has what decoding needs, A of one row; the next one has all the rest. */
 
 typedef struct { const void *at; size_t row, col; int type; } matrix; /* (i,j): [i*row + j*col] */
-enum { AS_REAL, AS_BF16, AS_F16 };
-
-/* Element i of an array of that type; type is a constant wherever this is inlined. */
-static inline real element(const void *at, size_t i, int type) {
-    union { uint32_t bits; float f; } t;
-    if (type == AS_REAL) return ((const real *)at)[i];
-    const uint32_t half = ((const uint16_t *)at)[i];
-    if (type == AS_BF16) {
-        t.bits = half << 16;
-        return (real)t.f;
-    }
-    t.bits = (half & 0x7fff) << 13;      /* F16: the exponent's bias differs by 112 */
-    t.f *= 5.192296858534828e33f;        /* 2^112; right for subnormals too */
-    return (real)(half & 0x8000 ? -t.f : t.f);
-}
 
 /* Sums keep LANES partial sums, so that a compiler may use vectors without reordering anything. */
 static inline real fold(real *s) { /* in halves, written out: each line is one vector addition */
@@ -445,7 +487,7 @@ static inline real fold(real *s) { /* in halves, written out: each line is one v
  * each c[j] is a dot product; where a row does, c is a weighted sum of rows. */
 static inline void row_dots(const real *a, matrix B, size_t K, size_t first, size_t end, real *c,
                             int add, int type) {
-    const size_t size = type == AS_REAL ? sizeof(real) : 2;
+    const size_t size = size_of(type);
     for (size_t j = first; j < end; j++) {
         const char *w = (const char *)B.at + j * B.col * size;
         real s[2 * LANES] = {0};
@@ -462,7 +504,7 @@ static inline void row_dots(const real *a, matrix B, size_t K, size_t first, siz
 
 static inline void row_sums(const real *a, matrix B, size_t first, size_t end, size_t N, real *c,
                             int add, int type) {
-    const size_t size = type == AS_REAL ? sizeof(real) : 2;
+    const size_t size = size_of(type);
     for (size_t j = 0; j < N && !add; j++) c[j] = 0;
     for (size_t k = first; k < end; k += 8) {
         const char *w[8];
@@ -489,12 +531,12 @@ static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, int
         for (size_t p = 0; p < PARTS; p++) {
             const size_t first = p * part < length ? p * part : length;
             const size_t end = first + part < length ? first + part : length;
-            if (dots && B.type == AS_REAL) row_dots(a, B, K, first, end, c, add, AS_REAL);
-            else if (dots && B.type == AS_BF16) row_dots(a, B, K, first, end, c, add, AS_BF16);
-            else if (dots) row_dots(a, B, K, first, end, c, add, AS_F16);
-            else if (B.type == AS_REAL) row_sums(a, B, first, end, N, room + p * N, 0, AS_REAL);
-            else if (B.type == AS_BF16) row_sums(a, B, first, end, N, room + p * N, 0, AS_BF16);
-            else row_sums(a, B, first, end, N, room + p * N, 0, AS_F16);
+            if (dots && B.type == DUAL_FULL) row_dots(a, B, K, first, end, c, add, DUAL_FULL);
+            else if (dots && B.type == DUAL_BF16) row_dots(a, B, K, first, end, c, add, DUAL_BF16);
+            else if (dots) row_dots(a, B, K, first, end, c, add, DUAL_F16);
+            else if (B.type == DUAL_FULL) row_sums(a, B, first, end, N, room + p * N, 0, DUAL_FULL);
+            else if (B.type == DUAL_BF16) row_sums(a, B, first, end, N, room + p * N, 0, DUAL_BF16);
+            else row_sums(a, B, first, end, N, room + p * N, 0, DUAL_F16);
         }
         OMP(omp for schedule(static))
         for (size_t j = 0; j < (dots ? 0 : N); j++) {
@@ -534,7 +576,7 @@ static void tile(size_t depth, const real *a, const real *b, real sum[MR][NR]) {
  * lies along j that is a copy, else a transposition, in blocks of one cache line. */
 static inline void pack(real *to, size_t width, matrix from, size_t j0, size_t k0, size_t count,
                         size_t depth, int type) {
-    const size_t size = type == AS_REAL ? sizeof(real) : 2;
+    const size_t size = size_of(type);
     const char *at = (const char *)from.at + (j0 * from.row + k0 * from.col) * size;
     if (from.row == 1 && count == width) {
         for (size_t k = 0; k < depth; k++, at += from.col * size) {
@@ -557,9 +599,9 @@ static inline void pack(real *to, size_t width, matrix from, size_t j0, size_t k
 }
 
 static void pack_b(real *to, matrix b, size_t j, size_t k, size_t count, size_t depth) {
-    if (b.type == AS_REAL) pack(to, NR, b, j, k, count, depth, AS_REAL);
-    else if (b.type == AS_BF16) pack(to, NR, b, j, k, count, depth, AS_BF16);
-    else pack(to, NR, b, j, k, count, depth, AS_F16);
+    if (b.type == DUAL_FULL) pack(to, NR, b, j, k, count, depth, DUAL_FULL);
+    else if (b.type == DUAL_BF16) pack(to, NR, b, j, k, count, depth, DUAL_BF16);
+    else pack(to, NR, b, j, k, count, depth, DUAL_F16);
 }
 
 /* C[rows, width] (+)= strips of A, one every `apart` numbers, times one strip of B, all packed. */
@@ -618,7 +660,7 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
             OMP(omp for schedule(static))
             for (size_t t = 0; t < strips; t++)
                 pack(packed + t * apart, MR, A, m0 + t * MR, k0,
-                     rows - t * MR < MR ? rows - t * MR : MR, depth, AS_REAL);
+                     rows - t * MR < MR ? rows - t * MR : MR, depth, DUAL_FULL);
             OMP(omp for schedule(static) nowait)
             for (size_t piece = 0; piece < groups * panels; piece++) {
                 const size_t j0 = piece % panels * NR, width = N - j0 < NR ? N - j0 : NR;
@@ -640,24 +682,29 @@ static void matmul_small(size_t M, size_t N, size_t K, matrix A, matrix B, real 
     real strips[BLOCK * PACK_K], room[PACK_K * NR + 64];
     real *panel = room + (64 - (uintptr_t)room % 64) / sizeof(real);
     if (M == 1 && A.col == 1) {
-        if (B.row == 1) row_dots(A.at, B, K, 0, N, C, add, AS_REAL);
-        else row_sums(A.at, B, 0, K, N, C, add, AS_REAL);
+        if (B.row == 1) row_dots(A.at, B, K, 0, N, C, add, DUAL_FULL);
+        else row_sums(A.at, B, 0, K, N, C, add, DUAL_FULL);
         return;
     }
     for (size_t k0 = 0; k0 < K; k0 += PACK_K) {
         const size_t depth = K - k0 < PACK_K ? K - k0 : PACK_K;
         for (size_t i = 0; i < M; i += MR)
-            pack(strips + i * depth, MR, A, i, k0, M - i < MR ? M - i : MR, depth, AS_REAL);
+            pack(strips + i * depth, MR, A, i, k0, M - i < MR ? M - i : MR, depth, DUAL_FULL);
         for (size_t j = 0; j < N; j += NR) {
             const size_t width = N - j < NR ? N - j : NR;
-            pack(panel, NR, transposed(B), j, k0, width, depth, AS_REAL);
+            pack(panel, NR, transposed(B), j, k0, width, depth, DUAL_FULL);
             multiply(strips, MR * depth, panel, depth, M, width, C + j, c_row, k0 || add);
         }
     }
 }
 
 static matrix rows_of(const dual_tensor *t, const real *at) {
-    matrix m = {at, t->stride, 1, AS_REAL};
+    matrix m = {at, t->stride, 1, DUAL_FULL};
+    return m;
+}
+
+static matrix weight_of(const dual_tensor *t) {
+    matrix m = {numbers(t), t->stride, 1, t->type};
     return m;
 }
 
@@ -759,8 +806,10 @@ dual_tensor *dual_gather(dual_ctx *c, size_t n_sources, dual_tensor *const *sour
     if (c->memory)
         for (size_t r = 0; r < rows; r++) {
             const dual_tensor *s = source[which ? which[r] : 0];
-            memcpy(out->data + r * cols, s->data + (size_t)index[r] * s->stride,
-                   cols * sizeof(real));
+            const size_t at = (size_t)index[r] * s->stride;
+            if (s->type == DUAL_FULL)
+                memcpy(out->data + r * cols, s->data + at, cols * sizeof(real));
+            else for (size_t j = 0; j < cols; j++) out->data[r * cols + j] = dual_number(s, at + j);
         }
     node *n = record(c, out, gather_backward, n_sources, source);
     if (n) {
@@ -774,7 +823,7 @@ dual_tensor *dual_gather(dual_ctx *c, size_t n_sources, dual_tensor *const *sour
  * dx = dy W^T, dW = x^T dy, db = column sums of dy. A frozen W costs no dW. */
 static void linear_backward(dual_ctx *c, node *n) {
     dual_tensor *x = n->in[0], *w = n->in[1], *b = n->in[2], *y = n->out;
-    matrix dy = rows_of(y, y->grad), weight = rows_of(w, w->data);
+    matrix dy = rows_of(y, y->grad), weight = weight_of(w);
     const int out_in = n->a == DUAL_OUT_IN;
     if (x->needs_grad)
         matmul(c, x->rows, x->cols, y->cols, dy, out_in ? weight : transposed(weight), x->grad,
@@ -807,7 +856,7 @@ dual_tensor *dual_linear(dual_ctx *c, dual_tensor *x, dual_tensor *w, dual_tenso
     dual_tensor *y = dual_tensor_new(c, x->rows, out);
     if (b && c->memory)
         for (size_t r = 0; r < x->rows; r++) memcpy(y->data + r * out, b->data, out * sizeof(real));
-    matrix weight = rows_of(w, w->data);
+    matrix weight = weight_of(w);
     matmul(c, x->rows, out, in, rows_of(x, x->data), out_in ? transposed(weight) : weight, y->data,
            y->stride, b != NULL);
     dual_tensor *ins[3];
@@ -1119,12 +1168,12 @@ dual_tensor *dual_rotary(dual_ctx *c, dual_tensor *x, size_t head_dim, const int
 typedef struct { real s[BLOCK][BLOCK], t[BLOCK][BLOCK], lse[BLOCK]; } scores;
 
 static matrix block_of(const dual_tensor *t, const real *at, size_t row, size_t col) {
-    matrix m = {at + row * t->stride + col, t->stride, 1, AS_REAL};
+    matrix m = {at + row * t->stride + col, t->stride, 1, DUAL_FULL};
     return m;
 }
 
 static matrix square(const real *s) {
-    matrix m = {s, BLOCK, 1, AS_REAL};
+    matrix m = {s, BLOCK, 1, DUAL_FULL};
     return m;
 }
 
@@ -1452,20 +1501,25 @@ static void param(dual_ctx *c, dual_model *m, dual_tensor **slot, const char *na
                   size_t rows, size_t cols, double init) {
     dual_param *p = &m->param[m->n_params++];
     snprintf(p->name, sizeof p->name, name, layer);
-    *slot = p->tensor = dual_tensor_new(c, rows, cols);
     p->vector = init <= 0;             /* norm weights and biases; every matrix starts random */
+    *slot = p->tensor = tensor_of(c, rows, cols, p->vector ? DUAL_FULL : m->type);
     p->decay = !p->vector;
     p->init = init;
     p->rate = 1;
 }
 
 dual_model *dual_model_new(dual_ctx *c, const dual_config *f) {
+    return dual_model_kept(c, f, DUAL_FULL);
+}
+
+dual_model *dual_model_kept(dual_ctx *c, const dual_config *f, int type) {
     dual_model *m = describe(c, 1, sizeof *m);
     const size_t d = f->hidden, q = f->heads * f->head_dim, kv = f->kv_heads * f->head_dim;
     /* GPT-2's 0.02 is 0.55 / sqrt(d) at its width 768; a narrow model learns faster with its own */
     const double std = 0.55 / sqrt((double)d), out = std / sqrt(2.0 * (double)f->layers);
     const double one = -1, zero = 0;
     m->config = *f;
+    m->type = type;
     m->param = describe(c, 5 + 12 * f->layers, sizeof *m->param);
     m->layer = describe(c, f->layers, sizeof *m->layer);
     if (f->family == DUAL_GPT2) {
@@ -1519,8 +1573,8 @@ dual_model *dual_model_new(dual_ctx *c, const dual_config *f) {
 
 static void fill(dual_param *p, dual_rng *rng) {
     const size_t n = p->tensor->rows * p->tensor->cols;
-    for (size_t i = 0; p->tensor->data && i < n; i++)
-        p->tensor->data[i] = (real)(p->init < 0 ? -p->init : p->init * dual_rng_normal(rng));
+    for (size_t i = 0; numbers(p->tensor) && i < n; i++)
+        set(p->tensor, i, (real)(p->init < 0 ? -p->init : p->init * dual_rng_normal(rng)));
 }
 
 void dual_model_init(dual_model *m, dual_rng rng) {
@@ -1528,10 +1582,11 @@ void dual_model_init(dual_model *m, dual_rng rng) {
 }
 
 void dual_model_copy(dual_model *to, const dual_model *from) {
-    for (size_t i = 0; i < to->n_params; i++)
-        if (to->param[i].tensor->data)
-            memcpy(to->param[i].tensor->data, from->param[i].tensor->data,
-                   to->param[i].tensor->rows * to->param[i].tensor->cols * sizeof(real));
+    for (size_t i = 0; i < to->n_params; i++) {
+        dual_tensor *t = to->param[i].tensor;
+        const dual_tensor *s = from->param[i].tensor;
+        for (size_t j = 0; numbers(t) && j < t->rows * t->cols; j++) set(t, j, dual_number(s, j));
+    }
 }
 
 size_t dual_model_params(const dual_model *m) {
@@ -1817,7 +1872,7 @@ void dual_exchange_init(dual_exchange *e, uint64_t seed) {
     if (!s->data) return;
     for (size_t j = 0; j < s->cols; j++) {
         double mean = 0;
-        for (size_t v = 0; v < wte->rows; v++) mean += (double)wte->data[v * wte->cols + j];
+        for (size_t v = 0; v < wte->rows; v++) mean += (double)dual_number(wte, v * wte->cols + j);
         for (size_t i = 0; i < s->rows; i++)
             s->data[i * s->cols + j] += (real)(mean / (double)wte->rows);
     }
@@ -2849,7 +2904,7 @@ int dual_text_save(dual_ctx *c, const char *path, const char *text, size_t lengt
 static const struct { const char *name; size_t size; } TYPES[] = {
     {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"F64", 8}, {"I64", 8},
 };
-enum { F32, F16, BF16, F64, I64, OTHER };
+enum { F32 = DUAL_FULL, F16 = DUAL_F16, BF16 = DUAL_BF16, F64, I64, OTHER };
 
 typedef struct {
     char name[128], type_name[8];
@@ -3010,27 +3065,21 @@ size_t dual_file_note(const dual_file *s, const char *key, char *out, size_t siz
     return dual_json_string(dual_json_get(dual_json_get(s->json, "__metadata__"), key), out, size);
 }
 
-static double half_to_double(unsigned bits) {
-    const int exponent = (int)(bits >> 10 & 31);
-    const double sign = bits & 0x8000 ? -1 : 1, fraction = bits & 1023;
-    if (exponent == 31) return fraction ? NAN : sign * HUGE_VAL;
-    return sign * (exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24));
-}
-
 static double number_from(const unsigned char *b, int type) {
     union { uint32_t i; float f; } single;
     union { uint64_t i; double f; } wide;
-    if (type == F16) return half_to_double((unsigned)little(b, 2));
-    if (type == F32) single.i = (uint32_t)little(b, 4);
-    else if (type == BF16) single.i = (uint32_t)little(b, 2) << 16;
-    else {
-        wide.i = little(b, 8);
-        return type == F64 ? wide.f : (double)(int64_t)wide.i;
+    const uint16_t half = (uint16_t)little(b, 2);
+    if (type == F16 || type == BF16) return (double)element(&half, 0, type);
+    if (type == F32) {
+        single.i = (uint32_t)little(b, 4);
+        return (double)single.f;
     }
-    return (double)single.f;
+    wide.i = little(b, 8);
+    return type == F64 ? wide.f : (double)(int64_t)wide.i;
 }
 
-int dual_file_read(dual_ctx *c, dual_file *s, size_t i, real *out) {
+/* Entry i into a tensor of either kind: 16 bits of the same type bit for bit, others rounded. */
+static int read_tensor(dual_ctx *c, dual_file *s, size_t i, dual_tensor *out) {
     const entry *t = &s->tensor[i];
     unsigned char chunk[8192];
     if (t->type == OTHER)
@@ -3054,14 +3103,23 @@ int dual_file_read(dual_ctx *c, dual_file *s, size_t i, real *out) {
             return dual_failed(c, "%s: %s is cut short", s->path, t->name);
         }
         s->at += n * width;
-        for (size_t k = 0; k < n; k++)
-            out[done + k] = (real)number_from(chunk + k * width, t->type);
+        for (size_t k = 0; k < n; k++) {
+            const unsigned char *at = chunk + k * width;
+            if (out->half && t->type == out->type) out->half[done + k] = (uint16_t)little(at, 2);
+            else set(out, done + k, (real)number_from(at, t->type));
+        }
         done += n;
     }
     return 1;
 }
 
-/* Writes the header in the order of the table, then every tensor as little-endian F32. */
+int dual_file_read(dual_ctx *c, dual_file *s, size_t i, real *out) {
+    dual_tensor t = {.data = out};
+    return read_tensor(c, s, i, &t);
+}
+
+/* Writes the header in the order of the table, then every tensor, little-endian: reals as F32, 16
+ * bits as they are. */
 int dual_file_save(dual_ctx *c, const char *path, size_t n, const dual_param *const *p,
                    const char *note) {
     char temporary[1100], line[400];
@@ -3077,12 +3135,13 @@ int dual_file_save(dual_ctx *c, const char *path, size_t n, const dual_param *co
     at += (size_t)sprintf(header + at, "\"}");
     for (size_t i = 0; i < n; i++) {
         const dual_tensor *t = p[i]->tensor;
-        const uint64_t bytes = (uint64_t)t->rows * t->cols * 4;
+        const uint64_t bytes = (uint64_t)t->rows * t->cols * TYPES[t->type].size;
         if (p[i]->vector) snprintf(line, sizeof line, "%zu", t->cols);
         else snprintf(line, sizeof line, "%zu,%zu", t->rows, t->cols);
-        at += (size_t)snprintf(header + at, room - at, ",\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],"
-                               "\"data_offsets\":[%llu,%llu]}", p[i]->name, line,
-                               (unsigned long long)offset, (unsigned long long)(offset + bytes));
+        at += (size_t)snprintf(header + at, room - at, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],"
+                               "\"data_offsets\":[%llu,%llu]}", p[i]->name,
+                               TYPES[t->type].name, line, (unsigned long long)offset,
+                               (unsigned long long)(offset + bytes));
         offset += bytes;
     }
     header[at++] = '}';
@@ -3092,16 +3151,18 @@ int dual_file_save(dual_ctx *c, const char *path, size_t n, const dual_param *co
     free(header);
     for (size_t i = 0; good && i < n; i++) {
         const dual_tensor *t = p[i]->tensor;
-        const size_t count = t->rows * t->cols, most = sizeof chunk / 4;
+        const size_t count = t->rows * t->cols, width = TYPES[t->type].size;
+        const size_t most = sizeof chunk / width;
         for (size_t done = 0; good && done < count;) {
             const size_t k = count - done < most ? count - done : most;
             for (size_t j = 0; j < k; j++) {
                 union { uint32_t i; float f; } x;
-                x.f = (float)t->data[done + j];
-                for (int b = 0; b < 4; b++)
-                    chunk[4 * j + (size_t)b] = (unsigned char)(x.i >> (8 * b));
+                if (t->half) x.i = t->half[done + j];
+                else x.f = (float)t->data[done + j];
+                for (size_t b = 0; b < width; b++)
+                    chunk[width * j + b] = (unsigned char)(x.i >> (8 * b));
             }
-            good = fwrite(chunk, 4, k, f) == k;
+            good = fwrite(chunk, width, k, f) == k;
             done += k;
         }
     }
@@ -3202,7 +3263,7 @@ int dual_config_read(dual_ctx *c, const char *folder, dual_config *f) {
     return ok && dual_config_check(c, f);
 }
 
-static int config_save(dual_ctx *c, const dual_config *f, const char *folder) {
+static int config_save(dual_ctx *c, const dual_config *f, const char *type, const char *folder) {
     char path[1024], text[2048];
     /* GPT-2's end token, Hugging Face's default: not one of a smaller vocabulary */
     const char *end = f->family == DUAL_GPT2 && f->vocab > 50256 ? "50256" : "null";
@@ -3229,8 +3290,8 @@ static int config_save(dual_ctx *c, const dual_config *f, const char *folder) {
             f->norm_eps, f->rope_theta);
     n += snprintf(text + n, sizeof text - (size_t)n, "  \"tie_word_embeddings\": %s,\n"
                   "  \"bos_token_id\": %s,\n  \"eos_token_id\": %s,\n"
-                  "  \"torch_dtype\": \"float32\",\n  \"use_cache\": true\n}\n",
-                  f->tied ? "true" : "false", end, end);
+                  "  \"torch_dtype\": \"%s\",\n  \"use_cache\": true\n}\n",
+                  f->tied ? "true" : "false", end, end, type);
     return dual_text_save(c, path, text, (size_t)n);
 }
 
@@ -3262,6 +3323,7 @@ int dual_model_load(dual_ctx *c, dual_model *m, const char *folder) {
     char path[1024], current[512] = "";
     dual_file *file = NULL;
     size_t length;
+    unsigned types = 0;                /* of the matrices, a bit each */
     int ok = 1;
     dual_json map = slice(NULL, NULL);
     snprintf(path, sizeof path, "%s/model.safetensors.index.json", folder);
@@ -3288,8 +3350,10 @@ int dual_model_load(dual_ctx *c, dual_model *m, const char *folder) {
         if (t.rows != p->tensor->rows || t.cols != p->tensor->cols)
             ok = dual_failed(c, "%s/%s: %s is [%zu,%zu], the config wants [%zu,%zu]", folder,
                              current, p->name, t.rows, t.cols, p->tensor->rows, p->tensor->cols);
-        else if (p->tensor->data) ok = dual_file_read(c, file, at, p->tensor->data);
+        else if (numbers(p->tensor)) ok = read_tensor(c, file, at, p->tensor);
+        if (!p->vector) types |= 1u << file->tensor[at].type;
     }
+    m->file_type = types == 1u << F16 ? DUAL_F16 : types == 1u << BF16 ? DUAL_BF16 : DUAL_FULL;
     dual_file_close(file);
     free(index);
     return ok;
@@ -3302,8 +3366,9 @@ int dual_model_save(dual_ctx *c, const dual_model *m, const char *folder, const 
     if (!all) return dual_failed(c, "%s: no memory to write it", folder);
     for (size_t i = 0; i < m->n_params; i++) all[i] = &m->param[i];
     snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    const char *type = m->type == DUAL_F16 ? "float16" : m->type ? "bfloat16" : "float32";
     const int ok = dual_file_save(c, path, m->n_params, all, note) &&
-                   config_save(c, &m->config, folder);
+                   config_save(c, &m->config, type, folder);
     free(all);
     return ok;
 }

@@ -78,9 +78,11 @@ size_t dual_rng_below(dual_rng *, size_t n);              /* 0 .. n-1, unbiased 
 
 /* ---- tensors and the tape -------------------------------------------------------------------- */
 
+enum { DUAL_FULL, DUAL_F16, DUAL_BF16 }; /* dual_real; in 16 bits: weights that stay frozen */
 typedef struct dual_tensor {
     size_t rows, cols, stride;     /* element (r, c) is data[r * stride + c] */
     dual_real *data, *grad;        /* grad: NULL until something flows into it */
+    uint16_t *half; int type;      /* a weight of 16 bits has its numbers here, data is NULL */
     struct dual_tensor *base;      /* a view's owner, else NULL */
     size_t offset;                 /* a view's first element in it */
     int needs_grad;
@@ -89,6 +91,7 @@ typedef struct dual_tensor {
 dual_tensor *dual_tensor_new(dual_ctx *, size_t rows, size_t cols);      /* not cleared */
 dual_tensor *dual_view(dual_ctx *, dual_tensor *, size_t row, size_t rows, size_t col, size_t cols);
 dual_tensor *dual_detach(dual_ctx *, dual_tensor *);      /* same data, gradient stops here */
+dual_real dual_number(const dual_tensor *, size_t i);     /* data[i], or half[i] widened */
 void dual_need_grad(dual_ctx *, dual_tensor *);           /* make it a trained leaf, grad = 0 */
 /* Reverse scan of the tape from a [1,1] loss: adds into every reachable trained leaf's grad. */
 void dual_backward(dual_ctx *, dual_tensor *loss);
@@ -145,6 +148,7 @@ typedef struct {
 
 typedef struct dual_model {
     dual_config config;
+    int type, file_type;           /* of its matrices; the same in the files last loaded from */
     size_t n_params;
     dual_param *param;             /* the one table: allocation, init, files, optimiser */
     struct dual_layer *layer;
@@ -175,8 +179,10 @@ typedef struct {
 int dual_config_read(dual_ctx *, const char *folder, dual_config *);     /* config.json */
 int dual_config_check(dual_ctx *, const dual_config *);   /* every impossible shape is named */
 dual_model *dual_model_new(dual_ctx *, const dual_config *);
+dual_model *dual_model_kept(dual_ctx *, const dual_config *, int type);  /* matrices in 16 bits */
 void dual_model_init(dual_model *, dual_rng);             /* random weights, std 0.55/sqrt(d) */
 void dual_model_copy(dual_model *to, const dual_model *from);
+/* Other types than the model's are widened or rounded. Counting: checks all, reads no number. */
 int dual_model_load(dual_ctx *, dual_model *, const char *folder);
 int dual_model_save(dual_ctx *, const dual_model *, const char *folder, const char *note);
 size_t dual_model_params(const dual_model *);             /* elements, tied head once */
@@ -303,7 +309,7 @@ size_t dual_file_find(const dual_file *, const char *name);              /* SIZE
 size_t dual_file_note(const dual_file *, const char *key, char *out, size_t size); /* metadata */
 int dual_file_read(dual_ctx *, dual_file *, size_t i, dual_real *out);   /* converts, in chunks */
 void dual_file_close(dual_file *);
-/* Writes F32 (name, tensor) to a temporary name, flushes, renames: whole or not there. */
+/* Reals as F32, to a temporary name, which is flushed and renamed: whole or not there. */
 int dual_file_save(dual_ctx *, const char *path, size_t n, const dual_param *const *param,
                    const char *note);
 char *dual_text_read(dual_ctx *, const char *path, size_t *length);      /* malloc'ed, NUL-ended */

@@ -136,7 +136,8 @@ static void find_shape(job *j) {
         fail(2, "--base, --from, --init and --wide-of: one of them");
     base_folder(set, folder, sizeof folder);
     if (*folder) {
-        if (!dual_config_read(&c, folder, f)) fail(1, "%s", c.error);
+        if (!dual_config_read(&c, folder, f) || !run_find_type(&c, &j->r, folder))
+            fail(1, "%s", c.error);
     } else if (*set->wide_of) {
         widen(&c, set, f);
     } else {
@@ -214,6 +215,12 @@ static void check_objective(const run_settings *set, const dual_system *y) {
         fail(2, "--task gsm8k wants --data: a file of its rows");
     if (y->inject == DUAL_NONE && !y->base_trained)
         fail(2, "no latents and a frozen Base: nothing would be trained");
+    const int real = !strcmp(set->base_stored, "real");
+    if (!real && strcmp(set->base_stored, "file") && strcmp(set->base_stored, "bf16"))
+        fail(2, "--base-stored: real, file or bf16, not %s", set->base_stored);
+    if (!real && y->base_trained)
+        fail(2, "--base-stored %s: weights of 16 bits cannot be trained; it is for a frozen Base "
+             "(liu, h1, prompt)", set->base_stored);
     if (strcmp(set->broken, "fatal") && strcmp(set->broken, "skip"))
         fail(2, "--broken: fatal or skip, not %s", set->broken);
     if (strcmp(set->schedule, "cosine") && strcmp(set->schedule, "constant"))
@@ -372,7 +379,8 @@ static void refuse_too_much(const run *r, const size_t at[4], size_t step) {
          : at[3] - step > at[3] / 2 ? "most of it is for scoring: a smaller --max-new"
          : r->system.base_trained ? "most of it is parameters with gradients and moments: a frozen "
                                     "Base (liu, h1, prompt) or a smaller model takes less"
-                                  : "most of it is parameters: a smaller model takes less");
+         : "most of it is parameters: a smaller model takes less, or a Base in 16 bits "
+           "(--base-stored)");
 }
 
 /* Counts one step on the longest batch and one round of scoring; prints the table. */
@@ -409,7 +417,8 @@ static size_t count_memory(const job *j) {
     at[3] = c.peak;
     if (!j->r.set.quiet) {
         fprintf(stderr, "memory\n");
-        megabytes("parameters", at[0]);
+        megabytes(j->r.base_type == DUAL_FULL ? "parameters" : "parameters (Base in 16 bits)",
+                  at[0]);
         megabytes("gradients of what is trained", at[1] - at[0]);
         megabytes("AdamW moments", at[2] - at[1]);
         megabytes("tape of one step, longest batch", step - at[2]);
@@ -427,8 +436,10 @@ static double mean_norm(const dual_tensor *t) {
     double sum = 0;
     for (size_t r = 0; t && r < t->rows; r++) {
         double square = 0;
-        for (size_t k = 0; k < t->cols; k++)
-            square += (double)t->data[r * t->stride + k] * (double)t->data[r * t->stride + k];
+        for (size_t k = 0; k < t->cols; k++) {
+            const double x = (double)dual_number(t, r * t->stride + k);
+            square += x * x;
+        }
         sum += sqrt(square) / (double)t->rows;
     }
     return sum;
@@ -476,8 +487,9 @@ static void print_header(job *j) {
     const dual_group *g = &b.group[0];
     fprintf(stderr, "system      %s\n", what);
     fprintf(stderr, "Base        %s, %zu layers, width %zu, %zu heads, %zu positions, %s "
-            "parameters, %s\n", r->set.arch, f->layers, f->hidden, f->heads, f->positions, all,
-            s->base_trained ? "trained" : "frozen");
+            "parameters, %s, stored as %s\n", r->set.arch, f->layers, f->hidden, f->heads,
+            f->positions, all, s->base_trained ? "trained" : "frozen",
+            run_type_name(r->base_type));
     fprintf(stderr, "Coprocessor %s parameters%s\n", cop,
             !r->coprocessor        ? ""
             : s->inject == DUAL_KV ? ", trained up to its last layer's keys and values"

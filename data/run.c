@@ -73,6 +73,8 @@ const option RUN_OPTIONS[] = {
     {"init", AT(OPTION_TEXT, init), "", "a Hugging Face folder with the task's vocabulary", 1},
     {"wide-of", AT(OPTION_TEXT, wide_of), "",
      "a run: one model of the size of its Base and Coprocessor together", 1},
+    {"base-stored", AT(OPTION_TEXT, base_stored), "real",
+     "a frozen Base's weights: real; file: as its files are; bf16: rounded", 1},
     {"arch", AT(OPTION_TEXT, arch), "gpt2", "gpt2 or qwen3, for a Base from random weights", 1},
     {"layers", AT(OPTION_SIZE, layers), "4", "layers", 1},
     {"width", AT(OPTION_SIZE, width), "64", "hidden size", 1},
@@ -448,6 +450,7 @@ int run_open(dual_ctx *c, const char *folder, run *r) {
         r->shape.heads != r->set.heads || r->shape.positions != r->set.context)
         return dual_failed(c, "%s: base/config.json and run.json tell of different shapes", folder);
     r->coprocessor_shape = r->shape;
+    if (!run_find_type(c, r, path)) return 0;
     snprintf(path, sizeof path, "%s/state.safetensors", folder);
     dual_file *f = dual_file_open(c, path);
     if (!f) return 0;
@@ -456,8 +459,25 @@ int run_open(dual_ctx *c, const char *folder, run *r) {
     return ok;
 }
 
+/* A counted model has room for no number: loading it reads the headers. */
+int run_find_type(dual_ctx *c, run *r, const char *folder) {
+    dual_ctx count;
+    r->base_type = strcmp(r->set.base_stored, "bf16") ? DUAL_FULL : DUAL_BF16;
+    if (strcmp(r->set.base_stored, "file")) return 1;
+    dual_init(&count, NULL, 0);
+    dual_model *m = dual_model_new(&count, &r->shape);
+    const int ok = dual_model_load(&count, m, folder) || dual_failed(c, "%s", count.error);
+    r->base_type = m->file_type;
+    dual_done(&count);
+    return ok;
+}
+
+const char *run_type_name(int type) {
+    return type == DUAL_BF16 ? "BF16" : type == DUAL_F16 ? "F16" : "real";
+}
+
 int run_build(dual_ctx *c, run *r) {
-    r->base = dual_model_new(c, &r->shape);
+    r->base = dual_model_kept(c, &r->shape, r->base_type);
     r->coprocessor = dual_system_needs_coprocessor(&r->system)
                    ? dual_model_new(c, &r->coprocessor_shape) : NULL;
     return dual_exchange_new(c, &r->exchange, &r->system, r->base, r->coprocessor);
@@ -493,6 +513,7 @@ int run_load(dual_ctx *c, run *r, const char *folder, dual_adamw *moments) {
     if (!f) return 0;
     int ok = 1;
     for (size_t i = 0; ok && (p = dual_exchange_param(&r->exchange, i, &owner)) != NULL; i++) {
+        if (p->tensor->half) continue; /* frozen, and loaded from base/ */
         ok = state_entry(c, f, "", owner, p, p->tensor->data, owner == 'S');
         if (!moments || !p->tensor->needs_grad) continue;
         ok = ok && state_entry(c, f, "m.", owner, p, moments->m[k], 1) &&

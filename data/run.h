@@ -28,7 +28,7 @@ typedef struct {
     int reset_optimizer;
     size_t groups, ahead, sequence;                 /* pretrain: M, N_A, ids of a sequence */
     double held_out;
-    char base[RUN_PATH], from[RUN_PATH], init[RUN_PATH], wide_of[RUN_PATH];
+    char base[RUN_PATH], from[RUN_PATH], init[RUN_PATH], wide_of[RUN_PATH], base_stored[8];
     char match_flops[RUN_PATH];
     char arch[16];
     size_t layers, width, heads, kv_heads, head_dim, mlp, context;
@@ -184,6 +184,7 @@ typedef struct {
     run_settings set;
     dual_system system;
     dual_config shape, coprocessor_shape;
+    int base_type;                 /* DUAL_FULL, or the Base's matrices stay in 16 bits */
     dual_model *base, *coprocessor;
     dual_exchange exchange;
     uint64_t step, loss_steps;     /* optimiser steps done; those since the last metrics line */
@@ -193,6 +194,9 @@ typedef struct {
 int run_system(const run_settings *, dual_system *, char *error, size_t size);
 /* Reads run.json, shapes and the step (no memory taken yet). */
 int run_open(dual_ctx *, const char *folder, run *);
+/* Settles base_type by --base-stored; file: as the folder's files have it. */
+int run_find_type(dual_ctx *, run *, const char *folder);
+const char *run_type_name(int type);
 /* Makes models and exchange in ctx (works while counting too). */
 int run_build(dual_ctx *, run *);
 /* Fills them from base/, coprocessor/ and state.safetensors of a run folder; moments: or NULL. */

@@ -477,6 +477,7 @@ static void bench_matmul(void) {
 typedef struct {
     const char *system;
     dual_config shape;
+    int base_type;                     /* DUAL_BF16: weights in 16 bits */
     size_t sequences, text;            /* text: tokens read before the latents */
     size_t groups, latents, targets;   /* groups: augmentations per sequence, at equal distances */
 } plan;
@@ -517,7 +518,11 @@ static void random_weights(dual_model *m) {
     for (size_t i = 0; i < m->n_params; i++) {
         const dual_param *p = &m->param[i];
         const size_t n = p->tensor->rows * p->tensor->cols;
-        if (p->init > 0) fill_random(p->tensor->data, n, p->init);
+        if (p->tensor->half) {             /* a few numbers, again and again */
+            dual_real few[4096];
+            fill_random(few, 4096, p->init);
+            for (size_t j = 0; j < n; j++) set(p->tensor, j, few[j % 4096]);
+        } else if (p->init > 0) fill_random(p->tensor->data, n, p->init);
         else for (size_t j = 0; j < n; j++) p->tensor->data[j] = (dual_real)-p->init;
     }
 }
@@ -526,7 +531,7 @@ static void random_weights(dual_model *m) {
  * while steps come and go. */
 static void scene_make(dual_ctx *c, const plan *p, scene *s, int train) {
     dual_system system = dual_system_preset(p->system);
-    dual_model *base = dual_model_new(c, &p->shape), *coprocessor = NULL;
+    dual_model *base = dual_model_kept(c, &p->shape, p->base_type), *coprocessor = NULL;
     const size_t length = p->text + p->targets + 1, n = p->sequences * p->groups;
     system.latents = p->latents;
     if (dual_system_needs_coprocessor(&system)) coprocessor = dual_model_new(c, &p->shape);
@@ -674,7 +679,7 @@ static size_t bytes_per_token(const dual_model *m) {
     for (size_t i = 0; i < m->n_params; i++) {
         const dual_tensor *t = m->param[i].tensor;
         if (t != m->wpe && (t != m->wte || m->head == m->wte))
-            bytes += t->rows * t->cols * sizeof(dual_real);
+            bytes += t->rows * t->cols * size_of(t->type);
     }
     return bytes;
 }
@@ -688,9 +693,10 @@ static void generate(dual_ctx *c, scene *s, size_t tokens) {
 }
 
 /* Tokens per second of all streams together, the prompts' reading (16 tokens each) taken out. */
-static double decode_rate(dual_config shape, size_t streams, size_t tokens, size_t *bytes) {
-    const plan p = {.system = "none", .shape = shape, .sequences = streams, .text = 15,
-                    .groups = 1};
+static double decode_rate(dual_config shape, int type, size_t streams, size_t tokens,
+                          size_t *bytes) {
+    const plan p = {.system = "none", .shape = shape, .base_type = type, .sequences = streams,
+                    .text = 15, .groups = 1};
     const size_t rounds = quick ? 1 : 3;
     dual_ctx c;
     scene s;
@@ -715,23 +721,28 @@ static double decode_rate(dual_config shape, size_t streams, size_t tokens, size
     return (double)(streams * tokens) / median(seconds, rounds);
 }
 
-static void decode_line(const char *name, dual_config shape, size_t tokens) {
+static void decode_line(const char *name, dual_config shape, size_t tokens, int kept) {
     char line[64];
     size_t bytes;
     if (quick) tokens = 8;
-    const double one = decode_rate(shape, 1, tokens, &bytes);
+    const double one = decode_rate(shape, DUAL_FULL, 1, tokens, &bytes);
     snprintf(line, sizeof line, "%s, one stream", name);
     report(line, one, "tokens/s", one * (double)bytes / bandwidth, "bandwidth");
-    const double many = decode_rate(shape, 16, tokens / 2, &bytes);
+    if (kept) {                        /* the same Base frozen, its weights half as large */
+        const double half = decode_rate(shape, DUAL_BF16, 1, tokens, &bytes);
+        snprintf(line, sizeof line, "%s, BF16 weights", name);
+        report(line, half, "tokens/s", half / one, "F32 weights");
+    }
+    const double many = decode_rate(shape, DUAL_FULL, 16, tokens / 2, &bytes);
     snprintf(line, sizeof line, "%s, 16 prompts", name);
     report(line, many, "tokens/s", many / one, "one stream");
 }
 
 static void bench_decode(void) {
     head("greedy, random weights");
-    decode_line("GPT-2 124M", gpt2_124m(), 64);
-    decode_line("110M, llama2.c's", qwen3_shape(12, 768, 12, 12, 64, 2048, 32000), 64);
-    decode_line("Qwen3-0.6B", qwen3_shape(28, 1024, 16, 8, 128, 3072, 151936), 24);
+    decode_line("GPT-2 124M", gpt2_124m(), 64, 1);
+    decode_line("110M, llama2.c's", qwen3_shape(12, 768, 12, 12, 64, 2048, 32000), 64, 0);
+    decode_line("Qwen3-0.6B", qwen3_shape(28, 1024, 16, 8, 128, 3072, 151936), 24, 1);
 }
 
 /* ---- exchange: does a step of every system run as fast as its FLOPs say? -----------------------

@@ -43,6 +43,9 @@ expect 2 'gpt2 or qwen3' ./train --arch llama --out $work/x
 expect 2 'objective lm --out' ./train --system liu --out $work/x
 expect 2 'hidden .* = heads' ./train --width 30 --heads 4 --out $work/x
 expect 2 'positions, the model has' ./train --context 12 --out $work/x
+expect 2 'real, file or bf16' ./train --system liu --base-stored half --out $work/x
+expect 2 'cannot be trained' ./train --system h2 --base-stored file --out $work/x
+expect 2 'cannot be trained' ./train --system none --base-stored bf16 --out $work/x
 expect 2 'latents must be above 0' ./train --system h1 --latents 0 --out $work/x
 expect 2 'Base and a Coprocessor|trained Base' ./train --system none --detach-cache --out $work/x
 expect 1 'cannot be opened|no run|config.json' ./train --base $work/nowhere --system liu --out $work/x
@@ -105,6 +108,29 @@ cmp -s $work/h2/state.safetensors $work/h2-seed/state.safetensors && bad "anothe
 expect 2 'holds a run already' $arm --system h2 --out $work/h2
 expect 0 'is finished' $arm --system h2 --out $work/h2 --resume
 expect 2 'was begun with --latents 3' ./train --out $work/h2 --resume --latents 5
+# a Base of 16 bits: rounded once, it is the same Base as reals and, in memory, as its file has it
+expect 0 'frozen, stored as BF16' ./train --base $work/base --system h1 --base-stored bf16 \
+    --out $work/dry --dry-run
+expect 0 'Base in 16 bits' ./train --base $work/base --system h1 --base-stored bf16 \
+    --out $work/dry --dry-run
+expect 0 'frozen, stored as real' ./train --base $work/base --system h1 --base-stored file \
+    --out $work/dry --dry-run
+kept="./train --batch 16 --latents 3 --steps 12 --log-every 4 --quiet --seed 3 --score-points 2 --score-count 24"
+for s in liu h1 prompt; do
+    expect 0 step=12 $kept --base $work/base --base-stored bf16 --system $s --out $work/$s-bf16
+    expect 0 step=12 $kept --base $work/$s-bf16 --base-stored file --system $s --out $work/$s-file
+    expect 0 step=12 $kept --base $work/$s-bf16 --system $s --out $work/$s-real
+    same $work/$s-bf16/base/model.safetensors $work/$s-file/base/model.safetensors
+    for a in bf16 file; do same $work/$s-real/state.safetensors $work/$s-$a/state.safetensors; done
+    for a in file real; do ./eval score $work/$s-$a --count 24 | sed 1d > $work/$s-$a/score; done
+    expect 0 'accuracy' cat $work/$s-file/score
+    same $work/$s-file/score $work/$s-real/score
+done
+cmp -s $work/liu-bf16/base/model.safetensors $work/base/base/model.safetensors &&
+    bad "rounded, the same bytes" || ok
+expect 0 'is finished' $kept --base $work/base --base-stored bf16 --system liu --out $work/liu-bf16 --resume
+expect 0 'think' ./eval trace $work/liu-file --prompt 'numbers: 3 7 12 target: 60'
+expect 0 'liu' ./eval compare $work/base $work/liu-file $work/h1-real --count 24 --prompts 32
 long="./train --base $work/base --batch 16 --latents 3 --system h2 --steps 400 --log-every 7 --save-every 9 --quiet --score-points 1 --score-count 24"
 expect 0 step=400 $long --out $work/straight
 $long --out $work/stopped > /dev/null 2>&1 & pid=$!

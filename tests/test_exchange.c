@@ -2450,6 +2450,101 @@ static void test_controls(void)
     }
 }
 
+/* ---- a Base of 16-bit weights ---------------------------------------------------------------- */
+
+/* Logits and tokens of greedy decoding of every group, logits first. */
+static double *decoded(desk *d, const dual_batch *batch, size_t *n)
+{
+    enum { NEW = 4 };
+    static dual_real logits[GROUPS * NEW * VOCAB];
+    int32_t tokens[GROUPS * NEW];
+    size_t length[GROUPS], i;
+    dual_sampling how = greedy(logits);
+    double *all;
+    how.max_new = NEW;
+    dual_generate(&d->c, &d->e, batch, &how, tokens, length);
+    *n = GROUPS * NEW * (VOCAB + 1);
+    all = numbers(*n);
+    for (i = 0; i < GROUPS * NEW * VOCAB; i++)
+        all[i] = (double)logits[i];
+    for (i = 0; i < GROUPS * NEW; i++)
+        all[GROUPS * NEW * VOCAB + i] = tokens[i];
+    return all;
+}
+
+static int same_bits(const double *a, const double *b, size_t n)
+{
+    return !memcmp(a, b, n * sizeof *a);
+}
+
+/* The real Base gets the kept one's rounded numbers; then nothing may tell the two apart. */
+static void kept_base(int shape, const char *name, int type)
+{
+    dual_config config = shape_of(shape);
+    dual_system system = preset(name);
+    desk d;
+    scene s;
+    dual_model *real_base, *kept;
+    result full, half;
+    double *full_tokens, *half_tokens;
+    size_t n, i, wrong = 0;
+    char what[100];
+
+    sprintf(what, "%s, %s, %s", shape_name[shape], name, type == DUAL_F16 ? "F16" : "BF16");
+    open_with(&d, &config, &system);
+    set_scene(&s, 1);
+    real_base = d.base;
+    kept = dual_model_kept(&d.c, &config, type);
+    full = run(&d, &s.batch, 0);
+    dual_model_copy(kept, real_base);
+    dual_model_copy(real_base, kept);
+    half = run(&d, &s.batch, 0);
+    check_that(change(&full, &half) > 1e-5, "%s: expected 16 bits to round something", what);
+    drop(&full);
+    drop(&half);
+
+    full = run(&d, &s.batch, 1);
+    full_tokens = decoded(&d, &s.batch, &n);
+    d.e.base = kept;
+    half = run(&d, &s.batch, 1);
+    half_tokens = decoded(&d, &s.batch, &n);
+    check_that(half.loss == full.loss && same_bits(half.logits, full.logits, full.n_logits) &&
+               same_bits(half.latents, full.latents, full.n_latents),
+               "%s: expected loss, logits and latents of the same reals", what);
+    check_that(same_bits(half.gradients, full.gradients, exchange_size(&d.e)) &&
+               length_of(full.gradients, exchange_size(&d.e)) > 0,
+               "%s: expected the gradients of the same reals", what);
+    check_that(same_bits(half_tokens, full_tokens, n), "%s: expected the same decoding", what);
+    drop(&full);
+    drop(&half);
+    free(full_tokens);
+    free(half_tokens);
+
+    /* a Coprocessor of full weights starts as the copy of the kept Base, S from its embedding */
+    dual_exchange_init(&d.e, 5);
+    for (i = 0; i < kept->n_params; i++)
+        wrong += !!memcmp(d.coprocessor->param[i].tensor->data, real_base->param[i].tensor->data,
+                          real_base->param[i].tensor->rows * real_base->param[i].tensor->cols *
+                          sizeof(dual_real));
+    check_size(wrong, 0, "%s: tensors of the Coprocessor unlike the Base's", what);
+    half_tokens = values_of(d.e.soft.tensor);
+    d.e.base = real_base;
+    dual_exchange_init(&d.e, 5);
+    check_that(distance_of(d.e.soft.tensor, half_tokens) == 0, "%s: soft tokens", what);
+    free(half_tokens);
+    close_desk(&d);
+}
+
+static void test_kept_base(void)
+{
+    int shape, type;
+    for (shape = 0; shape < SHAPES; shape++)
+        for (type = DUAL_F16; type <= DUAL_BF16; type++) {
+            kept_base(shape, "liu", type);
+            kept_base(shape, "h1", type);
+        }
+}
+
 int main(void)
 {
     dual_threads(1);               /* models this small only lose time to threads */
@@ -2475,5 +2570,6 @@ int main(void)
     test_overfit();
     test_refusals();
     test_controls();
+    test_kept_base();
     return check_done();
 }

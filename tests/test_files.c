@@ -379,6 +379,17 @@ static void forget_model(dual_model *m)
             m->param[i].tensor->data[j] = 99;
 }
 
+/* A file with some of a model's tensors. */
+static void save_some(const char *path, const dual_model *m, size_t first, size_t end)
+{
+    const dual_param **list = malloc((end - first + 1) * sizeof *list);
+    size_t i;
+    for (i = first; i < end; i++)
+        list[i - first] = &m->param[i];
+    check_that(dual_file_save(&ctx, path, end - first, list, NULL), "save: %s", ctx.error);
+    free(list);
+}
+
 static void remove_model(const char *name)
 {
     static const char *const files[] = { "config.json", "model.safetensors",
@@ -517,15 +528,211 @@ static void test_hugging_face_config(void)
     }
 }
 
-/* A file with some of a model's tensors. */
-static void save_some(const char *path, const dual_model *m, size_t first, size_t end)
+/* ---- models of 16 bits ----------------------------------------------------------------------- */
+
+static double half_value(uint16_t bits, int type)
 {
-    const dual_param **list = malloc((end - first + 1) * sizeof *list);
-    size_t i;
-    for (i = first; i < end; i++)
-        list[i - first] = &m->param[i];
-    check_that(dual_file_save(&ctx, path, end - first, list, NULL), "save: %s", ctx.error);
-    free(list);
+    return type == DUAL_F16 ? decoded(bits, 5, 10) : decoded(bits, 8, 7);
+}
+
+/* A model folder as the hub has it, vectors and all in 16 bits: tensor i's numbers are
+ * bits[start of i ..]. Written without dual_file_save. */
+static uint16_t *put_sixteen(const dual_model *m, int type, const char *name)
+{
+    const size_t n = dual_model_params(m);
+    uint16_t *bits = malloc(n * sizeof *bits);
+    unsigned char *data = malloc(2 * n);
+    char *header = malloc(m->n_params * 200 + 10);
+    dual_rng rng = dual_rng_seed(5, (uint64_t)type);
+    size_t i, at = 0;
+    for (i = 0; i < n; i++) {
+        bits[i] = (uint16_t)dual_rng_next(&rng);
+        if (half_value(bits[i], type) != half_value(bits[i], type))
+            bits[i] = 1;                           /* a subnormal instead of a NaN */
+        little_endian(data + 2 * i, bits[i], 2);
+    }
+    strcpy(header, "{");
+    for (i = 0; i < m->n_params; i++) {
+        const dual_tensor *t = m->param[i].tensor;
+        const size_t count = t->rows * t->cols;
+        char shape[60];
+        sprintf(shape, "%lu,%lu", (unsigned long)t->rows, (unsigned long)t->cols);
+        if (m->param[i].vector)
+            sprintf(shape, "%lu", (unsigned long)t->cols);
+        sprintf(header + strlen(header), "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],"
+                "\"data_offsets\":[%lu,%lu]}", i ? "," : "", m->param[i].name,
+                type == DUAL_F16 ? "F16" : "BF16", shape, (unsigned long)(2 * at),
+                (unsigned long)(2 * (at + count)));
+        at += count;
+    }
+    strcat(header, "}");
+    put_tensors(in(name), header, data, 2 * n);
+    free(header);
+    free(data);
+    return bits;
+}
+
+/* Numbers of m that are not those bits: a kept model's matrices bit for bit, all else as values. */
+static size_t not_bits(const dual_model *m, const uint16_t *bits, int type)
+{
+    size_t i, j, wrong = 0;
+    for (i = 0; i < m->n_params; i++) {
+        const dual_tensor *t = m->param[i].tensor;
+        const int sixteen = m->type != DUAL_FULL && !m->param[i].vector;
+        wrong += sixteen ? t->type != type || t->data || !t->half : t->type != DUAL_FULL || t->half;
+        for (j = 0; j < t->rows * t->cols; j++, bits++)
+            wrong += sixteen ? t->half[j] != *bits
+                             : !same_number((double)t->data[j], half_value(*bits, type));
+    }
+    return wrong;
+}
+
+static void kept_model(int family, int type)
+{
+    const char *what = type == DUAL_F16 ? "F16" : "BF16";
+    dual_config shape = small(family, 0);
+    dual_model *full = dual_model_new(&ctx, &shape), *kept = dual_model_kept(&ctx, &shape, type);
+    dual_model *back = dual_model_kept(&ctx, &shape, type), *counted;
+    uint16_t *bits;
+    unsigned char *bytes, *again;
+    char *text, word[64];
+    size_t n, n2, i, wrong = 0, end;
+    dual_file *f;
+    dual_ctx count;
+
+    dual_make_folder(in("model"));
+    bits = put_sixteen(full, type, "model/model.safetensors");
+    check_that(dual_model_load(&ctx, full, in("model")), "%s: %s", what, ctx.error);
+    check_size(not_bits(full, bits, type), 0, "%s, full: numbers unlike the file's", what);
+    check_that(full->type == DUAL_FULL && full->file_type == type, "%s: the files' type", what);
+    check_that(dual_model_load(&ctx, kept, in("model")), "%s: %s", what, ctx.error);
+    check_size(not_bits(kept, bits, type), 0, "%s, kept: numbers unlike the file's", what);
+
+    /* counting, the same load checks the folder and takes nothing */
+    dual_init(&count, NULL, 0);
+    counted = dual_model_new(&count, &shape);
+    check_that(dual_model_load(&ctx, counted, in("model")) && counted->file_type == type,
+               "%s: expected a counted model to learn the files' type", what);
+    dual_done(&count);
+
+    /* saved: matrices with their type, vectors F32, the same bits again, in both kinds of model */
+    check_that(dual_model_save(&ctx, kept, in("model"), NULL), "%s: %s", what, ctx.error);
+    f = dual_file_open(&ctx, in("model/model.safetensors"));
+    for (i = 0; f && i < kept->n_params; i++) {
+        dual_entry e = dual_file_entry(f, dual_file_find(f, kept->param[i].name));
+        wrong += strcmp(e.type, kept->param[i].vector ? "F32" : what) != 0;
+    }
+    dual_file_close(f);
+    check_size(f ? wrong : 1, 0, "%s, saved: tensors of another type", what);
+    text = dual_text_read(&ctx, in("model/config.json"), &n);
+    dual_json_string(dual_json_get(dual_json_text(text, n), "torch_dtype"), word, sizeof word);
+    check_that(!strcmp(word, type == DUAL_F16 ? "float16" : "bfloat16"), "%s: torch_dtype %s",
+               what, word);
+    free(text);
+    check_that(dual_model_load(&ctx, back, in("model")), "%s: %s", what, ctx.error);
+    check_size(not_bits(back, bits, type), 0, "%s, saved: bits that changed", what);
+    check_that(back->file_type == type, "%s, saved: expected the files' type", what);
+    forget_model(full);
+    check_that(dual_model_load(&ctx, full, in("model")), "%s: %s", what, ctx.error);
+    check_size(not_bits(full, bits, type), 0, "%s, saved, full: numbers that changed", what);
+    forget_model(full);
+    dual_model_copy(full, back);
+    check_size(not_bits(full, bits, type), 0, "%s, copied: numbers that changed", what);
+    memset(kept->wte->half, 0, 2 * kept->wte->rows * kept->wte->cols);
+    dual_model_copy(kept, full);
+    check_size(not_bits(kept, bits, type), 0, "%s, copied back: numbers that changed", what);
+
+    bytes = get(in("model/model.safetensors"), &n);
+    check_that(dual_model_save(&ctx, back, in("model"), NULL), "%s: %s", what, ctx.error);
+    again = get(in("model/model.safetensors"), &n2);
+    check_that(n == n2 && !memcmp(bytes, again, n), "%s: expected the same bytes again", what);
+    for (end = 0; end < n; end += n / 37 + 1) {
+        put(in("model/model.safetensors"), bytes, end);
+        sprintf(word, "%s cut at %lu", what, (unsigned long)end);
+        check_refused(&ctx, dual_model_load(&ctx, back, in("model")), word);
+    }
+    put(in("model/model.safetensors"), bytes, n - 1);
+    check_refused(&ctx, dual_model_load(&ctx, back, in("model")), "a 16-bit file less a byte");
+
+    /* one matrix wider than the others: the files are of no single type */
+    dual_model_copy(full, back);
+    {
+        dual_model mixed = *back;
+        dual_param *table = malloc(back->n_params * sizeof *table);
+        memcpy(table, back->param, back->n_params * sizeof *table);
+        table[0].tensor = full->param[0].tensor;
+        mixed.param = table;
+        save_some(in("model/model.safetensors"), &mixed, 0, mixed.n_params);
+        check_that(dual_model_load(&ctx, back, in("model")) && back->file_type == DUAL_FULL,
+                   "%s and F32: expected no 16-bit files", what);
+        check_size(not_bits(back, bits, type), 0, "%s and F32: bits that changed", what);
+        free(table);
+    }
+    free(bytes);
+    free(again);
+    free(bits);
+    remove_model("model");
+}
+
+/* Rounding: around every finite 16-bit number, itself, the middle to the next, and the floats next
+ * to that middle; loaded from F32 and copied. Of two equally near the even one, by definition. */
+static void rounding(int type)
+{
+    enum { ALL = 65536 };
+    dual_config shape = { DUAL_GPT2, 1, 1024, 1, 1, 256, 1, 1, 256, 1, 1e-5, 0 };
+    dual_model *full = dual_model_new(&ctx, &shape), *kept = dual_model_kept(&ctx, &shape, type);
+    const size_t top = type == DUAL_F16 ? 0x7c00 : 0x7f80;     /* infinity */
+    size_t i, k, way, wrong;
+    dual_model_init(full, dual_rng_seed(1, 1));
+    for (i = 0; i < ALL; i++) {
+        const size_t low = (i & 0x7fff) < top ? i & 0x7fff : 0;
+        const double here = half_value((uint16_t)low, type), sign = i & 0x8000 ? -1 : 1;
+        const double next = low + 1 == top ? 2 * here - half_value((uint16_t)(low - 1), type)
+                                           : half_value((uint16_t)(low + 1), type);
+        const float middle = (float)((here + next) / 2);
+        dual_real *to = full->wte->data + 4 * i;
+        to[0] = (dual_real)(sign * here);
+        to[1] = (dual_real)(sign * (double)nextafterf(middle, 0));
+        to[2] = (dual_real)(sign * (double)middle);
+        to[3] = (dual_real)(sign * (double)nextafterf(middle, INFINITY));
+    }
+    check_that(dual_model_save(&ctx, full, in("model"), NULL), "%s", ctx.error);
+    for (way = 0; way < 2; way++) {
+        if (way)
+            dual_model_copy(kept, full);
+        else
+            check_that(dual_model_load(&ctx, kept, in("model")), "%s", ctx.error);
+        check_that(kept->type == type && (way || kept->file_type == DUAL_FULL), "types");
+        for (i = wrong = 0; i < ALL; i++)
+            for (k = 0; k < 4; k++) {
+                const size_t low = (i & 0x7fff) < top ? i & 0x7fff : 0;
+                const size_t up = low + (k == 3 || (k == 2 && low % 2));
+                wrong += kept->wte->half[4 * i + k] != ((i & 0x8000) | up);
+            }
+        check_size(wrong, 0, "type %d, %s: numbers rounded otherwise", type,
+                   way ? "copied" : "loaded");
+    }
+    full->wte->data[0] = (dual_real)NAN;
+    full->wte->data[1] = (dual_real)-INFINITY;
+    full->wte->data[2] = (dual_real)3.4e38f;
+    dual_model_copy(kept, full);
+    check_that(half_value(kept->wte->half[0], type) != half_value(kept->wte->half[0], type) &&
+               kept->wte->half[1] == (0x8000 | top) &&
+               kept->wte->half[2] == (type == DUAL_F16 ? top : 0x7f80),
+               "type %d: NaN and what is too large", type);
+    remove_model("model");
+}
+
+static void test_sixteen_bit_models(void)
+{
+    int type;
+    for (type = DUAL_F16; type <= DUAL_BF16; type++) {
+        dual_mark mark = dual_mark_here(&ctx);
+        kept_model(DUAL_GPT2, type);
+        kept_model(DUAL_QWEN3, type);
+        rounding(type);
+        dual_release(&ctx, mark);
+    }
 }
 
 static void test_other_layouts(void)
@@ -984,6 +1191,7 @@ int main(int argc, char **argv)
     test_model_folders();
     test_hugging_face_config();
     test_other_layouts();
+    test_sixteen_bit_models();
     test_truncation();
     test_configs();
     test_full_disk();

@@ -1183,6 +1183,103 @@ static void test_arena(void)
     }
 }
 
+/* ---- weights of 16 bits ---------------------------------------------------------------------- */
+
+/* A [rows, cols] table of arbitrary normal 16-bit numbers, and in `full` the same as reals. */
+static dual_tensor *sixteen(size_t rows, size_t cols, int type, dual_tensor **full)
+{
+    dual_tensor *t = dual_alloc(&lab, 1, sizeof *t);
+    dual_rng rng = dual_rng_seed(rows, (uint64_t)type);
+    size_t i;
+    memset(t, 0, sizeof *t);
+    t->rows = rows;
+    t->cols = t->stride = cols;
+    t->type = type;
+    t->half = dual_alloc(&lab, rows * cols, sizeof *t->half);
+    *full = dual_tensor_new(&lab, rows, cols);
+    for (i = 0; i < rows * cols; i++) {          /* 1/16 to 2, either sign */
+        unsigned mantissa = type == DUAL_F16 ? 10 : 7, bias = type == DUAL_F16 ? 15 : 127;
+        unsigned down = (unsigned)dual_rng_below(&rng, 5), sign = (unsigned)dual_rng_below(&rng, 2);
+        unsigned m = (unsigned)dual_rng_below(&rng, (size_t)1 << mantissa);
+        t->half[i] = (uint16_t)(sign << 15 | (bias - down) << mantissa | m);
+        (*full)->data[i] = (dual_real)((sign ? -1 : 1) *
+                                       ldexp(1 + ldexp(m, -(int)mantissa), -(int)down));
+    }
+    return t;
+}
+
+static dual_tensor *the_weight;
+static int the_layout;
+
+static dual_tensor *make_with_weight(dual_ctx *c, dual_tensor *const *in)
+{
+    return dual_linear(c, in[0], the_weight, in[1], the_layout);
+}
+
+/* y and dX through x W of `rows` rows: bit for bit those of the same numbers as reals. */
+static void same_as_full(dual_tensor *half, dual_tensor *full, size_t rows, int layout)
+{
+    const size_t in = layout == DUAL_OUT_IN ? full->cols : full->rows;
+    dual_tensor *x = check_random(&lab, rows, in, 6), *y[2];
+    dual_real *grad[2];
+    int i;
+    for (i = 0; i < 2; i++) {
+        dual_tensor *own = dual_detach(&lab, x);
+        dual_need_grad(&lab, own);
+        y[i] = dual_linear(&lab, own, i ? half : full, NULL, layout);
+        dual_backward(&lab, objective(&lab, y[i]));
+        grad[i] = own->grad;
+    }
+    check_that(!memcmp(y[0]->data, y[1]->data, rows * y[0]->cols * sizeof(dual_real)),
+               "type %d, layout %d, %d rows: expected the outputs of the same reals", half->type,
+               layout, (int)rows);
+    check_that(!memcmp(grad[0], grad[1], rows * in * sizeof(dual_real)),
+               "type %d, layout %d, %d rows: expected dX of the same reals", half->type, layout,
+               (int)rows);
+}
+
+static void test_sixteen_bits(void)
+{
+    static const extent narrow[] = { { 7, 37 }, { 1, 29 } }, wide[] = { { 7, 29 }, { 1, 37 } };
+    static const int32_t which[] = { 0, 1, 0, 1, 1 }, index[] = { 3, 0, 36, 2, 2 };
+    int type;
+    for (type = DUAL_F16; type <= DUAL_BF16; type++) {
+        dual_mark mark = dual_mark_here(&lab);
+        dual_tensor *full, *half = sixteen(37, 29, type, &full), *source[2], *rows;
+        size_t n, r, wrong = 0;
+        the_weight = half;
+        the_layout = DUAL_IN_OUT;
+        gradient("linear [in,out], 16-bit weight", make_with_weight, 2, narrow);
+        the_layout = DUAL_OUT_IN;
+        gradient("linear [out,in], 16-bit weight", make_with_weight, 2, wide);
+        for (n = 1; n < 80; n += 26)               /* one row and two go their own way */
+            for (the_layout = 0; the_layout < 2; the_layout++) {
+                same_as_full(half, full, n, the_layout);
+                same_as_full(dual_view(&lab, half, 2, 33, 3, 20),
+                             dual_view(&lab, full, 2, 33, 3, 20), n + 1, the_layout);
+            }
+        source[0] = half;
+        source[1] = check_random(&lab, 3, 29, 8);
+        rows = dual_gather(&lab, 2, source, 5, which, index);
+        for (r = 0; r < 5; r++)
+            for (n = 0; n < 29; n++)
+                wrong += rows->data[r * 29 + n] !=
+                         (which[r] ? source[1] : full)->data[(size_t)index[r] * 29 + n];
+        check_size(wrong, 0, "type %d: gathered numbers that differ", type);
+        dual_release(&lab, mark);
+        lab.fatal = remember;
+        if (!setjmp(way_out)) {
+            dual_need_grad(&lab, half);
+            check_that(0, "type %d: expected training it to be fatal", type);
+        } else {
+            check_that(strstr(last_words, "16 bits") != NULL, "type %d: expected the reason, got "
+                       "\"%s\"", type, last_words);
+        }
+        lab.fatal = check_fatal;
+        dual_release(&lab, mark);
+    }
+}
+
 static void wrong_shapes(int which)
 {
     dual_tensor *a = check_random(&lab, 3, 5, 1), *b = check_random(&lab, 3, 4, 2);
@@ -1238,6 +1335,7 @@ int main(void)
     test_json_syntax();
     test_schedule();
     test_arena();
+    test_sixteen_bits();
     test_misuse();
     check_end(&lab, memory);
     return check_done();
