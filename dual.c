@@ -308,6 +308,7 @@ struct dual_node {
     /* what some backward functions keep from forward */
     const int32_t *which, *index;
     const dual_keys *keys;
+    dual_pass *pass;
     real *saved;
     size_t a, b, c, d;
     double x;
@@ -391,11 +392,8 @@ static node *record(dual_ctx *c, dual_tensor *out, void (*backward)(dual_ctx *, 
     return n;
 }
 
-void dual_backward(dual_ctx *c, dual_tensor *loss) {
-    if (loss->rows != 1 || loss->cols != 1) die(c, "backward: the loss must be [1,1]");
-    if (!loss->needs_grad) die(c, "backward: nothing on the way to the loss is trained");
-    gradient(c, loss);
-    if (c->memory) loss->grad[0] = 1;
+/* The reverse scan, for whatever outputs have got a gradient by now. */
+static void scan(dual_ctx *c) {
     for (node *n = c->tape; n; n = n->earlier) {
         if (n->out->needs_grad != MADE) continue;
         if (n->in_place) {
@@ -409,6 +407,14 @@ void dual_backward(dual_ctx *c, dual_tensor *loss) {
         n->out->needs_grad = WANTED;   /* spent: a second loss on this tape starts anew */
         n->out->grad = NULL;
     }
+}
+
+void dual_backward(dual_ctx *c, dual_tensor *loss) {
+    if (loss->rows != 1 || loss->cols != 1) die(c, "backward: the loss must be [1,1]");
+    if (!loss->needs_grad) die(c, "backward: nothing on the way to the loss is trained");
+    gradient(c, loss);
+    if (c->memory) loss->grad[0] = 1;
+    scan(c);
 }
 
 /* ==== ONE ROW TIMES A MATRIX =====================================================================
@@ -1600,6 +1606,71 @@ static dual_tensor *qwen3_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor
     return dual_add(c, x, dual_linear(c, h, y->down_w, NULL, DUAL_OUT_IN));
 }
 
+static dual_tensor *block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x, int last_keys) {
+    return p->model->config.family == DUAL_GPT2 ? gpt2_block(c, p, l, x, last_keys)
+                                                : qwen3_block(c, p, l, x, last_keys);
+}
+
+/* Recomputation (ctx->recompute): of a block nothing is kept but its input and what others read of
+ * it, output y (if any), keys and values: side by side in one tensor [rows, d + 2 kv], so that one
+ * node has the gradients of all three. Backward runs the block again on a tape of its own, hands
+ * them in, scans that tape and forgets it. What it adds into and must not forget (x, other passes'
+ * keys, weights) is among the node's inputs, so its gradient lies below the mark. The same kernels
+ * in the same order: not a bit differs.
+ * carry copies the three's numbers into that tensor or, back, its gradients into theirs. */
+static void carry(dual_ctx *c, const dual_tensor *kept, const dual_pass *p, size_t l,
+                  dual_tensor *y, int back) {
+    dual_tensor *const part[] = {y, p->cache.k[l], p->cache.v[l]};
+    for (size_t i = y ? 0 : 1, col = 0; i < 3; col += part[i++]->cols) {
+        const dual_tensor *t = part[i];
+        if (back) gradient(c, part[i]);
+        for (size_t r = 0; c->memory && r < t->rows && (t->grad || !back); r++) {
+            const size_t own = r * t->stride, at = r * kept->stride + col;
+            if (back) memcpy(t->grad + own, kept->grad + at, t->cols * sizeof(real));
+            else memcpy(kept->data + at, t->data + own, t->cols * sizeof(real));
+        }
+    }
+}
+
+static void block_backward(dual_ctx *c, node *n) {
+    const dual_cache *cache = &n->pass->cache;
+    dual_tensor *const k = cache->k[n->a], *const v = cache->v[n->a];
+    const dual_mark mark = dual_mark_here(c);
+    c->tape = NULL;
+    carry(c, n->out, n->pass, n->a, block(c, n->pass, n->a, n->in[0], (int)n->b), 1);
+    scan(c);
+    cache->k[n->a] = k;                /* the pass shows what it showed before */
+    cache->v[n->a] = v;
+    dual_release(c, mark);
+}
+
+static dual_tensor *kept_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x, int last_keys) {
+    enum { WEIGHTS = sizeof(struct dual_layer) / sizeof(dual_tensor *) };
+    const size_t kv = p->model->config.kv_heads * p->model->config.head_dim;
+    const size_t d = last_keys ? 0 : x->cols, n_in = 1 + WEIGHTS + 2 * p->n_seen;
+    dual_tensor *kept = dual_tensor_new(c, p->rows, d + 2 * kv);
+    dual_tensor **in = describe(c, n_in, sizeof *in);
+    in[0] = x;
+    memcpy(in + 1, &p->model->layer[l], WEIGHTS * sizeof *in);
+    for (size_t i = 0, at = 1 + WEIGHTS; i < p->n_seen && !last_keys; i++, at += 2)
+        if (p->seen[i].cache) {
+            in[at] = p->seen[i].cache->k[l];
+            in[at + 1] = p->seen[i].cache->v[l];
+        }
+    const dual_mark mark = dual_mark_here(c);
+    carry(c, kept, p, l, block(c, p, l, x, last_keys), 0);
+    dual_release(c, mark);
+    node *n = record(c, kept, block_backward, n_in, in);
+    if (n) {
+        n->pass = p;
+        n->a = l;
+        n->b = (size_t)last_keys;
+    }
+    p->cache.k[l] = dual_view(c, kept, 0, p->rows, d, kv);
+    p->cache.v[l] = dual_view(c, kept, 0, p->rows, d + kv, kv);
+    return last_keys ? NULL : dual_view(c, kept, 0, p->rows, 0, d);
+}
+
 dual_tensor *dual_forward(dual_ctx *c, dual_pass *p) {
     const dual_model *m = p->model;
     const dual_config *f = &m->config;
@@ -1615,8 +1686,7 @@ dual_tensor *dual_forward(dual_ctx *c, dual_pass *p) {
     for (size_t l = 0; l < layers; l++) {
         const int last_keys = p->cache_only && l + 1 == layers;
         if (p->trace) p->trace[l] = x;
-        x = f->family == DUAL_GPT2 ? gpt2_block(c, p, l, x, last_keys)
-                                   : qwen3_block(c, p, l, x, last_keys);
+        x = c->recompute ? kept_block(c, p, l, x, last_keys) : block(c, p, l, x, last_keys);
     }
     if (!x) return NULL;
     if (p->trace) p->trace[layers] = x;
