@@ -303,6 +303,7 @@ struct dual_node {
     node *earlier;
     void (*backward)(dual_ctx *, node *);
     dual_tensor *out, **in;        /* in[i] may be NULL */
+    dual_tensor *also[2];          /* or NULL: a recomputed block's further outputs */
     size_t n_in;
     int in_place;                  /* in[0]'s gradient overwrites its data (cross-entropy) */
     int sets;                      /* backward can set in[0]'s gradient instead of adding to it */
@@ -310,6 +311,7 @@ struct dual_node {
     /* what some backward functions keep from forward */
     const int32_t *which, *index;
     const dual_keys *keys;
+    dual_pass *pass;
     real *saved;
     size_t a, b, c, d;
     double x;
@@ -444,17 +446,16 @@ static node *record(dual_ctx *c, dual_tensor *out, void (*backward)(dual_ctx *, 
     n->backward = backward;
     n->earlier = c->tape;
     c->tape = n;
-    out->needs_grad = WANTED;
+    if (!out->needs_grad) out->needs_grad = WANTED;
     return n;
 }
 
-void dual_backward(dual_ctx *c, dual_tensor *loss) {
-    if (loss->rows != 1 || loss->cols != 1) die(c, "backward: the loss must be [1,1]");
-    if (!loss->needs_grad) die(c, "backward: nothing on the way to the loss is trained");
-    gradient(c, loss);
-    if (c->memory) loss->grad[0] = 1;
+/* The reverse scan, for whatever outputs have got a gradient by now. */
+static void scan(dual_ctx *c) {
     for (node *n = c->tape; n; n = n->earlier) {
-        if (n->out->needs_grad != MADE) continue;
+        int reached = n->out->needs_grad == MADE;
+        for (int i = 0; i < 2; i++) reached |= n->also[i] && n->also[i]->needs_grad == MADE;
+        if (!reached) continue;
         if (n->in_place) {
             n->in[0]->grad = n->in[0]->data;
             n->in[0]->needs_grad = MADE;
@@ -466,6 +467,14 @@ void dual_backward(dual_ctx *c, dual_tensor *loss) {
         n->out->needs_grad = WANTED;   /* spent: a second loss on this tape starts anew */
         n->out->grad = NULL;
     }
+}
+
+void dual_backward(dual_ctx *c, dual_tensor *loss) {
+    if (loss->rows != 1 || loss->cols != 1) die(c, "backward: the loss must be [1,1]");
+    if (!loss->needs_grad) die(c, "backward: nothing on the way to the loss is trained");
+    gradient(c, loss);
+    if (c->memory) loss->grad[0] = 1;
+    scan(c);
 }
 
 /* ==== ONE ROW TIMES A MATRIX =====================================================================
@@ -1655,6 +1664,73 @@ static dual_tensor *qwen3_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor
     return dual_add(c, x, dual_linear(c, h, y->down_w, NULL, DUAL_OUT_IN));
 }
 
+/* Recomputation (ctx->recompute): of a block nothing is kept but its input and the three outputs
+ * that others read: keys, values and, but after the last keys, y. Backward runs the block again on
+ * a tape of its own, scans that tape and forgets it. What it adds into and must not forget (x,
+ * other passes' keys, weights) is among the node's inputs: those gradients lie below the mark. The
+ * same kernels in the same order: not a bit differs. */
+static void copy_backward(dual_ctx *c, node *n) {
+    const dual_tensor *from = n->in[0], *to = n->out;
+    const size_t rows = c->memory ? to->rows : 0;
+    OMP(omp parallel for schedule(static) if (rows * to->cols > 20000))
+    for (size_t r = 0; r < rows; r++)
+        for (size_t j = 0; j < to->cols; j++)
+            from->grad[r * from->stride + j] += to->grad[r * to->stride + j];
+}
+
+/* The block, its outputs copied to where they are kept, which the tape then ends in. */
+static void block_into(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x, dual_tensor **kept) {
+    dual_tensor *y = p->model->config.family == DUAL_GPT2 ? gpt2_block(c, p, l, x, !kept[2])
+                                                          : qwen3_block(c, p, l, x, !kept[2]);
+    dual_tensor *const made[] = {p->cache.k[l], p->cache.v[l], y};
+    for (int i = 0; i < 3 && made[i]; i++) {
+        const size_t rows = c->memory && !kept[i]->needs_grad ? p->rows : 0; /* not in backward */
+        OMP(omp parallel for schedule(static) if (rows * kept[i]->cols > 20000))
+        for (size_t r = 0; r < rows; r++)
+            memcpy(kept[i]->data + r * kept[i]->stride, made[i]->data + r * made[i]->stride,
+                   made[i]->cols * sizeof(real));
+        record(c, kept[i], copy_backward, 1, &made[i]);
+    }
+    p->cache.k[l] = kept[0];
+    p->cache.v[l] = kept[1];
+}
+
+static void block_backward(dual_ctx *c, node *n) {
+    dual_tensor *kept[] = {n->out, n->also[0], n->also[1]}, *const k = n->pass->cache.k[n->a];
+    const dual_mark mark = dual_mark_here(c);
+    c->tape = NULL;
+    block_into(c, n->pass, n->a, n->in[0], kept);
+    n->pass->cache.k[n->a] = k;        /* NULL if this layer is not handed over */
+    scan(c);
+    dual_release(c, mark);
+}
+
+static dual_tensor *kept_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x, int last_keys) {
+    enum { WEIGHTS = sizeof(struct dual_layer) / sizeof(dual_tensor *) };
+    const size_t kv = p->model->config.kv_heads * p->model->config.head_dim;
+    dual_tensor **in = describe(c, 1 + WEIGHTS + 2 * p->n_seen, sizeof *in), *kept[3] = {NULL};
+    size_t n_in = 1 + WEIGHTS;
+    in[0] = x;
+    memcpy(in + 1, &p->model->layer[l], WEIGHTS * sizeof *in);
+    for (size_t i = 0; i < p->n_seen && !last_keys; i++)
+        if (p->seen[i].cache) {
+            in[n_in++] = p->seen[i].cache->k[l];
+            in[n_in++] = p->seen[i].cache->v[l];
+        }
+    for (int i = 0; i < 3 - last_keys; i++)
+        kept[i] = dual_tensor_new(c, p->rows, i < 2 ? kv : x->cols);
+    const dual_mark mark = dual_mark_here(c);
+    block_into(c, p, l, x, kept);
+    dual_release(c, mark);
+    node *n = record(c, kept[0], block_backward, n_in, in);
+    if (n) {
+        n->pass = p;
+        n->a = l;
+        memcpy(n->also, kept + 1, sizeof n->also);
+    }
+    return kept[2];
+}
+
 dual_tensor *dual_forward(dual_ctx *c, dual_pass *p) {
     const dual_model *m = p->model;
     const dual_config *f = &m->config;
@@ -1670,7 +1746,8 @@ dual_tensor *dual_forward(dual_ctx *c, dual_pass *p) {
     for (size_t l = 0; l < layers; l++) {
         const int last_keys = p->cache_only && l + 1 == layers;
         if (p->trace) p->trace[l] = x;
-        x = f->family == DUAL_GPT2 ? gpt2_block(c, p, l, x, last_keys)
+        x = c->recompute ? kept_block(c, p, l, x, last_keys)
+          : f->family == DUAL_GPT2 ? gpt2_block(c, p, l, x, last_keys)
                                    : qwen3_block(c, p, l, x, last_keys);
     }
     if (!x) return NULL;

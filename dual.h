@@ -47,6 +47,8 @@ typedef struct dual_ctx {
     size_t size, used, peak;       /* bytes */
     struct dual_node *tape;        /* newest recorded operation */
     int inference;                 /* 1: record nothing, gradients are not wanted */
+    int recompute;                 /* 1: blocks forget their inside, backward runs them again; what
+                                      a pass names must then stay as it is until backward */
     struct dual_chunk *chunks;          /* descriptions made while counting */
     double flops;                  /* 2 x multiply-adds of matmuls and attention since dual_init */
     double weight_grad_flops;      /* the part of them spent on weight gradients */

@@ -847,6 +847,45 @@ static void growth_of_memory(const char *what, plan *p, size_t *number, size_t f
     }
 }
 
+/* What a step holds beyond what is kept between steps, without and with recomputed blocks; then its
+ * time: steps of both kinds in turn, the median of the rounds' own ratios. */
+static void recompute_lines(const char *name, dual_config shape, size_t sequences, size_t length,
+                            size_t rounds) {
+    const plan p = language_model(shape, sequences, length);
+    double step_bytes[2], time[2], seconds[ROUNDS_MAX], ratio[ROUNDS_MAX];
+    size_t size = 0;
+    char line[64];
+    dual_ctx c;
+    scene s;
+    for (int on = 0; on < 2; on++) {
+        dual_init(&c, NULL, 0);
+        c.recompute = on;
+        scene_make(&c, &p, &s, 1);
+        const size_t kept = c.used;
+        step(&c, &s, 0);
+        step_bytes[on] = (double)(c.peak - kept);
+        if (c.peak > size) size = c.peak;
+        dual_done(&c);
+    }
+    dual_init(&c, take_block(size), size);
+    scene_make(&c, &p, &s, 1);
+    step(&c, &s, 0);
+    for (size_t i = 0; i < rounds; i++) {
+        for (int on = 0; on < 2; on++) {
+            const double begin = dual_seconds();
+            c.recompute = on;
+            step(&c, &s, 0);
+            time[on] = dual_seconds() - begin;
+        }
+        seconds[i] = time[1];
+        ratio[i] = time[1] / time[0];
+    }
+    snprintf(line, sizeof line, "%s, %zu x %zu, recomputed", name, sequences, length);
+    report(line, step_bytes[1] / 1048576, "MiB", step_bytes[1] / step_bytes[0], "all kept");
+    snprintf(line, sizeof line, "  its time, %zu x %zu", sequences, length);
+    report(line, median(seconds, rounds), "s", median(ratio, rounds), "all kept");
+}
+
 static void bench_memory(void) {
     const dual_config f = gpt2_shape(4, 256, 8, 512);
     plan p = language_model(gpt2_124m(), 4, 64);
@@ -865,6 +904,9 @@ static void bench_memory(void) {
     p = (plan){.system = "h2", .shape = f, .sequences = 4, .text = 256, .latents = 8,
                .targets = 8};
     growth_of_memory("h2, M", &p, &p.groups, 4);
+    fprintf(table(), "  the same with blocks recomputed in backward:\n");
+    recompute_lines("GPT-2 124M", gpt2_124m(), 4, 64, quick ? 1 : 5);
+    recompute_lines("4 layers, width 256", f, 16, 256, quick ? 3 : 9);
 }
 
 /* ---- growth: speed against every size, one at a time -------------------------------------------

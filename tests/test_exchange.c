@@ -1992,12 +1992,162 @@ static void test_sampling(void)
     close_desk(&d);
 }
 
+/* ---- recomputation --------------------------------------------------------------------------- */
+
+/* Bytes before a step, held between forward and backward, and at most; FLOPs of forward and all. */
+typedef struct { size_t start, held, peak; double forward, flops, weight_grad_flops; } expense;
+
+/* A step in exactly `size` bytes, or (0) counted; what it took. */
+static expense step_in(size_t size, const dual_config *shape, const dual_system *system,
+                       const dual_batch *batch, int recompute)
+{
+    void *memory = size ? malloc(size) : NULL;
+    dual_ctx c;
+    dual_exchange e;
+    dual_outcome out;
+    dual_model *base, *cop = NULL;
+    expense x;
+    dual_init(&c, memory, size);
+    c.fatal = check_fatal;
+    c.recompute = recompute;
+    base = dual_model_new(&c, shape);
+    if (dual_system_needs_coprocessor(system))
+        cop = dual_model_new(&c, shape);
+    check_that(dual_exchange_new(&c, &e, system, base, cop), "%s: %s", system->name, c.error);
+    dual_model_init(base, dual_rng_seed(5, 5));
+    dual_exchange_init(&e, 5);
+    dual_exchange_train(&c, &e);
+    x.start = c.used;
+    dual_run(&c, &e, batch, &out);
+    x.held = c.used;
+    x.forward = c.flops;
+    dual_backward(&c, out.loss);
+    x.peak = c.peak;
+    x.flops = c.flops;
+    x.weight_grad_flops = c.weight_grad_flops;
+    dual_done(&c);
+    free(memory);
+    return x;
+}
+
+/* Loss, logits, latents and every gradient bit for bit; a step fits into just what was counted and
+ * costs no more FLOPs than one forward on top, none of them for weight gradients. */
+static void recomputed(int shape, size_t layers, const dual_system *system)
+{
+    dual_config config = shape_of(shape);
+    const char *what = label(shape, title(system), "recomputed");
+    expense plain, again, real;
+    double more;
+    scene s;
+    desk d;
+    result a, b, c;
+    config.layers = layers;
+    set_scene(&s, 2);
+    open_with(&d, &config, system);
+    a = run(&d, &s.batch, 1);
+    d.c.recompute = 1;
+    b = run(&d, &s.batch, 1);
+    d.c.inference = 1;
+    c = run(&d, &s.batch, 0);
+    check_that(a.n_latents == b.n_latents && !memcmp(&a.loss, &b.loss, sizeof a.loss) &&
+               !memcmp(a.logits, b.logits, a.n_logits * sizeof *a.logits) &&
+               !memcmp(a.logits, c.logits, a.n_logits * sizeof *a.logits) &&
+               (!a.n_latents || !memcmp(a.latents, b.latents, a.n_latents * sizeof *a.latents)),
+               "%s: expected the same loss, logits and latents to the bit", what);
+    check_that(!memcmp(a.gradients, b.gradients, exchange_size(&d.e) * sizeof *a.gradients) &&
+               length_of(a.gradients, exchange_size(&d.e)) > 0,
+               "%s: expected the same gradients to the bit, got distance %.3g", what,
+               check_distance(a.gradients, b.gradients, exchange_size(&d.e), 0));
+    plain = step_in(0, &config, system, &s.batch, 0);
+    again = step_in(0, &config, system, &s.batch, 1);
+    real = step_in(again.peak, &config, system, &s.batch, 1);
+    check_size(real.peak + 64, again.peak, "%s: bytes counted (64 to align)", what);
+    check_that(again.held < plain.held, "%s: expected less to be kept", what);
+    more = again.flops - plain.flops;
+    check_that(real.flops == again.flops && more > 0 && more < plain.forward &&
+               again.weight_grad_flops == plain.weight_grad_flops,
+               "%s: expected at most a forward's FLOPs on top, got %g on %g", what, more,
+               plain.flops);
+    drop(&a);
+    drop(&b);
+    drop(&c);
+    close_desk(&d);
+}
+
+/* The batch of one long sequence without a prompt: all blocks and the head, forward and back. */
+static void recomputed_share(int shape)
+{
+    enum { LENGTH = 48 };
+    static const int32_t token[LENGTH] = { 1, 2, 3 };
+    dual_config config = shape_of(shape);
+    dual_system system = preset("none");
+    dual_group group;
+    dual_batch batch;
+    expense plain, again;
+    const int32_t *text = token;
+    const size_t none = 0;
+    double forward, rows = LENGTH, pairs = rows * (rows + 1) / 2, d, q, kv, mlp;
+    config.layers = 8;
+    config.hidden = config.head_dim * config.heads * 8;
+    config.head_dim = config.hidden / config.heads;
+    config.mlp = 4 * config.hidden;
+    memset(&group, 0, sizeof group);
+    memset(&batch, 0, sizeof batch);
+    group.cue = group.target = token;
+    group.n_cue = 1;
+    group.n_target = LENGTH;
+    batch.n_sequences = batch.n_groups = 1;
+    batch.text = &text;
+    batch.length = &none;
+    batch.group = &group;
+    plain = step_in(0, &config, &system, &batch, 0);
+    again = step_in(0, &config, &system, &batch, 1);
+    d = (double)config.hidden;
+    q = (double)(config.heads * config.head_dim);
+    kv = (double)(config.kv_heads * config.head_dim);
+    mlp = (double)config.mlp;
+    forward = 8 * (2 * rows * d * (2 * q + 2 * kv + (shape < 2 ? 2 : 3) * mlp) + 4 * pairs * q);
+    check_close(again.flops - plain.flops, forward, 0, "%s: FLOPs of eight blocks recomputed",
+                shape_name[shape]);
+    check_that(again.held - again.start < (plain.held - plain.start) / 2,
+               "%s: expected half to be kept for backward, or less: %lu of %lu", shape_name[shape],
+               (unsigned long)(again.held - again.start),
+               (unsigned long)(plain.held - plain.start));
+}
+
+static void test_recomputation(void)
+{
+    int shape, i, option;
+    for (shape = 0; shape < SHAPES; shape++) {
+        for (i = 0; i < SYSTEMS; i++)
+            for (option = 0; option < 7; option++) {
+                dual_system system = preset(all_systems[i]);
+                const int kv = system.inject == DUAL_KV, cop = kv || system.inject == DUAL_EMBED;
+                if ((option && option < 4 && !cop) || (option == 3 && !kv) ||
+                    (option == 4 && !system.base_trained) ||
+                    (option == 5 && !(system.base_trained && cop)) ||
+                    (option == 6 && (kv || !(cop || system.inject == DUAL_CHAIN))))
+                    continue;
+                system.fused = option == 1;
+                system.orthogonality = option == 2 || option == 3 ? 0.5 : 0;
+                system.values = option == 3;
+                system.kv_layers = option == 3 ? 3 : 0;
+                system.text_loss = option == 4 ? 0.6 : 0;
+                system.detach = option == 5;
+                system.gain = option == 6;
+                recomputed(shape, 3, &system);
+            }
+        recomputed_share(shape);
+    }
+}
+
 /* ---- threads --------------------------------------------------------------------------------- */
 
 enum { MANY = 14, LONG = 12 };
 
-/* Two steps at a size where every kernel has several tiles; returns parameters, then losses. */
-static double *two_steps(int threads, int family, const char *name, size_t *size)
+/* Two steps at a size where every kernel has several tiles; returns parameters, then losses. Blocks
+ * are recomputed from step `recompute` on. */
+static double *two_steps(int threads, int recompute, int family, const char *name, size_t *size)
 {
     dual_config gpt2 = { DUAL_GPT2, 1, 131, 64, 2, 64, 4, 4, 16, 256, 1e-5, 0 };
     dual_config qwen = { DUAL_QWEN3, 0, 131, 64, 2, 64, 4, 2, 24, 192, 1e-6, 1e4 };
@@ -2045,6 +2195,7 @@ static double *two_steps(int threads, int family, const char *name, size_t *size
     for (step = 0; step < 3; step++) {             /* the third only for its gradients */
         dual_mark mark = dual_mark_here(&d.c);
         dual_outcome out;
+        d.c.recompute = step >= recompute;
         dual_run(&d.c, &d.e, &batch, &out);
         if (step < 2)
             loss[step] = size_of_loss(out.loss);
@@ -2074,19 +2225,28 @@ static void test_threads(void)
     int family, i;
     for (family = DUAL_GPT2; family <= DUAL_QWEN3; family++)
         for (i = 2 * family; i < 2 * family + 2; i++) {
-            size_t one, four, three;
-            double *a = two_steps(1, family, names[i], &one);
-            double *b = two_steps(4, family, names[i], &four);
-            double *c = two_steps(3, family, names[i], &three);
+            enum { NEVER = 3 };
+            size_t one, four, three, two;
+            double *a = two_steps(1, NEVER, family, names[i], &one);
+            double *b = two_steps(4, NEVER, family, names[i], &four);
+            double *c = two_steps(3, NEVER, family, names[i], &three);
+            double *e = two_steps(1, 0, family, names[i], &two);
+            double *f = two_steps(2, 1, family, names[i], &two);
             check_that(one == four && !memcmp(a, b, one * sizeof *a) && a[one - 4] > 0,
                        "%s, %s: expected the same bits with 1 and with 4 threads",
                        shape_name[2 * family], names[i]);
             check_that(one == three && !memcmp(a, c, one * sizeof *a),
                        "%s, %s: expected the same bits with 1 and with 3 threads",
                        shape_name[2 * family], names[i]);
+            check_that(one == two && !memcmp(a, e, one * sizeof *a) &&
+                       !memcmp(a, f, one * sizeof *a),
+                       "%s, %s: expected the same bits recomputed, with 1 thread or with 2 and from "
+                       "the second step on", shape_name[2 * family], names[i]);
             free(a);
             free(b);
             free(c);
+            free(e);
+            free(f);
         }
     dual_threads(1);
 }
@@ -2566,6 +2726,7 @@ int main(void)
     test_differences();
     test_decoding();
     test_sampling();
+    test_recomputation();
     test_threads();
     test_overfit();
     test_refusals();
