@@ -2240,7 +2240,7 @@ static void test_threads(void)
                        shape_name[2 * family], names[i]);
             check_that(one == two && !memcmp(a, e, one * sizeof *a) &&
                        !memcmp(a, f, one * sizeof *a),
-                       "%s, %s: expected the same bits recomputed, with 1 thread or with 2 and from "
+                       "%s, %s: expected the same bits recomputed, with 1 thread or 2 and from "
                        "the second step on", shape_name[2 * family], names[i]);
             free(a);
             free(b);
