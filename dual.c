@@ -450,7 +450,6 @@ static node *record(dual_ctx *c, dual_tensor *out, void (*backward)(dual_ctx *, 
     return n;
 }
 
-/* The reverse scan, for whatever outputs have got a gradient by now. */
 static void scan(dual_ctx *c) {
     for (node *n = c->tape; n; n = n->earlier) {
         int reached = n->out->needs_grad == MADE;
@@ -878,12 +877,12 @@ dual_tensor *dual_linear(dual_ctx *c, dual_tensor *x, dual_tensor *w, dual_tenso
     return y;
 }
 
-/* ---- add: y = a + b (the residual stream); da += dy, db += dy ---- */
+/* ---- add: y = a + b (the residual stream); da += dy, db += dy; without b (NULL): a copy ---- */
 static void add_backward(dual_ctx *c, node *n) {
     const dual_tensor *y = n->out;
     for (int i = 0; i < 2; i++) {
         const dual_tensor *t = n->in[i];
-        if (!t->grad || !c->memory) continue;
+        if (!t || !t->grad || !c->memory) continue;
         OMP(omp parallel for schedule(static) if (y->rows * y->cols > 20000))
         for (size_t r = 0; r < y->rows; r++)
             for (size_t j = 0; j < y->cols; j++)
@@ -1668,28 +1667,19 @@ static dual_tensor *qwen3_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor
  * that others read: keys, values and, but after the last keys, y. Backward runs the block again on
  * a tape of its own, scans that tape and forgets it. What it adds into and must not forget (x,
  * other passes' keys, weights) is among the node's inputs: those gradients lie below the mark. The
- * same kernels in the same order: not a bit differs. */
-static void copy_backward(dual_ctx *c, node *n) {
-    const dual_tensor *from = n->in[0], *to = n->out;
-    const size_t rows = c->memory ? to->rows : 0;
-    OMP(omp parallel for schedule(static) if (rows * to->cols > 20000))
-    for (size_t r = 0; r < rows; r++)
-        for (size_t j = 0; j < to->cols; j++)
-            from->grad[r * from->stride + j] += to->grad[r * to->stride + j];
-}
-
-/* The block, its outputs copied to where they are kept, which the tape then ends in. */
+ * same kernels in the same order: not a bit differs.
+ * block_into copies the outputs to where they are kept; its backward is a sum's of one term. */
 static void block_into(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x, dual_tensor **kept) {
     dual_tensor *y = p->model->config.family == DUAL_GPT2 ? gpt2_block(c, p, l, x, !kept[2])
                                                           : qwen3_block(c, p, l, x, !kept[2]);
-    dual_tensor *const made[] = {p->cache.k[l], p->cache.v[l], y};
-    for (int i = 0; i < 3 && made[i]; i++) {
-        const size_t rows = c->memory && !kept[i]->needs_grad ? p->rows : 0; /* not in backward */
-        OMP(omp parallel for schedule(static) if (rows * kept[i]->cols > 20000))
+    dual_tensor *const made[3][2] = {{p->cache.k[l]}, {p->cache.v[l]}, {y}};
+    for (int i = 0; i < 3 && kept[i]; i++) {
+        const dual_tensor *from = made[i][0], *to = kept[i];
+        const size_t rows = c->memory && !to->needs_grad ? to->rows : 0; /* not in backward */
+        OMP(omp parallel for schedule(static) if (rows * to->cols > 20000))
         for (size_t r = 0; r < rows; r++)
-            memcpy(kept[i]->data + r * kept[i]->stride, made[i]->data + r * made[i]->stride,
-                   made[i]->cols * sizeof(real));
-        record(c, kept[i], copy_backward, 1, &made[i]);
+            memcpy(to->data + r * to->cols, from->data + r * from->stride, to->cols * sizeof(real));
+        record(c, kept[i], add_backward, 2, made[i]);
     }
     p->cache.k[l] = kept[0];
     p->cache.v[l] = kept[1];
@@ -1698,6 +1688,7 @@ static void block_into(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x, dual
 static void block_backward(dual_ctx *c, node *n) {
     dual_tensor *kept[] = {n->out, n->also[0], n->also[1]}, *const k = n->pass->cache.k[n->a];
     const dual_mark mark = dual_mark_here(c);
+    if (c->inference) die(c, "backward: blocks cannot be recomputed in inference");
     c->tape = NULL;
     block_into(c, n->pass, n->a, n->in[0], kept);
     n->pass->cache.k[n->a] = k;        /* NULL if this layer is not handed over */

@@ -374,8 +374,11 @@ static void refuse_too_much(const run *r, const size_t at[4], size_t step) {
     if (!(has > 0) || (double)at[3] <= has) return;
     fail(1, "it takes %.2f GiB and %s %.2f: %s", (double)at[3] / 1073741824.0,
          r->set.memory > 0 ? "--memory says" : "the machine has", has / 1073741824.0,
-         step - at[2] > at[3] / 2 ? "most of it is the tape, which a smaller --batch (or --groups, "
-                                    "--context) makes smaller in proportion"
+         step - at[2] > at[3] / 2
+             ? r->set.recompute ? "most of it is the tape, which a smaller --batch (or --groups, "
+                                  "--context) makes smaller in proportion"
+                                : "most of it is the tape, which --recompute about halves and a "
+                                  "smaller --batch (or --groups, --context) makes smaller"
          : at[3] - step > at[3] / 2 ? "most of it is for scoring: a smaller --max-new"
          : r->system.base_trained ? "most of it is parameters with gradients and moments: a frozen "
                                     "Base (liu, h1, prompt) or a smaller model takes less"
@@ -394,6 +397,7 @@ static size_t count_memory(const job *j) {
     char error[300];
     dual_init(&c, NULL, 0);
     c.fatal = stop;
+    c.recompute = j->r.set.recompute;
     if (!run_build(&c, &copy)) fail(2, "%s", c.error);
     at[0] = c.used;
     dual_exchange_train(&c, &copy.exchange);
@@ -421,7 +425,8 @@ static size_t count_memory(const job *j) {
                   at[0]);
         megabytes("gradients of what is trained", at[1] - at[0]);
         megabytes("AdamW moments", at[2] - at[1]);
-        megabytes("tape of one step, longest batch", step - at[2]);
+        megabytes(j->r.set.recompute ? "tape of one step, recomputing"
+                                     : "tape of one step, longest batch", step - at[2]);
         megabytes("more for scoring (decoding)", at[3] - step);
         megabytes("in all", at[3]);
     }
@@ -876,6 +881,7 @@ int main(int argc, char **argv) {
              "less", bytes >> 20);
     dual_init(&j.c, memory, bytes + 64);
     j.c.fatal = stop;
+    j.c.recompute = set->recompute;
     if (!run_build(&j.c, &j.r)) fail(2, "%s", j.c.error);
     char folder[RUN_PATH + 8];
     if (!goes_on(set)) {               /* else run_load below fills everything */

@@ -114,6 +114,8 @@ const option RUN_OPTIONS[] = {
     {"dry-run", AT(OPTION_FLAG, dry_run), "0", "print memory, FLOPs and header, then stop", 0},
     {"describe", AT(OPTION_FLAG, describe), "0", "print statistics of the task's rows, then stop",
      0},
+    {"recompute", AT(OPTION_FLAG, recompute), "0",
+     "keep half of the tape or less, a third more time; never moves a number", 2},
     {"memory", AT(OPTION_REAL, memory), "0", "GiB it may take; 0: what the machine has", 0},
     {"quiet", AT(OPTION_FLAG, quiet), "0", "no header and no progress on stderr", 0},
     {"threads", AT(OPTION_SIZE, threads), "0", "0: as many as there are; never moves a number", 0},

@@ -42,7 +42,7 @@ typedef struct {
     int keep_best;
     /* from here on nothing moves a number */
     char out[RUN_PATH];
-    int resume, dry_run, quiet, describe;
+    int resume, dry_run, quiet, describe, recompute;
     double memory;                                  /* GiB; 0: what the machine has */
     size_t threads, log_every, save_every, score_points, score_count;
 } run_settings;

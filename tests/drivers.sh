@@ -103,6 +103,9 @@ expect 0 step=12 $arm --system h2 --threads 1 --out $work/h2-one
 expect 0 step=12 $arm --system h2 --threads 4 --out $work/h2-four
 same $work/h2-one/state.safetensors $work/h2-four/state.safetensors
 same $work/h2-one/state.safetensors $work/h2/state.safetensors
+expect 0 step=12 $arm --system h2 --recompute --out $work/h2-recomputed
+same $work/h2-one/state.safetensors $work/h2-recomputed/state.safetensors
+expect 0 'one step, recomputing' ./train --base $work/base --system h2 --recompute --out $work/dry --dry-run
 expect 0 step=12 $arm --system h2 --seed 4 --out $work/h2-seed
 cmp -s $work/h2/state.safetensors $work/h2-seed/state.safetensors && bad "another seed, the same bits" || ok
 expect 2 'holds a run already' $arm --system h2 --out $work/h2
@@ -137,7 +140,7 @@ $long --out $work/stopped > /dev/null 2>&1 & pid=$!
 while [ ! -e $work/stopped/state.safetensors ]; do sleep 0.02; done
 kill -INT $pid; wait $pid
 [ $? -eq 130 ] && ok || bad "Ctrl-C: status is not 130"
-expect 0 'step=400' $long --out $work/stopped --resume
+expect 0 'step=400' $long --out $work/stopped --resume --recompute
 same $work/straight/state.safetensors $work/stopped/state.safetensors
 losses $work/straight; losses $work/stopped
 same $work/straight/losses $work/stopped/losses

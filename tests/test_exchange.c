@@ -2037,7 +2037,10 @@ static void recomputed(int shape, size_t layers, const dual_system *system)
     dual_config config = shape_of(shape);
     const char *what = label(shape, title(system), "recomputed");
     expense plain, again, real;
+    dual_tensor *keys[32];
+    dual_outcome out;
     double more;
+    size_t i;
     scene s;
     desk d;
     result a, b, c;
@@ -2049,6 +2052,14 @@ static void recomputed(int shape, size_t layers, const dual_system *system)
     b = run(&d, &s.batch, 1);
     d.c.inference = 1;
     c = run(&d, &s.batch, 0);
+    d.c.inference = 0;
+    dual_run(&d.c, &d.e, &s.batch, &out);
+    for (i = 0; i < out.n_passes; i++)
+        memcpy(keys + i * layers, out.pass[i].cache.k, layers * sizeof *keys);
+    dual_backward(&d.c, out.loss);
+    for (i = 0; i < out.n_passes; i++)
+        check_that(!memcmp(keys + i * layers, out.pass[i].cache.k, layers * sizeof *keys),
+                   "%s: expected backward to leave the caches of pass %lu", what, (unsigned long)i);
     check_that(a.n_latents == b.n_latents && !memcmp(&a.loss, &b.loss, sizeof a.loss) &&
                !memcmp(a.logits, b.logits, a.n_logits * sizeof *a.logits) &&
                !memcmp(a.logits, c.logits, a.n_logits * sizeof *a.logits) &&
@@ -2131,7 +2142,7 @@ static void test_recomputation(void)
                 system.fused = option == 1;
                 system.orthogonality = option == 2 || option == 3 ? 0.5 : 0;
                 system.values = option == 3;
-                system.kv_layers = option == 3 ? 3 : 0;
+                system.kv_layers = option == 3 ? 5 : 0;
                 system.text_loss = option == 4 ? 0.6 : 0;
                 system.detach = option == 5;
                 system.gain = option == 6;
