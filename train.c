@@ -901,7 +901,7 @@ int main(int argc, char **argv) {
     /* No state and no row in the log: stopped before checkpoint 0, so begin again. */
     if (set->resume && !goes_on(set) && log_has_rows(&j))
         fail(1, "%s/state.safetensors is gone, so it cannot go on; nothing was changed", set->out);
-    if (set->resume && j.r.step >= set->steps) {
+    if (set->resume && j.r.step >= set->steps && !set->dry_run) {
         fprintf(stderr, "train: %s is finished (%zu steps)\n", set->out, set->steps);
         print_gate(&j);
         return 0;

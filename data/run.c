@@ -392,7 +392,8 @@ int run_system(const run_settings *set, dual_system *s, char *error, size_t size
     }
     s->latents = s->inject == DUAL_NONE && !*set->inject ? 0 : set->latents;
     /* a chain that grows with the stages is built at its longest */
-    if (s->latents && set->latents_per_stage && !strcmp(set->steps_shown, "curriculum"))
+    if (s->latents && set->latents_per_stage && set->stages &&
+        !strcmp(set->steps_shown, "curriculum"))
         s->latents = set->stages * set->latents_per_stage;
     if (*set->inject) {
         int i = 0;

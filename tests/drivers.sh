@@ -243,9 +243,11 @@ expect 0 'soft' ./eval compare $work/gsm-none $work/gsm-all --data $work/gsm.jso
 stages="./train --task prosqa --nodes 6-8 --path 2-3 --context 192 $tiny --steps-shown curriculum --stages 2 --latents-per-stage 1 --reset-optimizer --keep-best --save-every 7 --schedule constant --uniform-stage 0.3 --steps 100"
 for s in coconut h2; do expect 0 'step=100 .*accuracy=' $stages --system $s --out $work/stages-$s; done
 expect 0 'which option' ./eval score $work/stages-h2 --count 8
+expect 0 'trained .*parameters' ./train --resume --dry-run --out $work/stages-h2
 expect 0 'N_L 2' ./eval score $work/stages-h2/best --count 8
 expect 0 'which option' ./eval score $work/stages-coconut --count 8 --latents 5 --latents-from swapped
 expect 0 'Is' ./eval trace $work/stages-h2 --prompt 'Tom is a lempus. Every lempus is a impus. Sam is a rompus. Is Tom a impus or rompus?'
+expect 0 'N_L 6' ./train --task prosqa --context 512 $tiny --steps-shown curriculum --latents-per-stage 1 --system coconut --steps 8 --dry-run --out $work/x
 $stages --system h2 --out $work/stages-killed > /dev/null 2>&1 & pid=$!
 while [ ! -e $work/stages-killed/state.safetensors ]; do sleep 0.02; done
 sleep 0.1; kill -KILL $pid; wait $pid 2> /dev/null
