@@ -248,7 +248,7 @@ expect 0 'trained .*parameters' ./train --resume --dry-run --out $work/stages-h2
 expect 0 'N_L 2' ./eval score $work/stages-h2/best --count 8
 expect 0 'which option' ./eval score $work/stages-coconut --count 8 --latents 5 --latents-from swapped
 expect 0 'Is' ./eval trace $work/stages-h2 --prompt 'Tom is a lempus. Every lempus is a impus. Sam is a rompus. Is Tom a impus or rompus?'
-expect 0 'N_L 6' ./train --task prosqa --context 512 $tiny --steps-shown curriculum --latents-per-stage 1 --system coconut --steps 8 --dry-run --out $work/x
+expect 0 'N_L 6' ./train --task prosqa --context 512 --width 16 --heads 2 --layers 2 --batch 4 --steps-shown curriculum --latents-per-stage 1 --system coconut --steps 8 --dry-run --out $work/x
 $stages --system h2 --out $work/stages-killed > /dev/null 2>&1 & pid=$!
 while [ ! -e $work/stages-killed/state.safetensors ]; do sleep 0.02; done
 sleep 0.1; kill -KILL $pid; wait $pid 2> /dev/null
