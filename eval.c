@@ -761,37 +761,29 @@ static void perplexity_work(dual_ctx *c, subject *s, void *what) {
     const size_t m = j->how.groups, n = j->how.sequence, ahead = j->how.ahead;
     dual_exchange with = exchange_of(c, s), without;
     dual_system none = dual_system_preset("none");
-    dual_group *group = room_for(m, sizeof *group);
-    size_t *place = room_for(m, sizeof *place);
     double *each = room_for(ahead, sizeof *each);
+    char error[160];
     none.base_trained = s->r.system.base_trained;
     if (!dual_exchange_new(c, &without, &none, s->r.base, NULL)) fail(1, "%s", c->error);
     c->inference = 1;
-    for (size_t i = 0; i < j->n; i++)
+    for (size_t i = 0; i < j->n; i++) {
+        const int32_t *text = j->ids.at + j->first + i * n;
+        run_batch b;
+        if (!run_text_batch(&j->how, text, i, &b, error, sizeof error)) fail(1, "%s", error);
         for (int k = 0; k < 1 + j->latents; k++) {
-            const int32_t *text = j->ids.at + j->first + i * n;
             const dual_mark start = dual_mark_here(c);
-            dual_batch b;
             dual_outcome out;
-            memset(&b, 0, sizeof b);
-            run_group_places(&j->how, i, place);
-            for (size_t g = 0; g < m; g++) run_text_group(text, 0, place[g], ahead, &group[g]);
-            b.n_sequences = 1;
-            b.n_groups = m;
-            b.text = &text;
-            b.length = &n;
-            b.group = group;
-            if (k) b.control = control_of(j->set, s);
-            if (!dual_batch_check(c, k ? &with : &without, &b)) fail(1, "%s", c->error);
-            dual_run(c, k ? &with : &without, &b, &out);
+            if (k) b.batch.control = control_of(j->set, s);
+            if (!dual_batch_check(c, k ? &with : &without, &b.batch)) fail(1, "%s", c->error);
+            dual_run(c, k ? &with : &without, &b.batch, &out);
             for (size_t g = 0; c->memory && g < m; g++) {
-                log_likelihoods(out.logits, g * ahead, &group[g], each);
+                log_likelihoods(out.logits, g * ahead, &b.group[g], each);
                 for (size_t a = 0; a < ahead; a++) (k ? j->with : j->without)[a] -= each[a];
             }
             dual_release(c, start);
         }
-    free(group);
-    free(place);
+        run_batch_free(&b);
+    }
     free(each);
 }
 

@@ -576,18 +576,18 @@ void run_text_group(const int32_t *text, size_t sequence, size_t place, size_t a
 
 static size_t groups_of(const run_settings *set) { return run_is_pretrain(set) ? set->groups : 1; }
 
-static int batch_begin(const run_settings *set, run_batch *b, char *error, size_t size) {
+static int batch_begin(const run_settings *set, size_t n, run_batch *b, char *error, size_t size) {
     memset(b, 0, sizeof *b);
-    b->group = calloc(set->batch * groups_of(set), sizeof *b->group);
-    b->text = calloc(set->batch, sizeof *b->text);
-    b->length = calloc(set->batch, sizeof *b->length);
+    b->group = calloc(n * groups_of(set), sizeof *b->group);
+    b->text = calloc(n, sizeof *b->text);
+    b->length = calloc(n, sizeof *b->length);
     if (!b->group || !b->text || !b->length) {
-        snprintf(error, size, "out of memory for a batch of %zu", set->batch);
+        snprintf(error, size, "out of memory for a batch of %zu", n);
         run_batch_free(b);
         return 0;
     }
-    b->batch.n_sequences = set->batch;
-    b->batch.n_groups = set->batch * groups_of(set);
+    b->batch.n_sequences = n;
+    b->batch.n_groups = n * groups_of(set);
     b->batch.text = b->text;
     b->batch.length = b->length;
     b->batch.group = b->group;
@@ -611,6 +611,17 @@ static void set_text(run_batch *b, const run_settings *set, size_t i, const int3
     if (run_is_lm(set)) run_text_group(text, i, 0, n - 1, &b->group[i]);
     else for (size_t k = 0; k < m; k++)
         run_text_group(text, i, place[k], set->ahead, &b->group[i * m + k]);
+}
+
+int run_text_batch(const run_settings *set, const int32_t *text, uint64_t number, run_batch *b,
+                   char *error, size_t size) {
+    size_t *place = calloc(set->groups + 1, sizeof *place);
+    const int ok = place && batch_begin(set, 1, b, error, size);
+    if (!place) snprintf(error, size, "out of memory for %zu groups", set->groups);
+    if (ok && run_is_pretrain(set)) run_group_places(set, number, place);
+    if (ok) set_text(b, set, 0, text, place);
+    free(place);
+    return ok;
 }
 
 /* answer: x, cue, y. */
@@ -694,7 +705,7 @@ static int make_answers(const run_settings *set, run_task *t, uint64_t step, run
 
 int run_batch_make(const run_settings *set, run_task *t, uint64_t step, run_batch *b, char *error,
                    size_t size) {
-    if (!batch_begin(set, b, error, size)) return 0;
+    if (!batch_begin(set, set->batch, b, error, size)) return 0;
     const int ok = run_on_text(set) ? make_text(set, t, step, b, error, size)
                                     : make_answers(set, t, step, b, error, size);
     if (!ok) run_batch_free(b);
@@ -709,7 +720,7 @@ int run_batch_longest(const run_settings *set, const run_task *t, run_batch *b, 
     const int text = run_on_text(set);
     const size_t n = text ? run_sequence(set) : t->max_x + t->max_y;
     size_t *place = calloc(set->groups + 1, sizeof *place);
-    int ok = batch_begin(set, b, error, size);
+    int ok = batch_begin(set, set->batch, b, error, size);
     if (ok && (!place || !reserve(&b->own, n, error, size))) {
         run_batch_free(b);
         ok = 0;

@@ -695,37 +695,27 @@ void run_score(dual_ctx *c, dual_exchange *e, const run_task *t, const example *
 /* The sequences and places are the same for every run with these options. */
 double run_text_loss(dual_ctx *c, dual_exchange *e, const run_settings *set, const token_block *ids,
                      size_t first, size_t count) {
-    const size_t n = run_sequence(set), m = run_is_pretrain(set) ? set->groups : 1;
-    const size_t ahead = run_is_lm(set) ? n - 1 : set->ahead;
+    const size_t n = run_sequence(set);
     const dual_mark start = dual_mark_here(c);
     const int recorded = c->inference;
-    dual_group *group = calloc(m, sizeof *group);
-    size_t *place = calloc(m + 1, sizeof *place), length = run_is_lm(set) ? 0 : n, done = 0;
+    size_t done = 0;
     run_settings fixed = *set;
     double sum = 0;
     fixed.seed = 20260104;             /* places do not depend on the run's seed */
-    if (!group || !place) c->fatal("out of memory for the groups of a text");
     c->inference = 1;
     for (; done < count && first + (done + 1) * n <= ids->used; done++) {
         const int32_t *text = ids->at + first + done * n;
+        char error[160];
         dual_outcome o;
-        dual_batch b;
-        memset(&b, 0, sizeof b);
-        if (run_is_pretrain(set)) run_group_places(&fixed, done, place);
-        for (size_t k = 0; k < m; k++) run_text_group(text, 0, place[k], ahead, &group[k]);
-        b.n_sequences = 1;
-        b.n_groups = m;
-        b.text = &text;
-        b.length = &length;
-        b.group = group;
-        dual_run(c, e, &b, &o);
+        run_batch b;
+        if (!run_text_batch(&fixed, text, done, &b, error, sizeof error)) c->fatal(error);
+        dual_run(c, e, &b.batch, &o);
+        run_batch_free(&b);
         if (c->memory) sum += (double)o.target_loss->data[0];
         dual_release(c, start);
         if (!c->memory) break;
     }
     c->inference = recorded;
-    free(group);
-    free(place);
     return done ? sum / (double)done : 0;
 }
 

@@ -154,6 +154,9 @@ void run_batch_free(run_batch *);
 size_t run_sequence(const run_settings *);
 void run_group_places(const run_settings *, uint64_t number, size_t *place);
 void run_text_group(const int32_t *text, size_t sequence, size_t place, size_t ahead, dual_group *);
+/* One sequence as a batch, the places those of `number`. Free: run_batch_free. */
+int run_text_batch(const run_settings *, const int32_t *text, uint64_t number, run_batch *,
+                   char *error, size_t size);
 /* A text's ids, from *first on the part that is held out (all of it if held_out is 0). The caller
  * frees ids->at. */
 int run_text_open(const run_settings *, const run_task *, const char *path, int held_out,

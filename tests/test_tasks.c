@@ -600,7 +600,7 @@ static void test_text_groups(void)
     run_batch b;
     token_block ids;
     char error[300] = "", text[2500];
-    size_t i, k, first, counts[64] = { 0 }, place[8];
+    size_t i, k, first, wrong = 0, counts[64] = { 0 }, place[8];
 
     for (i = 0; i < 2000; i++)
         text[i] = (char)('a' + i % 26);
@@ -637,6 +637,19 @@ static void test_text_groups(void)
                    (unsigned long)i, (unsigned long)counts[i]);
     run_group_places(&set, 7, place);
     check_that(place[0] >= 1 && place[7] <= 54, "places");
+    check_that(run_text_batch(&set, t.ids.at, 7, &b, error, sizeof error), "%s", error);
+    for (k = 0; k < 8; k++)
+        wrong += b.group[k].sequence != 0 || b.group[k].prefix != place[k]
+                 || b.group[k].target != t.ids.at + place[k] + 1 || b.group[k].n_target != 5;
+    check_that(b.batch.n_sequences == 1 && b.batch.n_groups == 8 && b.length[0] == 60 && !wrong,
+               "one sequence as a batch, with the places of its number");
+    run_batch_free(&b);
+    snprintf(set.objective, sizeof set.objective, "lm");
+    check_that(run_text_batch(&set, t.ids.at, 7, &b, error, sizeof error)
+               && b.batch.n_groups == 1 && b.length[0] == 0 && b.group[0].prefix == 0
+               && b.group[0].n_target == 63, "lm: all but the first id of a context is a target");
+    run_batch_free(&b);
+    snprintf(set.objective, sizeof set.objective, "pretrain");
     check_that(run_text_open(&set, &t, set.data, 1, &ids, &first, error, sizeof error)
                && first == t.n_train && ids.used == 2001, "the held-out part begins there");
     free(ids.at);
