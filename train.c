@@ -768,12 +768,13 @@ static void print_gate(job *j) {
 static void warn_of_gate(const run_settings *set) {
     dual_ctx c;
     size_t n;
+    const char *folder = *set->base ? set->base : set->from;
     char path[RUN_PATH + 16];
     dual_init(&c, NULL, 0);
-    snprintf(path, sizeof path, "%s/gate.txt", *set->base ? set->base : set->from);
+    snprintf(path, sizeof path, "%s/gate.txt", folder);
     char *text = dual_text_read(&c, path, &n);
     if (text && strstr(text, "NOT passed"))
-        fprintf(stderr, "train: warning: the Base in %s failed its gate: %s", set->base, text);
+        fprintf(stderr, "train: warning: the Base in %s failed its gate: %s", folder, text);
     free(text);
     dual_done(&c);
 }

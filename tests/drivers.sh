@@ -272,6 +272,9 @@ expect 2 'does not fit' $text --objective pretrain --base $work/text-lm --system
 expect 0 'held out' ./eval perplexity $work/text-h2 --sequences 4
 expect 0 ' all ' ./eval perplexity $work/text-none $work/text.txt --sequences 4
 expect 0 'step=4' $gsm --from $work/text-h2 --system h2 --latents 2 --broken skip --context 64 --steps 4 --score-points 0 --out $work/from
+echo 'NOT passed' > $work/text-h1/gate.txt
+expect 0 "Base in $work/text-h1 failed its gate" $gsm --from $work/text-h1 --system h1 --latents 2 --broken skip --context 64 --steps 4 --dry-run --out $work/x
+rm $work/text-h1/gate.txt
 expect 1 'soft_tokens is 2 x 16' $gsm --from $work/text-h2 --system h2 --latents 3 --broken skip --context 64 --steps 4 --score-points 0 --out $work/x2
 printf '%s\n' '{"ctx":"One and one is","choices":["two","three"],"gold":0}' \
     '{"ctx":"c","choices":["x","y","z"],"gold":2}' > "$work/mc.jsonl"
