@@ -61,7 +61,8 @@ typedef struct {
                  "N_L at test; 0: as trained; more than trained: pause and coconut only", 0}
 #define MAX_NEW {"max-new", AT(OPTION_SIZE, max_new), "0", "tokens, at most; 0: as trained", 0}
 #define FROM {"latents-from", AT(OPTION_TEXT, from), "right", \
-              "right swapped mean noise zero, or drop:I (slot I is left out)", 0}
+              "right swapped (the next one's) mean (of a batch) noise zero, or drop:I (without " \
+              "slot I)", 0}
 #define TEMPERATURE {"temperature", AT(OPTION_REAL, temperature), "0", "0: greedy", 0}
 #define SEED {"seed", AT(OPTION_SIZE, seed), "1", "of sampling and of noise latents", 0}
 #define PROMPTS {"prompts", AT(OPTION_SIZE, prompts), "2048", \
@@ -135,6 +136,11 @@ static dual_control parse_control(const settings *s) {
     }
     fail(2, "--latents-from: \"%s\" is not one of right swapped mean noise zero drop:I", s->from);
     return k;
+}
+
+/* These two take the latents of other prompts. */
+static int mixes_prompts(const settings *s) {
+    return !strcmp(s->from, "swapped") || !strcmp(s->from, "mean");
 }
 
 /* ==== JSON OUT ===================================================================================
@@ -579,11 +585,12 @@ enum { SUM, PER_BYTE, PER_TOKEN, RULES };
 static const char *const RULE_NAMES[RULES] = {"sum", "per byte", "per token"};
 
 typedef struct {
-    const settings *set;
-    const task_set *rows;
-    size_t n, cut, left_out;       /* rows to score; contexts cut from the left; choices too long */
-    tally hit[RULES];
-    double chance;                 /* sum of 1 / choices */
+    dual_control control;
+    size_t n, *begin;              /* rows that fit the model; [n+1] where their choices begin */
+    example *choice, *longest;     /* choices behind their contexts; [n] most n_x, n_y of a row's */
+    size_t *other;                 /* swapped, mean: [n] a row with another context; else NULL */
+    double *likelihood;            /* log p of each choice */
+    size_t cut, left_out;          /* rows cut from the left; with a choice too long */
 } choices_job;
 
 static size_t ids_of(const subject *s, const char *text, int32_t **ids) {
@@ -596,100 +603,202 @@ static size_t ids_of(const subject *s, const char *text, int32_t **ids) {
     return n;
 }
 
-/* One row: every choice is a group of its own behind its context; equal contexts are one sequence,
- * read once, and the latents stand at its end. Finds the choice that each rule prefers. 0: a choice
- * is too long for the model. */
-static int score_choices(dual_ctx *c, subject *s, choices_job *j, const task_row *row,
-                          size_t best[RULES]) {
-    const size_t n = row->n_steps / 2, positions = s->r.shape.positions;
-    const int text = run_on_text(&s->r.set);
+/* Context and choice side by side. On text the context's last id is not x but the cue. */
+static void open_choice(const subject *s, const char *context, const char *choice, example *e) {
+    const size_t on_text = run_on_text(&s->r.set) != 0;
+    int32_t *x, *y;
+    size_t n_x = ids_of(s, context, &x);
+    if (on_text && !n_x) x[n_x++] = s->task.end;      /* nothing before it */
+    e->n_x = n_x - on_text;
+    e->n_y = ids_of(s, choice, &y);
+    if (!e->n_y) fail(1, "a choice has no tokens");
+    e->x = e->packed = room_for(n_x + e->n_y, sizeof *e->packed);
+    e->y = e->packed + n_x;
+    memcpy(e->packed, x, n_x * sizeof *x);
+    memcpy(e->packed + n_x, y, e->n_y * sizeof *y);
+    free(x);
+    free(y);
+}
+
+/* The first `count` rows as ids. What does not fit loses its context's beginning, all choices of a
+ * row alike; a row with a choice too long for that is left out. */
+static void choices_open(const subject *s, const task_set *rows, size_t count, choices_job *j) {
+    const size_t room = positions_left(s, 0);
+    size_t all = 0;
+    for (size_t i = 0; i < count; i++) all += task_get(rows, i).n_steps / 2;
+    j->choice = room_for(all, sizeof *j->choice);
+    j->likelihood = room_for(all, sizeof *j->likelihood);
+    j->begin = room_for(count + 1, sizeof *j->begin);
+    j->longest = room_for(count, sizeof *j->longest);
+    for (size_t i = 0; i < count; i++) {
+        const task_row row = task_get(rows, i);
+        const size_t n = row.n_steps / 2;
+        example *e = &j->choice[j->begin[j->n]], *most = &j->longest[j->n];
+        size_t cut = 0, shortest = SIZE_MAX;
+        for (size_t k = 0; k < n; k++) {
+            open_choice(s, task_step(&row, 2 * k), task_step(&row, 2 * k + 1), &e[k]);
+            e[k].row = row;
+            const size_t needed = e[k].n_x + e[k].n_y;
+            if (needed > room && needed - room > cut) cut = needed - room;
+            if (e[k].n_x < shortest) shortest = e[k].n_x;
+        }
+        if (cut && cut >= shortest) {
+            for (size_t k = 0; k < n; k++) free(e[k].packed);
+            j->left_out++;
+            continue;
+        }
+        j->cut += cut > 0;
+        for (size_t k = 0; k < n; k++) {
+            e[k].x += cut;
+            e[k].n_x -= cut;
+            if (e[k].n_x > most->n_x) most->n_x = e[k].n_x;
+            if (e[k].n_y > most->n_y) most->n_y = e[k].n_y;
+        }
+        j->n++;
+        j->begin[j->n] = j->begin[j->n - 1] + n;
+    }
+}
+
+static int same_context(const example *a, const example *b) {
+    return a->n_x == b->n_x && !memcmp(a->x, b->x, a->n_x * sizeof *a->x);
+}
+
+/* The next row that shares no context with row r (files have twins side by side); r: there is
+ * none. */
+static size_t another_row(const choices_job *j, size_t r) {
+    size_t other = r;
+    int shared;
+    do {
+        other = (other + 1) % j->n;
+        shared = 0;
+        for (size_t a = j->begin[r]; a < j->begin[r + 1]; a++)
+            for (size_t b = j->begin[other]; b < j->begin[other + 1]; b++)
+                shared = shared || same_context(&j->choice[a], &j->choice[b]);
+    } while (shared && other != r);
+    return other;
+}
+
+/* A group of a batch; likelihood NULL: only its context's latents are wanted. */
+typedef struct { const example *e; double *likelihood; } asked;
+
+static size_t choices_of(const choices_job *j, size_t r) { return j->begin[r + 1] - j->begin[r]; }
+
+/* Choice k of row r; of a row with fewer choices the last one's context. */
+static asked ask(const choices_job *j, size_t r, size_t k, int wanted) {
+    const size_t n = choices_of(j, r), i = j->begin[r] + (k < n ? k : n - 1);
+    const asked a = {&j->choice[i], wanted && k < n ? &j->likelihood[i] : NULL};
+    return a;
+}
+
+/* Neighbours with one context share it as one sequence, read once. */
+static void run_choices(dual_ctx *c, subject *s, dual_control control, const asked *list,
+                        size_t n) {
+    const dual_mark start = dual_mark_here(c);
     dual_exchange e = exchange_of(c, s);
-    const size_t slots = dual_latent_positions(&e.system);
     dual_group *group = room_for(n, sizeof *group);
-    int32_t **x = room_for(n, sizeof *x), **y = room_for(n, sizeof *y);
-    const int32_t **sequence = room_for(n, sizeof *sequence);
-    size_t *length = room_for(n, sizeof *length), n_sequences = 0, n_x = 0, cut = 0, r = 0;
-    double top[RULES] = {0};
+    const int32_t **text = room_for(n, sizeof *text);
+    size_t *length = room_for(n, sizeof *length), row = 0;
     dual_batch b;
     dual_outcome out;
     memset(&b, 0, sizeof b);
     for (size_t i = 0; i < n; i++) {
-        const char *context = task_step(row, 2 * i);
-        const size_t n_y = ids_of(s, task_step(row, 2 * i + 1), &y[i]);
-        if (!i || strcmp(context, task_step(row, 2 * i - 2))) {
-            n_x = ids_of(s, context, &x[n_sequences]);
-            if (text && !n_x) x[n_sequences][n_x++] = s->task.end;     /* nothing before it */
-            sequence[n_sequences] = x[n_sequences];
-            length[n_sequences++] = n_x - (size_t)text;
+        const example *x = list[i].e;
+        if (!i || !same_context(x, list[i - 1].e)) {
+            text[b.n_sequences] = x->x;
+            length[b.n_sequences++] = x->n_x;
         }
-        dual_group *g = &group[i];
-        g->sequence = n_sequences - 1;
-        g->cue = text ? x[n_sequences - 1] + n_x - 1 : &s->task.cue;
-        g->n_cue = 1;
-        g->target = y[i];
-        g->n_target = n_y;
+        if (run_on_text(&s->r.set))
+            run_text_group(x->x, b.n_sequences - 1, x->n_x, x->n_y, &group[i]);
+        else run_answer_group(&s->task, x, b.n_sequences - 1, &group[i]);
+        if (!list[i].likelihood) group[i].n_target = 0;
     }
-    for (size_t i = 0; i < n; i++) {   /* what does not fit loses its beginning, all alike */
-        const size_t needed = length[group[i].sequence] + slots + 1 + group[i].n_target;
-        if (needed > positions && needed - positions > cut) cut = needed - positions;
-        if (!group[i].n_target) fail(1, "a choice has no tokens");
-    }
-    int fits = 1;
-    for (size_t i = 0; i < n_sequences; i++) fits = fits && (!cut || cut < length[i]);
-    for (size_t i = 0; fits && i < n_sequences; i++) {
-        sequence[i] += cut;
-        length[i] -= cut;
-    }
-    j->cut += c->memory && cut && fits;
-    for (size_t i = 0; i < n; i++) group[i].prefix = length[group[i].sequence];
-    b.n_sequences = n_sequences;
     b.n_groups = n;
-    b.text = sequence;
+    b.text = text;
     b.length = length;
     b.group = group;
-    b.control = control_of(j->set, s);
-    const dual_mark m = dual_mark_here(c);
-    if (fits && !dual_batch_check(c, &e, &b)) fail(1, "%s", c->error);
-    if (fits) dual_run(c, &e, &b, &out);
-    for (size_t i = 0; fits && c->memory && i < n; i++) {
-        const char *choice = task_step(row, 2 * i + 1);
-        double *each = room_for(group[i].n_target, sizeof *each), score[RULES] = {0};
-        r += log_likelihoods(out.logits, r, &group[i], each);
-        for (size_t k = 0; k < group[i].n_target; k++) score[SUM] += each[k];
-        score[PER_BYTE] = score[SUM] / (double)strlen(choice + (*choice == ' '));
-        score[PER_TOKEN] = score[SUM] / (double)group[i].n_target;
-        for (int k = 0; k < RULES; k++)
-            if (!i || score[k] > top[k]) {
-                top[k] = score[k];
-                best[k] = i;
-            }
+    b.control = control;
+    if (!dual_batch_check(c, &e, &b)) fail(1, "%s", c->error);
+    dual_run(c, &e, &b, &out);
+    for (size_t i = 0; c->memory && i < n; i++) {
+        double *each = room_for(group[i].n_target, sizeof *each);
+        row += log_likelihoods(out.logits, row, &group[i], each);
+        for (size_t k = 0; k < group[i].n_target; k++) *list[i].likelihood += each[k];
         free(each);
     }
-    dual_release(c, m);
-    for (size_t i = 0; i < n; i++) free(y[i]);
-    for (size_t i = 0; i < n_sequences; i++) free(x[i]);
+    dual_release(c, start);
     free(group);
-    free(x);
-    free(y);
-    free((void *)sequence);
+    free((void *)text);
     free(length);
-    return fits;
 }
 
+/* A row's choices are one batch. Where latents come from other rows, a batch is one choice of each
+ * of many rows: its mean counts every row once. Swapped latents are the next group's: so behind a
+ * row stands the other one, asked for nothing unless it is the next row itself. All choices of a
+ * row get the same other row. */
 static void choices_work(dual_ctx *c, subject *s, void *what) {
     choices_job *j = what;
+    asked *list = room_for(j->begin[j->n] + 2 * PROMPTS_MAX, sizeof *list);
     c->inference = 1;
-    for (size_t i = 0; i < j->n; i++) {
-        const task_row row = task_get(j->rows, i);
-        size_t best[RULES] = {0};
-        const int fits = score_choices(c, s, j, &row, best);
-        if (!c->memory) continue;
-        j->left_out += !fits;
-        if (!fits) continue;
-        for (int k = 0; k < RULES; k++)
-            tally_add(&j->hit[k], best[k] == (size_t)strtoul(row.answer, NULL, 10));
-        j->chance += 2.0 / (double)row.n_steps;
+    for (size_t r = 0; !j->other && r < j->n; r++) {
+        for (size_t k = 0; k < choices_of(j, r); k++) list[k] = ask(j, r, k, 1);
+        run_choices(c, s, j->control, list, choices_of(j, r));
     }
+    for (size_t first = 0, count; j->other && first < j->n; first += count) {
+        size_t most = 0;
+        count = run_prompts_count(j->longest + first, j->n - first, s->r.shape.vocab, 0);
+        for (size_t i = 0; i < count; i++)
+            if (choices_of(j, first + i) > most) most = choices_of(j, first + i);
+        for (size_t k = 0; k < most; k++) {
+            size_t n = 0;
+            for (size_t i = 0; i < count; i++) {
+                const size_t other = j->other[first + i], next = first + (i + 1) % count;
+                list[n++] = ask(j, first + i, k, 1);
+                if (j->control.from == DUAL_SWAPPED && other != next)
+                    list[n++] = ask(j, other, k, 0);
+            }
+            run_choices(c, s, j->control, list, n);
+        }
+    }
+    free(list);
+}
+
+typedef struct {
+    tally hit[RULES];
+    double chance, loss;           /* mean 1 / choices; per target of the right choices */
+} choices_result;
+
+/* Which choice each rule prefers: the first of the best. */
+static choices_result count_choices(const choices_job *j) {
+    choices_result out;
+    double targets = 0;
+    memset(&out, 0, sizeof out);
+    for (size_t r = 0; r < j->n; r++) {
+        const example *e = &j->choice[j->begin[r]];
+        const double *likelihood = &j->likelihood[j->begin[r]];
+        const size_t n = choices_of(j, r);
+        const size_t right = (size_t)strtoul(e->row.answer, NULL, 10);
+        size_t best[RULES] = {0};
+        double top[RULES] = {0};
+        for (size_t i = 0; i < n; i++) {
+            const char *choice = task_step(&e->row, 2 * i + 1);
+            double score[RULES];
+            score[SUM] = likelihood[i];
+            score[PER_BYTE] = score[SUM] / (double)strlen(choice + (*choice == ' '));
+            score[PER_TOKEN] = score[SUM] / (double)e[i].n_y;
+            for (int k = 0; k < RULES; k++)
+                if (!i || score[k] > top[k]) {
+                    top[k] = score[k];
+                    best[k] = i;
+                }
+        }
+        for (int k = 0; k < RULES; k++) tally_add(&out.hit[k], best[k] == right);
+        out.chance += 1 / (double)n;
+        out.loss -= likelihood[right];
+        targets += (double)e[right].n_y;
+    }
+    out.chance /= (double)j->n;
+    out.loss /= targets;
+    return out;
 }
 
 static int choices(const settings *set, size_t n_words, const char **word) {
@@ -698,24 +807,26 @@ static int choices(const settings *set, size_t n_words, const char **word) {
     choices_job j;
     char error[300], system[400], label[40];
     if (n_words < 2) fail(2, "choices wants a run and a file: ./eval choices RUN FILE");
+    if (!set->count) fail(2, "--count must be above 0");
     memset(&j, 0, sizeof j);
     subject_open(&s, set, word[0]);
-    const dual_source from = control_of(set, &s).from;
-    if (from == DUAL_SWAPPED || from == DUAL_MEAN)
-        fail(2, "--latents-from %s: all choices share one context and its latents; right, noise, "
-             "zero and drop:I are there", set->from);
+    j.control = control_of(set, &s);
     if (!task_read(TASK_CHOICES, word[1], !strcmp(set->broken, "skip"), &rows, error, sizeof error))
         fail(1, "%s", error);
     if (rows.broken)
         fprintf(stderr, "%s: %zu broken rows left out; the first:\n%s", word[1], rows.broken,
                 rows.complaints);
-    j.set = set;
-    j.rows = &rows;
-    j.n = set->count < rows.count ? set->count : rows.count;
-    if (!j.n) fail(2, "--count must be above 0");
+    choices_open(&s, &rows, set->count < rows.count ? set->count : rows.count, &j);
+    if (!j.n) fail(1, "%s: every row has a choice too long for the model", word[1]);
+    if (mixes_prompts(set)) j.other = room_for(j.n, sizeof *j.other);
+    for (size_t r = 0; j.other && r < j.n; r++) {
+        j.other[r] = another_row(&j, r);
+        if (j.other[r] == r)
+            fail(1, "%s: --latents-from %s wants, for each row, one with another context", word[1],
+                 set->from);
+    }
     subject_work(&s, choices_work, &j);
-    if (j.left_out == j.n) fail(1, "%s: every row has a choice too long for the model", word[1]);
-    j.n -= j.left_out;
+    const choices_result t = count_choices(&j);
     run_describe_system(&s.r.system, system, sizeof system);
     if (set->json) {
         json out = {0, 0};
@@ -725,23 +836,30 @@ static int choices(const settings *set, size_t n_words, const char **word) {
         json_text(&out, "file", word[1]);
         json_text(&out, "system", system);
         json_text(&out, "latents_from", set->from);
-        json_number(&out, "chance", j.chance / (double)j.n);
-        tally_json(&out, "accuracy", j.hit[SUM]);
-        tally_json(&out, "accuracy_per_byte", j.hit[PER_BYTE]);
-        tally_json(&out, "accuracy_per_token", j.hit[PER_TOKEN]);
+        json_number(&out, "chance", t.chance);
+        tally_json(&out, "accuracy", t.hit[SUM]);
+        tally_json(&out, "accuracy_per_byte", t.hit[PER_BYTE]);
+        tally_json(&out, "accuracy_per_token", t.hit[PER_TOKEN]);
+        json_number(&out, "loss", t.loss);
         json_number(&out, "contexts_cut", (double)j.cut);
         json_number(&out, "rows_too_long", (double)j.left_out);
         json_close(&out, '}');
     } else {
         printf("%s: %s\n%zu of %zu rows of %s, latents %s; chance %.1f %%\n\n", word[0], system,
-               j.n, rows.count, word[1], set->from, 100 * j.chance / (double)j.n);
+               j.n, rows.count, word[1], set->from, 100 * t.chance);
         for (int k = 0; k < RULES; k++) {
             snprintf(label, sizeof label, "by log-likelihood, %s", RULE_NAMES[k]);
-            tally_print(label, j.hit[k]);
+            tally_print(label, t.hit[k]);
         }
+        printf("loss per target, right choices   %8.4f\n", t.loss);
         if (j.cut) printf("(%zu contexts lost their beginning: too long)\n", j.cut);
         if (j.left_out) printf("(%zu rows left out: a choice too long)\n", j.left_out);
     }
+    examples_free(j.choice, j.begin[j.n]);
+    free(j.longest);
+    free(j.begin);
+    free(j.other);
+    free(j.likelihood);
     task_free(&rows);
     subject_close(&s);
     return 0;
@@ -1621,7 +1739,7 @@ static void prompt_open(prompt_job *j, subject *s, const settings *set) {
     if (!*set->prompt) fail(2, "--prompt \"numbers: 3 7 12 target: 60\" is wanted");
     j->set = set;
     j->max_new = max_new_of(set, s);
-    const int mixes = !strcmp(set->from, "swapped") || !strcmp(set->from, "mean");
+    const int mixes = mixes_prompts(set);
     j->n_rows = mixes ? 2 : 1;
     j->rows = room_for(2, sizeof *j->rows);
     if (!task_put(&given, set->prompt, strlen(set->prompt)) || !task_put(&given, "", 0) ||

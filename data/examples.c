@@ -624,16 +624,19 @@ int run_text_batch(const run_settings *set, const int32_t *text, uint64_t number
     return ok;
 }
 
-/* answer: x, cue, y. */
-static void set_answer(run_batch *b, const run_task *t, size_t i, const example *e) {
-    dual_group *g = &b->group[i];
-    g->sequence = i;
-    g->prefix = b->length[i] = e->n_x;
+void run_answer_group(const run_task *t, const example *e, size_t sequence, dual_group *g) {
+    g->sequence = sequence;
+    g->prefix = e->n_x;
     g->cue = &t->cue;
     g->n_cue = 1;
     g->target = e->y;
     g->n_target = e->n_y;
+}
+
+static void set_answer(run_batch *b, const run_task *t, size_t i, const example *e) {
     b->text[i] = e->x;
+    b->length[i] = e->n_x;
+    run_answer_group(t, e, i, &b->group[i]);
 }
 
 static int make_text(const run_settings *set, run_task *t, uint64_t step, run_batch *b, char *error,
@@ -837,16 +840,17 @@ example *run_test_set(const run_settings *set, const run_task *t, size_t stage, 
 /* ---- Prompts as a batch ---------------------------------------------------------------------- */
 
 /* How many of the rows go into one batch: at most PROMPTS_MAX, 16,384 rows of a pass and 2^25
- * logits, but always one. A lone last row would have no other to swap latents with. */
+ * logits, but always two where there are: a lone row, also the last, has no other to swap latents
+ * with. */
 size_t run_prompts_count(const example *rows, size_t n, size_t vocab, size_t more) {
     size_t count = 0, ids = 0, targets = 0;
     while (count < n && count < PROMPTS_MAX) {
         ids += rows[count].n_x + rows[count].n_y + more;
         targets += rows[count].n_y;
-        if (count && (ids > 16384 || targets > ((size_t)1 << 25) / vocab)) break;
+        if (count > 1 && (ids > 16384 || targets > ((size_t)1 << 25) / vocab)) break;
         count++;
     }
-    if (count > 2 && n - count == 1) count--;
+    if (n - count == 1) count = count > 2 ? count - 1 : n;
     return count;
 }
 
@@ -855,12 +859,9 @@ void run_prompts_fill(run_prompts *p, const run_task *t, const example *rows, si
     memset(p, 0, sizeof *p);
     for (size_t i = 0; i < n; i++) {
         p->text[i] = rows[i].x;
-        p->length[i] = p->group[i].prefix = rows[i].n_x;
-        p->group[i].sequence = i;
-        p->group[i].cue = &t->cue;
-        p->group[i].n_cue = 1;
-        p->group[i].target = targets ? rows[i].y : NULL;
-        p->group[i].n_target = targets ? rows[i].n_y : 0;
+        p->length[i] = rows[i].n_x;
+        run_answer_group(t, &rows[i], i, &p->group[i]);
+        if (!targets) p->group[i].n_target = 0;
     }
     p->batch.n_sequences = p->batch.n_groups = n;
     p->batch.text = p->text;

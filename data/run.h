@@ -150,6 +150,8 @@ int run_batch_longest(const run_settings *, const run_task *, run_batch *, char 
                       size_t size);
 void run_batch_free(run_batch *);
 
+/* answer: x, cue, y. */
+void run_answer_group(const run_task *, const example *, size_t sequence, dual_group *);
 /* Text: ids of one sequence; its M insertion places; a group there. */
 size_t run_sequence(const run_settings *);
 void run_group_places(const run_settings *, uint64_t number, size_t *place);

@@ -279,7 +279,47 @@ expect 1 'soft_tokens is 2 x 16' $gsm --from $work/text-h2 --system h2 --latents
 printf '%s\n' '{"ctx":"One and one is","choices":["two","three"],"gold":0}' \
     '{"ctx":"c","choices":["x","y","z"],"gold":2}' > "$work/mc.jsonl"
 for run in text-h2 text-none text-h1 gsm-none; do expect 0 'per byte' ./eval choices $work/$run $work/mc.jsonl; done
-expect 2 'share one context' ./eval choices $work/text-h2 $work/mc.jsonl --latents-from swapped
+# swapped and mean there: files that must give the right choices the same loss, or another one
+one='{"ctx":"One and one is","choices":["two","ten"],"gold":0}'
+sky='{"ctx":"The sky is often","choices":["red","sad","dry"],"gold":2}'
+cat='{"ctx":"A cat has no","choices":["fur","car"],"gold":1}'
+twin='{"ctx":"One and one is","choices":["six","odd"],"gold":1}'
+rows() { printf '%s\n' "$@" > "$work/mc-rows.jsonl"; }
+loss() { ./eval choices $1 "$work/mc-rows.jsonl" --latents-from $2 --json 2> /dev/null | sed -n 's/^ *"loss": \([^,]*\),$/\1/p'; }
+mean() { echo "$@" | awk 'NF > 1 { for (i = 1; i <= NF; i++) s += $i; printf "%.9f", s / NF }'; }
+near() { if awk -v a="$2" -v b="$3" 'BEGIN { exit !(a != "" && b != "" && (a - b) ^ 2 < 1e-12) }'; then ok; else bad "$1: $2 and $3 differ"; fi; }
+apart() { if awk -v a="$2" -v b="$3" 'BEGIN { exit !(a != "" && b != "" && (a - b) ^ 2 > 1e-10) }'; then ok; else bad "$1: $2 and $3 are too near"; fi; }
+for run in text-h1 text-h2 text-coconut from; do
+    run=$work/$run
+    rows "$one" "$sky"; os=$(loss $run swapped) m=$(loss $run mean)
+    apart "$run: swapped" $os $(loss $run right)
+    apart "$run: mean" $m $(loss $run right)
+    i=0
+    while [ $i -lt 65 ]; do printf '%s\n' "$one" "$sky"; i=$((i + 1)); done > "$work/mc-rows.jsonl"
+    near "$run: more than one batch, swapped" "$os" "$(loss $run swapped)"
+    near "$run: more than one batch, mean" "$m" "$(loss $run mean)"
+    rows "$one" '{"ctx":"The sky is often","choices":["dry","sad"],"gold":0}'
+    near "$run: choices less or in another order, swapped" "$os" "$(loss $run swapped)"
+    near "$run: choices less or in another order, mean" "$m" "$(loss $run mean)"
+    rows "$sky" "$cat"; sc=$(loss $run swapped)
+    rows "$cat" "$one"; co=$(loss $run swapped)
+    rows "$one" "$sky" "$cat"; osc=$(loss $run swapped)
+    rows "$one" "$cat" "$sky"
+    near "$run: every row with each of the others" "$(mean $os $sc $co)" "$(mean $osc $(loss $run swapped))"
+    rows "$one" "$sky" "$twin" "$sky"; apart=$(loss $run swapped)
+    rows "$one" "$twin" "$sky" "$sky"
+    near "$run: twins side by side" "$apart" "$(loss $run swapped)"
+done
+./eval choices $work/text-h1 $work/mc-rows.jsonl --latents-from swapped --threads 1 > "$work/one"
+./eval choices $work/text-h1 $work/mc-rows.jsonl --latents-from swapped --threads 3 > "$work/three"
+expect 0 'latents swapped' cat "$work/one"
+same "$work/one" "$work/three"
+near 'soft: the same vectors for every context' "$(loss $work/text-soft swapped)" "$(loss $work/text-soft right)"
+expect 1 'has no latents' ./eval choices $work/text-none $work/mc-rows.jsonl --latents-from swapped
+rows '{"choices":["a","b"],"context_options":["x a","x b"],"continuation":"end.","gold":1}' '{"choices":["b","a"],"context_options":["x b","x a"],"continuation":"stop.","gold":1}'
+for from in swapped mean; do expect 1 'wants, for each row' ./eval choices $work/text-h1 $work/mc-rows.jsonl --latents-from $from; done
+echo "$one" >> "$work/mc-rows.jsonl"
+expect 0 'of 3$' ./eval choices $work/text-h1 $work/mc-rows.jsonl --latents-from swapped
 for cmd in "choices $work/text-h2 $work/mc.jsonl" "perplexity $work/text-h2 --sequences 2" \
            "score $work/stages-h2 --count 8" "score $work/gsm-none --data $work/gsm.jsonl --max-new 8"; do
     ./eval $cmd --json > "$work/out.json" 2> /dev/null

@@ -669,6 +669,26 @@ static void test_text_groups(void)
     run_task_close(&t);
 }
 
+static void test_batches_of_prompts(void)
+{
+    static const struct { size_t rows, tokens, count; } cases[] = {
+        { 1, 20000, 1 }, { 2, 20000, 2 }, { 3, 20000, 3 }, { 4, 20000, 2 }, { 5, 20000, 2 },
+        { 3, 8000, 3 }, { 9, 4000, 4 }, { 5, 4000, 3 }, { 128, 9, 128 }, { 129, 9, 127 },
+        { 300, 9, 128 }
+    };
+    example rows[300];
+    size_t i, k, count;
+
+    memset(rows, 0, sizeof rows);
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (k = 0; k < cases[i].rows; k++)
+            rows[k].n_x = cases[i].tokens;
+        count = run_prompts_count(rows, cases[i].rows, 100, 0);
+        check_size(count, cases[i].count, "rows of %lu with %lu tokens: none is left alone",
+                   (unsigned long)cases[i].rows, (unsigned long)cases[i].tokens);
+    }
+}
+
 /* ---- The public files ----------------------------------------------------------------------- */
 
 static int read_real(task_kind kind, const char *folder, const char *name, size_t rows,
@@ -775,6 +795,7 @@ int main(int argc, char **argv)
     test_stages();
     test_no_steps_and_all();
     test_text_groups();
+    test_batches_of_prompts();
     if (argc > 2)
         test_real(argv[2]);
     else
