@@ -450,6 +450,7 @@ static node *record(dual_ctx *c, dual_tensor *out, void (*backward)(dual_ctx *, 
     return n;
 }
 
+/* The reverse scan, for whatever outputs have got a gradient by now. */
 static void scan(dual_ctx *c) {
     for (node *n = c->tape; n; n = n->earlier) {
         int reached = n->out->needs_grad == MADE;
@@ -1167,17 +1168,16 @@ dual_tensor *dual_rotary(dual_ctx *c, dual_tensor *x, size_t head_dim, const int
  * Query head h reads key head h / (H / kv_heads). Which keys a query sees is integers, one range
  * per key list: plain causal attention, a prompt's cache, another model's entries and a group of
  * its own are all the same rule, and no mask exists.
- * Work goes by blocks of at most BLOCK queries and BLOCK keys, all products of small matrices: S = 
- * Q K^T, then p within every row's range and 0 outside, then O += P V, with a running maximum m and
- * sum per row (so no [rows, keys] array). saved: log-sum-exp per query and head.
+ * Work goes by blocks of at most BLOCK queries and BLOCK keys, all products of small matrices:
+ * S = Q K^T, then p within every row's range and 0 outside, then O += P V, with a running maximum
+ * and sum per row (so no [rows, keys] array). saved: log-sum-exp per query and head.
  * Backward, with p = exp(s - lse) again, D = do.o and T = dO V^T: dV += P^T dO,
  * dS = P (T - D) / sqrt(hd), dQ += dS K, dK += dS^T Q.
  * Threads take (part, key head): parts share no keys, so no two of them write the same row. */
 typedef struct { real s[BLOCK][BLOCK], t[BLOCK][BLOCK], lse[BLOCK]; } scores;
 
 static matrix block_of(const dual_tensor *t, const real *at, size_t row, size_t col) {
-    matrix m = {at + row * t->stride + col, t->stride, 1, DUAL_FULL};
-    return m;
+    return rows_of(t, at + row * t->stride + col);
 }
 
 static matrix square(const real *s) {
@@ -1663,6 +1663,11 @@ static dual_tensor *qwen3_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor
     return dual_add(c, x, dual_linear(c, h, y->down_w, NULL, DUAL_OUT_IN));
 }
 
+static dual_tensor *block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x, int last_keys) {
+    return p->model->config.family == DUAL_GPT2 ? gpt2_block(c, p, l, x, last_keys)
+                                                : qwen3_block(c, p, l, x, last_keys);
+}
+
 /* Recomputation (ctx->recompute): of a block nothing is kept but its input and the three outputs
  * that others read: keys, values and, but after the last keys, y. Backward runs the block again on
  * a tape of its own, scans that tape and forgets it. What it adds into and must not forget (x,
@@ -1670,8 +1675,7 @@ static dual_tensor *qwen3_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor
  * same kernels in the same order: not a bit differs.
  * block_into copies the outputs to where they are kept; its backward is a sum's of one term. */
 static void block_into(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x, dual_tensor **kept) {
-    dual_tensor *y = p->model->config.family == DUAL_GPT2 ? gpt2_block(c, p, l, x, !kept[2])
-                                                          : qwen3_block(c, p, l, x, !kept[2]);
+    dual_tensor *const y = block(c, p, l, x, !kept[2]);
     dual_tensor *const made[3][2] = {{p->cache.k[l]}, {p->cache.v[l]}, {y}};
     for (int i = 0; i < 3 && kept[i]; i++) {
         const dual_tensor *from = made[i][0], *to = kept[i];
@@ -1737,9 +1741,7 @@ dual_tensor *dual_forward(dual_ctx *c, dual_pass *p) {
     for (size_t l = 0; l < layers; l++) {
         const int last_keys = p->cache_only && l + 1 == layers;
         if (p->trace) p->trace[l] = x;
-        x = c->recompute ? kept_block(c, p, l, x, last_keys)
-          : f->family == DUAL_GPT2 ? gpt2_block(c, p, l, x, last_keys)
-                                   : qwen3_block(c, p, l, x, last_keys);
+        x = c->recompute ? kept_block(c, p, l, x, last_keys) : block(c, p, l, x, last_keys);
     }
     if (!x) return NULL;
     if (p->trace) p->trace[layers] = x;

@@ -27,7 +27,7 @@
 #endif
 
 static int quick, json;
-static double peak, bandwidth;         /* of all threads: FLOP/s, bytes/s; 0 until measured */
+static double peak;                    /* of all threads, FLOP/s; 0 until measured */
 
 static void fail(const char *message) {
     fprintf(stderr, "bench: %s\n", message);
@@ -145,8 +145,10 @@ static void fill_random(dual_real *to, size_t n, double std) {
 }
 
 /* ---- machine: the two limits -----------------------------------------------------------------
- * Both are the best of many short runs, not medians: a limit is what the machine can do when
- * nobody disturbs it.
+ * Both are the best of some short runs, not medians: a limit is what the machine can do when
+ * nobody disturbs it. But where others share a machine, it can do half as much for seconds on end;
+ * steps and decoding are therefore held to a limit taken again before each timed run ("the peak
+ * beside it"), and a share is the median of these ratios.
  *
  * Peak: SUMS running sums in vector registers, none waiting for another, nothing loaded or stored.
  * A sum can go on only when its last multiply-add is through (4 cycles), two may start per cycle,
@@ -179,13 +181,13 @@ static void multiply_adds(lanes *io, size_t rounds) {
 }
 static void (*volatile call_multiply_adds)(lanes *, size_t) = multiply_adds;
 
-/* FLOP/s of all threads together, or of one. */
-static double measure_peak(int all) {
+/* FLOP/s of all threads together, or of one; a run takes about 2 ms. */
+static double measure_peak(int all, int runs) {
     const size_t rounds = 400000, width = sizeof(lanes) / sizeof(dual_real);
     const double flops = 2.0 * (double)(SUMS * width * rounds);
     double best = 0;
     (void)all;
-    for (int run = 0; run < 60; run++) {
+    for (int run = 0; run < runs; run++) {
         const double begin = dual_seconds();
         OMP(omp parallel if (all))
         {
@@ -212,12 +214,11 @@ static void read_streams(const lanes *from, size_t each, lanes *out) {
 }
 static void (*volatile call_read_streams)(const lanes *, size_t, lanes *) = read_streams;
 
-static double measure_bandwidth(void) {
-    const size_t bytes = (size_t)512 << 20, parts = threads();
-    const size_t each = bytes / sizeof(lanes) / parts / READERS;
-    const lanes *buffer = take_block(bytes);
+static double measure_bandwidth(const void *at, size_t bytes, int runs) {
+    const size_t parts = threads(), each = bytes / sizeof(lanes) / parts / READERS;
+    const lanes *buffer = at;
     double best = 0;
-    for (int run = 0; run < (quick ? 10 : 30); run++) {
+    for (int run = 0; run < runs; run++) {
         const double begin = dual_seconds();
         OMP(omp parallel for schedule(static))
         for (size_t p = 0; p < parts; p++) {
@@ -255,12 +256,12 @@ static void bench_machine(void) {
     head("the limits, best of many short runs");
     fprintf(table(), "  %s, %s, %zu threads, numbers of %zu bytes\n", compiler, vector, threads(),
             sizeof(dual_real));
-    const double one = measure_peak(0);
-    peak = measure_peak(1);
-    bandwidth = measure_bandwidth();
+    const size_t bytes = (size_t)512 << 20;
+    const double one = measure_peak(0, 60), read = measure_bandwidth(take_block(bytes), bytes, 30);
+    peak = measure_peak(1, 60);
     report("multiply-adds, one thread", one * 1e-9, "GFLOP/s", -1, "");
     report("multiply-adds, all threads: the peak", peak * 1e-9, "GFLOP/s", -1, "");
-    report("memory read, all threads", bandwidth * 1e-9, "GB/s", -1, "");
+    report("memory read, all threads", read * 1e-9, "GB/s", -1, "");
 }
 
 /* ---- matmul: Y = X W, dX = dY W^T, dW = X^T dY at the shapes of models -----------------------
@@ -609,6 +610,7 @@ static void step(dual_ctx *c, scene *s, int apart) {
 
 typedef struct {
     double seconds;                    /* median of a step */
+    double share;                      /* of the peak beside it: median of the steps' */
     double flops, weight_grad_flops;   /* of a step, counted */
     double matmul;                     /* seconds of a step in the linear layers; 0: not asked */
     size_t kept, peak;                 /* bytes before and within a step, counted */
@@ -619,7 +621,7 @@ static cost train_cost(const plan *p, size_t steps, int apart) {
     dual_ctx c;
     scene s;
     cost r = {0};
-    double seconds[ROUNDS_MAX];
+    double seconds[ROUNDS_MAX], share[ROUNDS_MAX];
     dual_init(&c, NULL, 0);
     scene_make(&c, p, &s, 1);
     r.kept = c.used;
@@ -635,11 +637,13 @@ static cost train_cost(const plan *p, size_t steps, int apart) {
     scene_make(&c, p, &s, 1);
     step(&c, &s, 0);                   /* the first one pays for what all share */
     for (size_t i = 0; i < steps; i++) {
-        const double begin = dual_seconds();
+        const double limit = measure_peak(1, 5), begin = dual_seconds();
         step(&c, &s, 0);
         seconds[i] = dual_seconds() - begin;
+        share[i] = r.flops / seconds[i] / limit;
     }
     r.seconds = median(seconds, steps);
+    r.share = median(share, steps);
     if (!apart) return r;
     for (size_t i = 0; i < 3; i++) {
         step(&c, &s, 1);
@@ -659,7 +663,7 @@ static void step_line(const char *name, dual_config shape, size_t sequences, siz
     const cost r = train_cost(&p, quick ? 2 : steps, 1);
     const double tokens = (double)(sequences * length);
     snprintf(line, sizeof line, "%s, %zu x %zu", name, sequences, length);
-    report(line, tokens / r.seconds, "tokens/s", r.flops / r.seconds / peak, "peak");
+    report(line, tokens / r.seconds, "tokens/s", r.share, "the peak beside it");
     snprintf(line, sizeof line, "  in matmuls, of %.3f s", r.seconds);
     report(line, r.matmul, "s", r.matmul / r.seconds, "the step");
 }
@@ -692,15 +696,18 @@ static void generate(dual_ctx *c, scene *s, size_t tokens) {
     dual_generate(c, &s->e, &s->batch, &how, out, length);
 }
 
-/* Tokens per second of all streams together, the prompts' reading (16 tokens each) taken out. */
-static double decode_rate(dual_config shape, int type, size_t streams, size_t tokens,
-                          size_t *bytes) {
+/* Tokens of all streams together, the prompts' reading (16 tokens each) taken out. */
+typedef struct { double per_second, per_byte; size_t bytes; } decode_rate;
+
+/* per_byte: tokens in the time that the memory takes for a byte, both measured in turn. */
+static decode_rate decode(dual_config shape, int type, size_t streams, size_t tokens) {
     const plan p = {.system = "none", .shape = shape, .base_type = type, .sequences = streams,
                     .text = 15, .groups = 1};
-    const size_t rounds = quick ? 1 : 3;
+    const size_t rounds = quick ? 1 : 5;
     dual_ctx c;
     scene s;
-    double seconds[ROUNDS_MAX];
+    double rate[ROUNDS_MAX], per_byte[ROUNDS_MAX];
+    decode_rate r;
     dual_init(&c, NULL, 0);
     scene_make(&c, &p, &s, 0);
     generate(&c, &s, tokens + 1);
@@ -708,34 +715,38 @@ static double decode_rate(dual_config shape, int type, size_t streams, size_t to
     dual_done(&c);
     dual_init(&c, take_block(size), size);
     scene_make(&c, &p, &s, 0);
-    *bytes = bytes_per_token(s.e.base);
+    r.bytes = bytes_per_token(s.e.base);
     for (size_t i = 0; i < rounds; i++) {
+        const double bandwidth = measure_bandwidth(c.memory, c.used, 3);
         double at[3];
         at[0] = dual_seconds();
         generate(&c, &s, 1);
         at[1] = dual_seconds();
         generate(&c, &s, tokens + 1);
         at[2] = dual_seconds();
-        seconds[i] = (at[2] - at[1]) - (at[1] - at[0]);
+        rate[i] = (double)(streams * tokens) / ((at[2] - at[1]) - (at[1] - at[0]));
+        per_byte[i] = rate[i] / bandwidth;
     }
-    return (double)(streams * tokens) / median(seconds, rounds);
+    r.per_second = median(rate, rounds);
+    r.per_byte = median(per_byte, rounds);
+    return r;
 }
 
 static void decode_line(const char *name, dual_config shape, size_t tokens, int kept) {
     char line[64];
-    size_t bytes;
     if (quick) tokens = 8;
-    const double one = decode_rate(shape, DUAL_FULL, 1, tokens, &bytes);
+    const decode_rate one = decode(shape, DUAL_FULL, 1, tokens);
     snprintf(line, sizeof line, "%s, one stream", name);
-    report(line, one, "tokens/s", one * (double)bytes / bandwidth, "bandwidth");
+    report(line, one.per_second, "tokens/s", one.per_byte * (double)one.bytes,
+           "the bandwidth beside it");
     if (kept) {                        /* the same Base frozen, its weights half as large */
-        const double half = decode_rate(shape, DUAL_BF16, 1, tokens, &bytes);
+        const decode_rate half = decode(shape, DUAL_BF16, 1, tokens);
         snprintf(line, sizeof line, "%s, BF16 weights", name);
-        report(line, half, "tokens/s", half / one, "F32 weights");
+        report(line, half.per_second, "tokens/s", half.per_byte / one.per_byte, "F32 weights");
     }
-    const double many = decode_rate(shape, DUAL_FULL, 16, tokens / 2, &bytes);
+    const decode_rate many = decode(shape, DUAL_FULL, 16, tokens / 2);
     snprintf(line, sizeof line, "%s, 16 prompts", name);
-    report(line, many, "tokens/s", many / one, "one stream");
+    report(line, many.per_second, "tokens/s", many.per_byte / one.per_byte, "one stream");
 }
 
 static void bench_decode(void) {
@@ -789,8 +800,7 @@ static void bench_exchange(void) {
         const cost beside = train_cost(&none, quick ? 1 : 5, 0);
         const cost r = train_cost(&p, quick ? 1 : 5, 0);
         const double rate = r.flops / r.seconds;
-        report(EXCHANGE[i].name, rate * 1e-9, "GFLOP/s", rate / (beside.flops / beside.seconds),
-               "none");
+        report(EXCHANGE[i].name, rate * 1e-9, "GFLOP/s", r.share / beside.share, "none");
     }
     frozen_line("prompt", f);
     frozen_line("liu", f);
@@ -921,7 +931,7 @@ static void growth_line(const char *name, const plan *p) {
     const double tokens = (double)(p->sequences * (p->text + p->groups * p->targets)) / r.seconds;
     snprintf(part, sizeof part, "%.50s, tokens/s", name);
     keep(part, tokens, "tokens/s", -1, "");
-    begin_line(name, rate * 1e-9, "GFLOP/s", rate / peak, "peak");
+    begin_line(name, rate * 1e-9, "GFLOP/s", r.share, "peak");
     fprintf(table(), "  %8.0f tokens/s  %6.1f MFLOP per token", tokens, rate / tokens * 1e-6);
     end_line();
 }
