@@ -73,13 +73,12 @@ enum { MR = 4, NR = 96 / sizeof(real) };
 #else
 enum { MR = 4, NR = 8 };
 #endif
-/* Numbers of the second-level cache: A is packed PACK_M x PACK_K at a time (shared), B PACK_K x NR
- * (on each thread's stack), GROUP strips of A use a packed strip of B. */
+/* Numbers of the second-level cache: B is packed PACK_K x NR at a time (on each thread's stack),
+ * and GROUP * MR rows of A use that strip, PACK_K numbers of each. */
 #ifndef DUAL_PACK_K
 #define DUAL_PACK_K 256
-#define DUAL_PACK_M 1024
 #endif
-enum { PACK_K = DUAL_PACK_K, PACK_M = DUAL_PACK_M, GROUP = 128, BLOCK = 64, PARTS = 16 };
+enum { PACK_K = DUAL_PACK_K, GROUP = 128, BLOCK = 64, PARTS = 16 };
 #ifdef __GNUC__
 #define PREFETCH(address) __builtin_prefetch(address)
 #else
@@ -559,74 +558,124 @@ static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, int
 /* ==== MATMUL =====================================================================================
  * Why this is not three loops: memory is slow and registers are few. The inner loop (`tile`) keeps
  * MR x NR sums in vector registers; one step of k then costs NR numbers of B and MR of A, and gives
- * MR*NR multiply-adds. For that the numbers must come in just the order in which they are used, so
- * both matrices are first copied into strips ("packed"): all that one tile wants, k after k,
+ * MR*NR multiply-adds. The NR of B are whole vectors, so they must lie side by side, k after k; in
+ * B itself the next k may be a whole row away, on another page. So a strip of B, NR columns wide
+ * and PACK_K deep, is first copied into just the order in which it is used ("packed"):
  *
- *     A, rows i..i+MR-1:     a(i,0) a(i+1,0) .. | a(i,1) a(i+1,1) .. | ..      [k][MR]
  *     B, columns j..j+NR-1:  b(0,j) b(0,j+1) .. | b(1,j) b(1,j+1) .. | ..      [k][NR]
  *
- * A number is copied once and used hundreds of times. Blocks keep it near: a strip of B (PACK_K
- * deep) stays in the second-level cache while a group of A's strips passes by, and those few
- * thousand numbers of A stay there for the next strip of B.
- * Threads share the packed A; each packs the strips of B it works on. Every C(i,j) is summed by
- * one thread, in the order of k: results do not depend on how many threads there are. */
+ * That is one copy for hundreds of uses, as all rows of A pass by the strip while it stays in the
+ * cache. A's numbers are wanted one at a time (each is multiplied by all NR), so A is read where
+ * it is, MR rows side by side, whichever way it lies.
+ * Every C(i,j) is summed by one thread, in the order of k: results do not depend on how many
+ * threads there are. */
 
-static void tile(size_t depth, const real *a, const real *b, real sum[MR][NR]) {
+static void tile(size_t depth, const real *const a[MR], size_t step, const real *b,
+                 real sum[MR][NR]) {
     real s[MR][NR];
     for (int i = 0; i < MR; i++)
         for (int j = 0; j < NR; j++) s[i][j] = 0;
-    for (size_t k = 0; k < depth; k++, a += MR, b += NR)
+    for (size_t k = 0; k < depth; k++, b += NR)
         for (int i = 0; i < MR; i++)
-            for (int j = 0; j < NR; j++) s[i][j] += a[i] * b[j];
+            for (int j = 0; j < NR; j++) s[i][j] += a[i][k * step] * b[j];
     memcpy(sum, s, sizeof s);
 }
 
-/* One strip: to[k*width + j] = from(j,k) for j < count, 0 for the columns beyond. Where the source
- * lies along j that is a copy, else a transposition, in blocks of one cache line. */
-static inline void pack(real *to, size_t width, matrix from, size_t j0, size_t k0, size_t count,
-                        size_t depth, int type) {
+/* to[k*NR + j] = B(k0+k, j0+j) for j < count, 0 for the columns beyond. Where B's rows lie in one
+ * piece that is a copy, else a transposition, in blocks of one cache line. */
+static inline void pack_as(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t count,
+                           int type) {
     const size_t size = size_of(type);
-    const char *at = (const char *)from.at + (j0 * from.row + k0 * from.col) * size;
-    if (from.row == 1 && count == width) {
-        for (size_t k = 0; k < depth; k++, at += from.col * size) {
-            for (size_t j = 0; j < width; j += 64 / size) PREFETCH(at + (8 * from.col + j) * size);
-            for (size_t j = 0; j < width; j++) to[k * width + j] = element(at, j, type);
+    const char *at = (const char *)B.at + (k0 * B.row + j0 * B.col) * size;
+    if (B.col == 1 && count == NR) {
+        for (size_t k = 0; k < depth; k++, at += B.row * size) {
+            for (size_t j = 0; j < NR; j += 64 / size) PREFETCH(at + (8 * B.row + j) * size);
+            for (size_t j = 0; j < NR; j++) to[k * NR + j] = element(at, j, type);
         }
         return;
     }
     for (size_t k = 0; k < depth; k += 16) {
         const size_t few = depth - k < 16 ? depth - k : 16;
         for (size_t j = 0; j < count; j++) {
-            const char *line = at + (j * from.row + k * from.col) * size;
-            PREFETCH(line + 64 * from.col * size);
+            const char *line = at + (k * B.row + j * B.col) * size;
+            PREFETCH(line + 64 * B.row * size);
             for (size_t i = 0; i < few; i++)
-                to[(k + i) * width + j] = element(line, i * from.col, type);
+                to[(k + i) * NR + j] = element(line, i * B.row, type);
         }
-        for (size_t j = count; j < width; j++)
-            for (size_t i = 0; i < few; i++) to[(k + i) * width + j] = 0;
+        for (size_t j = count; j < NR; j++)
+            for (size_t i = 0; i < few; i++) to[(k + i) * NR + j] = 0;
     }
 }
 
-static void pack_b(real *to, matrix b, size_t j, size_t k, size_t count, size_t depth) {
-    if (b.type == DUAL_FULL) pack(to, NR, b, j, k, count, depth, DUAL_FULL);
-    else if (b.type == DUAL_BF16) pack(to, NR, b, j, k, count, depth, DUAL_BF16);
-    else pack(to, NR, b, j, k, count, depth, DUAL_F16);
+static void pack(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t count) {
+    if (B.type == DUAL_FULL) pack_as(to, B, k0, j0, depth, count, DUAL_FULL);
+    else if (B.type == DUAL_BF16) pack_as(to, B, k0, j0, depth, count, DUAL_BF16);
+    else pack_as(to, B, k0, j0, depth, count, DUAL_F16);
 }
 
-/* C[rows, width] (+)= strips of A, one every `apart` numbers, times one strip of B, all packed. */
-static void multiply(const real *strips, size_t apart, const real *panel, size_t depth, size_t rows,
-                     size_t width, real *C, size_t c_row, int add) {
-    for (size_t i = 0; i < rows; i += MR) {
-        real sum[MR][NR];
-        for (size_t l = 0; l < MR && i + l < rows; l++)
-            for (size_t j = 0; j < width; j += LANES) PREFETCH(C + (i + l) * c_row + j);
-        tile(depth, strips + i / MR * apart, panel, sum);
-        for (size_t l = 0; l < MR && i + l < rows; l++) {
-            real *c = C + (i + l) * c_row;
-            if (add) for (size_t j = 0; j < width; j++) c[j] += sum[l][j];
-            else for (size_t j = 0; j < width; j++) c[j] = sum[l][j];
+/* C[rows, N] (+)= A[rows, K] B[K, N] for one strip of B, N <= NR. */
+static void strip(size_t rows, size_t N, size_t K, matrix A, matrix B, size_t j0, real *C,
+                  size_t c_row, int add) {
+    real room[PACK_K * NR + 64], *b = room + (64 - (uintptr_t)room % 64) / sizeof(real);
+    for (size_t k0 = 0; k0 < K; k0 += PACK_K) {
+        const size_t depth = K - k0 < PACK_K ? K - k0 : PACK_K;
+        pack(b, B, k0, j0, depth, N);
+        for (size_t i = 0; i < rows; i += MR) {
+            const size_t few = rows - i < MR ? rows - i : MR;
+            const real *a[MR];         /* rows past the last: any row, their sums are dropped */
+            real sum[MR][NR];
+            for (size_t l = 0; l < MR; l++)
+                a[l] = (const real *)A.at + (l < few ? i + l : i) * A.row + k0 * A.col;
+            for (size_t l = 0; l < few; l++)
+                for (size_t j = 0; j < N; j += LANES) PREFETCH(C + (i + l) * c_row + j0 + j);
+            tile(depth, a, A.col, b, sum);
+            for (size_t l = 0; l < few; l++) {
+                real *c = C + (i + l) * c_row + j0;
+                if (k0 || add) for (size_t j = 0; j < N; j++) c[j] += sum[l][j];
+                else for (size_t j = 0; j < N; j++) c[j] = sum[l][j];
+            }
         }
     }
+}
+
+static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix B, real *C,
+                   size_t c_row, int add) {
+    const int one = M <= 2 && A.col == 1;  /* or two: a row at a time, as decoding has them */
+    const dual_mark before = dual_mark_here(ctx);
+    real *const room = one && B.row != 1 ? dual_alloc(ctx, product(ctx, PARTS, N), sizeof(real))
+                                         : NULL;
+    dual_release(ctx, before);         /* only this call uses it */
+    ctx->flops += 2.0 * (double)M * (double)N * (double)K;
+    if (!ctx->memory || !M || !N) return;
+    if (!K && !add)
+        for (size_t i = 0; i < M; i++) memset(C + i * c_row, 0, N * sizeof *C);
+    for (size_t i = 0; i < (one && K ? M : 0); i++)
+        matmul_row((const real *)A.at + i * A.row, B, N, K, C + i * c_row, add, room);
+    if (one) return;
+    /* a group of rows and a strip of B are one piece of work: at least one for every thread */
+    const size_t strips = (N + NR - 1) / NR, tiles = (M + MR - 1) / MR, threads = workers();
+    const size_t fair = (tiles * strips + threads - 1) / threads;
+    const size_t group = MR * (fair < GROUP ? fair : GROUP), groups = (M + group - 1) / group;
+    OMP(omp parallel for schedule(static) if (M * N * K > 50000))
+    for (size_t piece = 0; piece < groups * strips; piece++) {
+        const size_t i = piece / strips * group, j = piece % strips * NR;
+        matrix rows = A;
+        rows.at = (const real *)A.at + i * A.row;
+        strip(M - i < group ? M - i : group, N - j < NR ? N - j : NR, K, rows, B, j, C + i * c_row,
+              c_row, add);
+    }
+}
+
+/* The same for a small product within one thread, as attention needs them. */
+static void matmul_small(size_t M, size_t N, size_t K, matrix A, matrix B, real *C, size_t c_row,
+                         int add) {
+    if (M == 1 && A.col == 1) {
+        if (B.row == 1) row_dots(A.at, B, K, 0, N, C, add, DUAL_FULL);
+        else row_sums(A.at, B, 0, K, N, C, add, DUAL_FULL);
+        return;
+    }
+    for (size_t j = 0; j < N; j += NR)
+        strip(M, N - j < NR ? N - j : NR, K, A, B, j, C, c_row, add);
 }
 
 static matrix transposed(matrix m) {
@@ -634,77 +683,6 @@ static matrix transposed(matrix m) {
     m.row = m.col;
     m.col = row;
     return m;
-}
-
-static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix B, real *C,
-                   size_t c_row, int add) {
-    ctx->flops += 2.0 * (double)M * (double)N * (double)K;
-    const dual_mark before = dual_mark_here(ctx);
-    real *const room_a = dual_alloc(ctx, (size_t)2 * PACK_M * PACK_K, sizeof(real));
-    dual_release(ctx, before);         /* only this call uses it */
-    if (!ctx->memory || !M || !N) return;
-    if (!K && !add)
-        for (size_t i = 0; i < M; i++) memset(C + i * c_row, 0, N * sizeof *C);
-    if (M <= 2 && A.col == 1 && (B.row == 1 || N <= PACK_M * PACK_K / PARTS)) {
-        for (size_t i = 0; i < M && K; i++)
-            matmul_row((const real *)A.at + i * A.row, B, N, K, C + i * c_row, add, room_a);
-        return;
-    }
-    /* A is packed `rows` by `deep` at a time: the fewer rows, the deeper, the fewer the waits. */
-    const size_t height = M < PACK_M ? (M + MR - 1) / MR * MR : PACK_M;
-    const size_t deep = PACK_M / height * PACK_K, panels = (N + NR - 1) / NR, threads = workers();
-    OMP(omp parallel if (M * N * K > 50000))
-    for (size_t m0 = 0; m0 < M; m0 += height)
-        for (size_t k0 = 0; k0 < K; k0 += deep) {
-            const size_t rows = M - m0 < height ? M - m0 : height, strips = (rows + MR - 1) / MR;
-            const size_t depth = K - k0 < deep ? K - k0 : deep, apart = MR * depth;
-            /* a group of strips and a panel are one piece of work: at least one for every thread */
-            const size_t fair = (strips * panels + threads - 1) / threads;
-            const size_t group = fair < GROUP ? fair : GROUP, groups = (strips + group - 1) / group;
-            real room[PACK_K * NR + 64], *panel = room + (64 - (uintptr_t)room % 64) / sizeof(real);
-            /* Two buffers in turn: who is done with a block packs for the next one without waiting.
-             * Static schedules give a piece to the same thread for every k0, so no sum is split. */
-            const size_t turn = m0 / height * ((K + deep - 1) / deep) + k0 / deep;
-            real *const packed = room_a + turn % 2 * PACK_M * PACK_K;
-            OMP(omp for schedule(static))
-            for (size_t t = 0; t < strips; t++)
-                pack(packed + t * apart, MR, A, m0 + t * MR, k0,
-                     rows - t * MR < MR ? rows - t * MR : MR, depth, DUAL_FULL);
-            OMP(omp for schedule(static) nowait)
-            for (size_t piece = 0; piece < groups * panels; piece++) {
-                const size_t j0 = piece % panels * NR, width = N - j0 < NR ? N - j0 : NR;
-                const size_t first = piece / panels * group, i0 = first * MR;
-                const size_t here = group < strips - first ? group * MR : rows - i0;
-                for (size_t k = 0; k < depth; k += PACK_K) {
-                    const size_t few = depth - k < PACK_K ? depth - k : PACK_K;
-                    pack_b(panel, transposed(B), j0, k0 + k, width, few);
-                    multiply(packed + first * apart + k * MR, apart, panel, few, here, width,
-                             C + (m0 + i0) * c_row + j0, c_row, k0 + k || add);
-                }
-            }
-        }
-}
-
-/* The same for a small product within one thread, M <= BLOCK rows, as attention needs them. */
-static void matmul_small(size_t M, size_t N, size_t K, matrix A, matrix B, real *C, size_t c_row,
-                         int add) {
-    real strips[BLOCK * PACK_K], room[PACK_K * NR + 64];
-    real *panel = room + (64 - (uintptr_t)room % 64) / sizeof(real);
-    if (M == 1 && A.col == 1) {
-        if (B.row == 1) row_dots(A.at, B, K, 0, N, C, add, DUAL_FULL);
-        else row_sums(A.at, B, 0, K, N, C, add, DUAL_FULL);
-        return;
-    }
-    for (size_t k0 = 0; k0 < K; k0 += PACK_K) {
-        const size_t depth = K - k0 < PACK_K ? K - k0 : PACK_K;
-        for (size_t i = 0; i < M; i += MR)
-            pack(strips + i * depth, MR, A, i, k0, M - i < MR ? M - i : MR, depth, DUAL_FULL);
-        for (size_t j = 0; j < N; j += NR) {
-            const size_t width = N - j < NR ? N - j : NR;
-            pack(panel, NR, transposed(B), j, k0, width, depth, DUAL_FULL);
-            multiply(strips, MR * depth, panel, depth, M, width, C + j, c_row, k0 || add);
-        }
-    }
 }
 
 static matrix rows_of(const dual_tensor *t, const real *at) {
@@ -1663,7 +1641,7 @@ static dual_tensor *qwen3_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor
     return dual_add(c, x, dual_linear(c, h, y->down_w, NULL, DUAL_OUT_IN));
 }
 
-static dual_tensor *block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x, int last_keys) {
+static dual_tensor *one_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x, int last_keys) {
     return p->model->config.family == DUAL_GPT2 ? gpt2_block(c, p, l, x, last_keys)
                                                 : qwen3_block(c, p, l, x, last_keys);
 }
@@ -1675,7 +1653,7 @@ static dual_tensor *block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x, i
  * same kernels in the same order: not a bit differs.
  * block_into copies the outputs to where they are kept; its backward is a sum's of one term. */
 static void block_into(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x, dual_tensor **kept) {
-    dual_tensor *const y = block(c, p, l, x, !kept[2]);
+    dual_tensor *const y = one_block(c, p, l, x, !kept[2]);
     dual_tensor *const made[3][2] = {{p->cache.k[l]}, {p->cache.v[l]}, {y}};
     for (int i = 0; i < 3 && kept[i]; i++) {
         const dual_tensor *from = made[i][0], *to = kept[i];
@@ -1741,7 +1719,7 @@ dual_tensor *dual_forward(dual_ctx *c, dual_pass *p) {
     for (size_t l = 0; l < layers; l++) {
         const int last_keys = p->cache_only && l + 1 == layers;
         if (p->trace) p->trace[l] = x;
-        x = c->recompute ? kept_block(c, p, l, x, last_keys) : block(c, p, l, x, last_keys);
+        x = c->recompute ? kept_block(c, p, l, x, last_keys) : one_block(c, p, l, x, last_keys);
     }
     if (!x) return NULL;
     if (p->trace) p->trace[layers] = x;
