@@ -68,10 +68,13 @@ typedef dual_real real;
  * a loop of 16 before it makes vectors of it, and then makes none. */
 #if defined(__AVX512F__)
 enum { MR = 4, NR = 256 / sizeof(real) };
-#elif defined(__AVX__) || defined(__aarch64__)
-enum { MR = 4, NR = 96 / sizeof(real) };
 #else
-enum { MR = 4, NR = 8 };
+enum { MR = 4, NR = 96 / sizeof(real) };
+#endif
+#ifdef __clang__                       /* which keeps the sums in memory unless told otherwise */
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL
 #endif
 /* Numbers of the second-level cache: B is packed PACK_K x NR at a time (on each thread's stack),
  * and GROUP * MR rows of A use that strip, PACK_K numbers of each. */
@@ -576,8 +579,8 @@ static void tile(size_t depth, const real *const a[MR], size_t step, const real 
     for (int i = 0; i < MR; i++)
         for (int j = 0; j < NR; j++) s[i][j] = 0;
     for (size_t k = 0; k < depth; k++, b += NR)
-        for (int i = 0; i < MR; i++)
-            for (int j = 0; j < NR; j++) s[i][j] += a[i][k * step] * b[j];
+        UNROLL for (int i = 0; i < MR; i++)
+            UNROLL for (int j = 0; j < NR; j++) s[i][j] += a[i][k * step] * b[j];
     memcpy(sum, s, sizeof s);
 }
 
