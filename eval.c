@@ -717,7 +717,6 @@ static void run_choices(dual_ctx *c, subject *s, dual_control control, const ask
     b.length = length;
     b.group = group;
     b.control = control;
-    if (!dual_batch_check(c, &e, &b)) fail(1, "%s", c->error);
     dual_run(c, &e, &b, &out);
     for (size_t i = 0; c->memory && i < n; i++) {
         double *each = room_for(group[i].n_target, sizeof *each);
@@ -892,7 +891,6 @@ static void perplexity_work(dual_ctx *c, subject *s, void *what) {
             const dual_mark start = dual_mark_here(c);
             dual_outcome out;
             if (k) b.batch.control = control_of(j->set, s);
-            if (!dual_batch_check(c, k ? &with : &without, &b.batch)) fail(1, "%s", c->error);
             dual_run(c, k ? &with : &without, &b.batch, &out);
             for (size_t g = 0; c->memory && g < m; g++) {
                 log_likelihoods(out.logits, g * ahead, &b.group[g], each);
@@ -1778,7 +1776,6 @@ static void generate_work(dual_ctx *c, subject *s, void *what) {
     memset(&sampling, 0, sizeof sampling);
     run_prompts_fill(&p, &s->task, j->rows, j->n_rows, 0);
     if (*j->set->from) p.batch.control = control_of(j->set, s);
-    if (!dual_batch_check(c, &e, &p.batch)) fail(1, "%s", c->error);
     sampling.max_new = j->max_new;
     sampling.end = s->task.end;
     sampling.temperature = j->set->temperature;
@@ -2006,7 +2003,6 @@ static void trace_work(dual_ctx *c, subject *s, void *what) {
         if (j->length[0] < j->max_new) j->tokens[j->length[0]] = s->task.end;
     }
     run_prompts_fill(&p, &s->task, e, 1, 1);
-    if (!dual_batch_check(c, &at_test, &p.batch)) fail(1, "%s", c->error);
     c->inference = 1;
     dual_run(c, &at_test, &p.batch, &out);
     dual_tensor *logits = dual_logits(c, s->r.base, out.pass[out.n_passes - 1].hidden);

@@ -688,7 +688,6 @@ static void train(job *j) {
             if (set->reset_optimizer) forget_moments(&j->adamw);
         }
         dual_exchange e = run_exchange(&j->c, &j->r, run_latents_of(set, &j->r.system, b.stage));
-        if (!dual_batch_check(&j->c, &e, &b.batch)) fail(1, "%s", j->c.error);
         const double rate = rate_at(set, j->r.step);
         dual_run(&j->c, &e, &b.batch, &out);
         const double loss = (double)out.target_loss->data[0];          /* of the targets alone */
