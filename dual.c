@@ -2870,6 +2870,19 @@ size_t dual_json_string(dual_json j, char *out, size_t size) {
     return n;
 }
 
+size_t dual_json_quote(const char *text, char *out, size_t size) {
+    size_t n = 0;
+    for (; *text && n + 8 < size; text++)
+        if ((unsigned char)*text < 0x20)
+            n += (size_t)sprintf(out + n, "\\u%04x", (unsigned)*text);
+        else {
+            if (*text == '"' || *text == '\\') out[n++] = '\\';
+            out[n++] = *text;
+        }
+    out[n] = 0;
+    return n;
+}
+
 dual_json dual_json_get(dual_json object, const char *key) {
     dual_json k, v = slice(NULL, NULL);
     char name[256];
@@ -2978,16 +2991,6 @@ static uint64_t little(const unsigned char *b, int n) {
     uint64_t x = 0;
     while (n--) x = x << 8 | b[n];
     return x;
-}
-
-/* Appends `text` as the inside of a JSON string; at most 6 characters come of one. */
-static size_t json_escape(char *out, const char *text) {
-    size_t n = 0;
-    for (; text && *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == '"' || *text == '\\')
-            n += (size_t)sprintf(out + n, "\\u%04x", (unsigned)*text);
-        else out[n++] = *text;
-    return n;
 }
 
 static int by_place(const void *a, const void *b) {
@@ -3182,7 +3185,7 @@ int dual_file_save(dual_ctx *c, const char *path, size_t n, const dual_param *co
     if (!header) return save_end(c, f, path, temporary, 0);
     uint64_t offset = 0;
     at = (size_t)sprintf(header, "{\"__metadata__\":{\"format\":\"pt\",\"note\":\"");
-    at += json_escape(header + at, note);
+    at += dual_json_quote(note ? note : "", header + at, room - at);
     at += (size_t)sprintf(header + at, "\"}");
     for (size_t i = 0; i < n; i++) {
         const dual_tensor *t = p[i]->tensor;

@@ -300,6 +300,9 @@ dual_json dual_json_get(dual_json object, const char *key);
 int dual_json_each(dual_json container, dual_json *key, dual_json *value); /* first: value absent */
 double dual_json_number(dual_json, double otherwise);
 size_t dual_json_string(dual_json, char *out, size_t size); /* decoded, cut; returns full length */
+/* The other way, without the quotes; returns what it wrote. 6 bytes for each of text's and 9 more
+ * are room enough, beyond `size` the rest is cut. */
+size_t dual_json_quote(const char *text, char *out, size_t size);
 
 /* A named tensor of a safetensors file, as the reader hands them out one by one. */
 typedef struct { char name[128]; char type[8]; size_t rows, cols, count; } dual_entry;

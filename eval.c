@@ -151,7 +151,7 @@ typedef struct { int depth, first; } json;
 static void json_quote(const char *s) {
     const size_t room = 6 * strlen(s) + 9;
     char *quoted = room_for(room, 1);
-    run_json_quote(quoted, room, s);
+    dual_json_quote(s, quoted, room);
     printf("\"%s\"", quoted);
     free(quoted);
 }

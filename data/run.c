@@ -267,24 +267,13 @@ void options_help(const option *table) {
 
 /* ---- run.json ------------------------------------------------------------------------------ */
 
-void run_json_quote(char *out, size_t size, const char *s) {
-    size_t n = 0;
-    for (; *s && n + 8 < size; s++)
-        if ((unsigned char)*s < 0x20) n += (size_t)sprintf(out + n, "\\u%04x", (unsigned char)*s);
-        else {
-            if (*s == '"' || *s == '\\') out[n++] = '\\';
-            out[n++] = *s;
-        }
-    out[n] = 0;
-}
-
 int run_save_settings(dual_ctx *c, const run_settings *set) {
-    char path[RUN_PATH + 16], text[32768], value[RUN_PATH], quoted[2 * RUN_PATH];
+    char path[RUN_PATH + 16], text[32768], value[RUN_PATH], quoted[6 * RUN_PATH + 9];
     size_t n = (size_t)snprintf(text, sizeof text, "{\n  \"format\": \"dual run 1\"");
     for (const option *o = RUN_OPTIONS; o->name; o++) {
         if (!o->saved) continue;
         option_print(o, set, value, sizeof value);
-        run_json_quote(quoted, sizeof quoted, value);
+        dual_json_quote(value, quoted, sizeof quoted);
         n += (size_t)snprintf(text + n, sizeof text - n,
                               o->kind == OPTION_TEXT ? ",\n  \"%s\": \"%s\"" : ",\n  \"%s\": %s",
                               o->name, quoted);

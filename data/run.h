@@ -242,7 +242,6 @@ void run_stage_flops(const run *, run_task *, double flops[RUN_STAGES + 2]);
 double run_flops(const run_settings *, const double flops[RUN_STAGES + 2], uint64_t steps);
 int run_is_terminal(int fd);
 double run_machine_memory(void);                    /* bytes; 0: not known */
-void run_json_quote(char *out, size_t size, const char *text);           /* without the quotes */
 void run_spin_briefly(char **argv);                  /* first thing in main */
 void run_human(double x, char *out, size_t size);   /* 1234567 -> "1.23M" */
 
