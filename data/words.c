@@ -1,4 +1,4 @@
-/* words.c: the word-level tokenizer, and the one way files are read.
+/* words.c: the word-level tokenizer, and the one way files of text are read.
  *
  * For synthetic tasks, whose whole language is a few hundred words. The vocabulary is a list
  * that travels with a trained model as vocab.txt; nothing here knows any task but the list of
@@ -9,50 +9,22 @@
 
 #include "data.h"
 
-/* ---- Files --------------------------------------------------------------------------------
- * Owns the bytes until they are returned. Reads in doubling steps instead of asking for the
- * size first: pipes have none, and `long` may be too small for it. */
+/* ---- Files -------------------------------------------------------------------------------- */
 
 char *data_read(const char *file, size_t *length, char *error, size_t size)
 {
-    FILE *stream = fopen(file, "rb");
-    char *text = NULL;
-    const char *problem = NULL;
-    size_t used = 0, room = 0;
+    dual_ctx c;                        /* for its line about an error */
+    char *text;
 
-    if (!stream) {
-        snprintf(error, size, "%s: cannot be opened, expected a readable file", file);
-        return NULL;
-    }
-    while (!problem) {
-        if (used + 1 >= room) {                       /* one byte stays free for the NUL */
-            size_t more = room ? 2 * room : 65536;
-            char *grown = more > room ? realloc(text, more) : NULL;
-
-            if (!grown) {
-                problem = "out of memory, expected a file that fits in it";
-                break;
-            }
-            text = grown;
-            room = more;
-        }
-        size_t got = fread(text + used, 1, room - 1 - used, stream);
-        if (got == 0)
-            break;
-        used += got;
-    }
-    if (!problem && ferror(stream))
-        problem = "reading fails, expected a readable file";
-    fclose(stream);
-    if (!problem && memchr(text, 0, used))
-        problem = "holds a NUL byte, expected text";
-    if (problem) {
-        snprintf(error, size, "%s: %s", file, problem);
+    dual_init(&c, NULL, 0);
+    text = dual_text_read(&c, file, length);
+    if (text && memchr(text, 0, *length)) {
+        dual_failed(&c, "%s: holds a NUL byte, expected text", file);
         free(text);
-        return NULL;
+        text = NULL;
     }
-    text[used] = 0;
-    *length = used;
+    if (!text)
+        snprintf(error, size, "%s", c.error);
     return text;
 }
 
