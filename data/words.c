@@ -306,26 +306,30 @@ done:
 
 int words_save(const words *w, const char *file, char *error, size_t size)
 {
-    FILE *stream = fopen(file, "wb");   /* binary: the same bytes on every system */
-    int fine = stream != NULL;
-    size_t i;
+    size_t used = 0, room = 0, i;
+    char *text;
+    dual_ctx c;
+    int fine;
 
-    for (i = 0; fine && i < w->size; i++) {
-        const char *c;
+    for (i = 0; i < w->size; i++)
+        room += 2 * strlen(w->word[i]) + 1;
+    text = malloc(room + 1);
+    dual_init(&c, NULL, 0);
+    for (i = 0; text && i < w->size; i++) {
+        const char *at;
 
-        for (c = w->word[i]; *c; c++) {
-            if (*c == '\n' || *c == '\\')
-                putc('\\', stream);
-            putc(*c == '\n' ? 'n' : *c, stream);
+        for (at = w->word[i]; *at; at++) {
+            if (*at == '\n' || *at == '\\')
+                text[used++] = '\\';
+            text[used++] = *at == '\n' ? 'n' : *at;
         }
-        putc('\n', stream);
+        text[used++] = '\n';
     }
-    if (stream) {
-        fine = !ferror(stream);
-        fine = fclose(stream) == 0 && fine;
-    }
+    fine = text ? dual_text_save(&c, file, text, used)
+                : dual_failed(&c, "%s: out of memory for its words", file);
     if (!fine)
-        snprintf(error, size, "%s: cannot be written, expected a writable place", file);
+        snprintf(error, size, "%s", c.error);
+    free(text);
     return fine;
 }
 
