@@ -170,7 +170,6 @@ static void find_shape(job *j) {
     set->head_dim = f->head_dim;
     set->mlp = f->mlp;
     set->context = f->positions;
-    j->r.coprocessor_shape = *f;
     for (const option *o = RUN_OPTIONS; o->name; o++) { /* a size that was asked for must hold */
         char want[RUN_PATH], is[RUN_PATH];
         if (!*o->name || !j->given[o - RUN_OPTIONS]) continue;

@@ -441,7 +441,6 @@ int run_open(dual_ctx *c, const char *folder, run *r) {
     if (r->shape.layers != r->set.layers || r->shape.hidden != r->set.width ||
         r->shape.heads != r->set.heads || r->shape.positions != r->set.context)
         return dual_failed(c, "%s: base/config.json and run.json tell of different shapes", folder);
-    r->coprocessor_shape = r->shape;
     if (!run_find_type(c, r, path)) return 0;
     snprintf(path, sizeof path, "%s/state.safetensors", folder);
     dual_file *f = dual_file_open(c, path);
@@ -470,8 +469,8 @@ const char *run_type_name(int type) {
 
 int run_build(dual_ctx *c, run *r) {
     r->base = dual_model_kept(c, &r->shape, r->base_type);
-    r->coprocessor = dual_system_needs_coprocessor(&r->system)
-                   ? dual_model_new(c, &r->coprocessor_shape) : NULL;
+    r->coprocessor = NULL;
+    if (dual_system_needs_coprocessor(&r->system)) r->coprocessor = dual_model_new(c, &r->shape);
     return dual_exchange_new(c, &r->exchange, &r->system, r->base, r->coprocessor);
 }
 

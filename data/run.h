@@ -188,7 +188,7 @@ void run_prompts_fill(run_prompts *, const run_task *, const example *rows, size
 typedef struct {
     run_settings set;
     dual_system system;
-    dual_config shape, coprocessor_shape;
+    dual_config shape;             /* of the Base and, where there is one, the Coprocessor */
     int base_type;                 /* DUAL_FULL, or the Base's matrices stay in 16 bits */
     dual_model *base, *coprocessor;
     dual_exchange exchange;
