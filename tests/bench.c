@@ -106,14 +106,6 @@ static double median(double *value, size_t n) {
     return n % 2 ? value[n / 2] : 0.5 * (value[n / 2 - 1] + value[n / 2]);
 }
 
-static size_t threads(void) {
-    size_t n = 1;
-#ifdef _OPENMP
-    n = (size_t)omp_get_max_threads();
-#endif
-    return n;
-}
-
 /* One block for all sections, grown when one needs more. Its pages are touched before any clock
  * runs: the first touch of a page costs more than all else that happens to it. */
 static struct { void *at; size_t size; } block;
@@ -195,7 +187,7 @@ static double measure_peak(int all, int runs) {
             fill_random((dual_real *)io, (SUMS + 2) * width, 0.2);
             call_multiply_adds(io, rounds);
         }
-        const double rate = (all ? (double)threads() : 1) * flops / (dual_seconds() - begin);
+        const double rate = (all ? (double)workers() : 1) * flops / (dual_seconds() - begin);
         if (rate > best) best = rate;
     }
     return best;
@@ -215,7 +207,7 @@ static void read_streams(const lanes *from, size_t each, lanes *out) {
 static void (*volatile call_read_streams)(const lanes *, size_t, lanes *) = read_streams;
 
 static double measure_bandwidth(const void *at, size_t bytes, int runs) {
-    const size_t parts = threads(), each = bytes / sizeof(lanes) / parts / READERS;
+    const size_t parts = workers(), each = bytes / sizeof(lanes) / parts / READERS;
     const lanes *buffer = at;
     double best = 0;
     for (int run = 0; run < runs; run++) {
@@ -254,7 +246,7 @@ static void bench_machine(void) {
         "unknown";
 #endif
     head("the limits, best of many short runs");
-    fprintf(table(), "  %s, %s, %zu threads, numbers of %zu bytes\n", compiler, vector, threads(),
+    fprintf(table(), "  %s, %s, %zu threads, numbers of %zu bytes\n", compiler, vector, workers(),
             sizeof(dual_real));
     const size_t bytes = (size_t)512 << 20;
     const double one = measure_peak(0, 60), read = measure_bandwidth(take_block(bytes), bytes, 30);
@@ -931,7 +923,7 @@ static void growth_line(const char *name, const plan *p) {
     const double tokens = (double)(p->sequences * (p->text + p->groups * p->targets)) / r.seconds;
     snprintf(part, sizeof part, "%.50s, tokens/s", name);
     keep(part, tokens, "tokens/s", -1, "");
-    begin_line(name, rate * 1e-9, "GFLOP/s", r.share, "peak");
+    begin_line(name, rate * 1e-9, "GFLOP/s", r.share, "the peak beside it");
     fprintf(table(), "  %8.0f tokens/s  %6.1f MFLOP per token", tokens, rate / tokens * 1e-6);
     end_line();
 }
