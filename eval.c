@@ -1037,10 +1037,9 @@ static void latents_work(dual_ctx *c, subject *s, void *what) {
         j->norms = room_for(N, sizeof *j->norms);
     }
     double *sil = room_for(j->n * N, sizeof *sil);
-    for (size_t i = 0; i < j->sizes; i++)    /* the silhouette does not depend on k: once */
-        if (!latents_analyse(c, z, j->n, N, j->width, ks[i], &j->at[i], i ? NULL : j->H,
-                                  i ? NULL : j->norms, i ? NULL : sil, NULL, NULL))
-            fail(1, "%s", c->error);
+    if (!latents_analyse(c, z, j->n, N, j->width, j->sizes, ks, j->at, j->H, j->norms, sil, NULL,
+                         NULL))
+        fail(1, "%s", c->error);
     free(sil);
     free(z);
 }

@@ -94,40 +94,49 @@ static double captured(const double *cov, const double *v, size_t k, size_t d) {
     return trace > 0 ? sum / trace : 0;
 }
 
-/* H of two families of rows: subspaces from `from`, variance from `of` (first row, step). slot
- * [slots, n] says which row of prompt r belongs to family i. */
+/* H of two families of rows, once for each of the n_k sizes k: subspaces from `from`, variance from
+ * `of` (first row, step). slot [slots, n] says which row of prompt r belongs to family i. H: of the
+ * first size. */
 typedef struct { double off, diag, k_mean; size_t k_min, k_max; } overlap;
-static overlap cross_capture(dual_ctx *c, const double *z, size_t n, size_t slots, size_t d,
-                             size_t k, const size_t *slot, size_t from, size_t of, size_t step,
-                             double *H) {
+static void cross_capture(dual_ctx *c, const double *z, size_t n, size_t slots, size_t d,
+                          size_t n_k, const size_t *k, const size_t *slot, size_t from, size_t of,
+                          size_t step, overlap *o, double *H) {
     const dual_mark start = dual_mark_here(c);
     double *mean = dual_alloc(c, d, sizeof *mean), *row = dual_alloc(c, d, sizeof *row);
     double *value = dual_alloc(c, d, sizeof *value), *work = dual_alloc(c, d * d, sizeof *work);
     double *v = dual_alloc(c, slots * d, d * sizeof *v);
-    size_t *ks = dual_alloc(c, slots, sizeof *ks);
-    overlap o = {0, 0, 0, d, 0};
+    size_t *top = dual_alloc(c, n_k * slots, sizeof *top);     /* k_j of every size */
+    for (size_t s = 0; c->memory && s < n_k; s++) {
+        memset(&o[s], 0, sizeof o[s]);
+        o[s].k_min = d;
+    }
     for (size_t j = 0; c->memory && j < slots; j++) {
-        double all = 0, kept = 0;
+        double all = 0;
         covariance(z, n, slots, d, slot + j * n, from, step, mean, row, work);
         eigen(work, v + j * d * d, value, d);
         for (size_t i = 0; i < d; i++) all += value[i] > 0 ? value[i] : 0;
-        for (ks[j] = 0; ks[j] < d && (k ? ks[j] < k : kept < 0.99 * all); ks[j]++)
-            kept += value[ks[j]] > 0 ? value[ks[j]] : 0;
-        if (ks[j] < o.k_min) o.k_min = ks[j];
-        if (ks[j] > o.k_max) o.k_max = ks[j];
-        o.k_mean += (double)ks[j] / (double)slots;
+        for (size_t s = 0; s < n_k; s++) {
+            double kept = 0;
+            size_t i = 0;
+            for (; i < d && (k[s] ? i < k[s] : kept < 0.99 * all); i++)
+                kept += value[i] > 0 ? value[i] : 0;
+            if (i < o[s].k_min) o[s].k_min = i;
+            if (i > o[s].k_max) o[s].k_max = i;
+            o[s].k_mean += (double)i / (double)slots;
+            top[s * slots + j] = i;
+        }
     }
     for (size_t i = 0; c->memory && i < slots; i++) {
         covariance(z, n, slots, d, slot + i * n, of, step, mean, row, work);
-        for (size_t j = 0; j < slots; j++) {
-            const double h = captured(work, v + j * d * d, ks[j], d);
-            if (H) H[i * slots + j] = h;
-            if (i == j) o.diag += h / (double)slots;
-            else o.off += h / (double)(slots * (slots - 1));
-        }
+        for (size_t s = 0; s < n_k; s++)
+            for (size_t j = 0; j < slots; j++) {
+                const double h = captured(work, v + j * d * d, top[s * slots + j], d);
+                if (H && !s) H[i * slots + j] = h;
+                if (i == j) o[s].diag += h / (double)slots;
+                else o[s].off += h / (double)(slots * (slots - 1));
+            }
     }
     dual_release(c, start);
-    return o;
 }
 
 static double squared_distance(const double *x, const double *y, size_t d) {
@@ -140,14 +149,39 @@ static double squared_distance(const double *x, const double *y, size_t d) {
     return sum;
 }
 
-int latents_analyse(dual_ctx *c, const double *z, size_t n, size_t slots, size_t d, size_t k,
-                         latents_view *out, double *H, double *norms, double *sil, double *pca,
-                         double *ratio) {
-    memset(out, 0, sizeof *out);
+/* PCA of all rows about their common mean; the axes' signs are arbitrary. */
+static void principal_axes(const double *z, size_t rows, size_t d, double *mean, double *cov,
+                           double *v, double *value, double *pca, double *ratio) {
+    double trace = 0;
+    memset(cov, 0, d * d * sizeof *cov);
+    memset(mean, 0, d * sizeof *mean);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t j = 0; j < d; j++) mean[j] += z[r * d + j] / (double)rows;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < d; i++)
+            for (size_t j = 0; j < d; j++)
+                cov[i * d + j] += (z[r * d + i] - mean[i]) * (z[r * d + j] - mean[j]);
+    for (size_t j = 0; j < d; j++) trace += cov[j * d + j];
+    eigen(cov, v, value, d);
+    for (size_t r = 0; pca && r < rows; r++)
+        for (size_t a = 0; a < 2; a++) {
+            pca[r * 2 + a] = 0;
+            for (size_t j = 0; a < d && j < d; j++)
+                pca[r * 2 + a] += (z[r * d + j] - mean[j]) * v[j * d + a];
+        }
+    for (size_t a = 0; ratio && a < 2; a++) ratio[a] = a < d && trace > 0 ? value[a] / trace : 0;
+}
+
+int latents_analyse(dual_ctx *c, const double *z, size_t n, size_t slots, size_t d, size_t n_k,
+                    const size_t *k, latents_view *out, double *H, double *norms, double *sil,
+                    double *pca, double *ratio) {
+    memset(out, 0, n_k * sizeof *out);
     if (n < 2 || slots < 1 || d < 1) return dual_failed(c, "latents: %zu prompts, %zu slots, width "
                                                         "%zu: too few", n, slots, d);
     const dual_mark start = dual_mark_here(c);
     size_t *slot = dual_alloc(c, slots * n, sizeof *slot);
+    overlap *const all = dual_alloc(c, 3 * n_k, sizeof *all);
+    overlap *const half = all ? all + n_k : NULL, *const shuffled = all ? half + n_k : NULL;
     double *mean = dual_alloc(c, d, sizeof *mean), *row = dual_alloc(c, d, sizeof *row);
     double *value = dual_alloc(c, d, sizeof *value), *cov = dual_alloc(c, d * d, sizeof *cov);
     double *sum = dual_alloc(c, d * d, sizeof *sum), *v = dual_alloc(c, d * d, sizeof *v);
@@ -155,15 +189,8 @@ int latents_analyse(dual_ctx *c, const double *z, size_t n, size_t slots, size_t
         for (size_t i = 0; i < slots * n; i++) slot[i] = i / n;
         memset(sum, 0, d * d * sizeof *sum);
     }
-    const overlap o = cross_capture(c, z, n, slots, d, k, slot, 0, 0, 1, H);
-    const overlap half = cross_capture(c, z, n, slots, d, k, slot, 0, 1, 2, NULL);
-    out->h_off = o.off;
-    out->h_diag = o.diag;
-    out->floor = o.k_mean / (double)d;
-    out->k_min = o.k_min;
-    out->k_max = o.k_max;
-    out->h_half = half.off;
-    out->h_half_diag = half.diag;
+    cross_capture(c, z, n, slots, d, n_k, k, slot, 0, 0, 1, all, H);
+    cross_capture(c, z, n, slots, d, n_k, k, slot, 0, 1, 2, half, NULL);
     /* effective rank: exp(entropy) of the spectrum of all per-slot centred rows together */
     for (size_t i = 0; c->memory && i < slots; i++) {
         covariance(z, n, slots, d, slot + i * n, 0, 1, mean, row, cov);
@@ -178,32 +205,13 @@ int latents_analyse(dual_ctx *c, const double *z, size_t n, size_t slots, size_t
         if (norms) norms[i] = norm;
     }
     if (c->memory) {
-        double all = 0, entropy = 0;
+        double trace = 0, entropy = 0;
         eigen(sum, v, value, d);
-        for (size_t j = 0; j < d; j++) if (value[j] > 0) all += value[j];
+        for (size_t j = 0; j < d; j++) if (value[j] > 0) trace += value[j];
         for (size_t j = 0; j < d; j++)
-            if (value[j] > 0) entropy -= value[j] / all * log(value[j] / all);
-        out->rank = all > 0 ? exp(entropy) : 0;
-        /* PCA of all rows about their common mean; the axes' signs are arbitrary */
-        double trace = 0;
-        memset(sum, 0, d * d * sizeof *sum);
-        memset(mean, 0, d * sizeof *mean);
-        for (size_t r = 0; r < n * slots; r++)
-            for (size_t j = 0; j < d; j++) mean[j] += z[r * d + j] / (double)(n * slots);
-        for (size_t r = 0; r < n * slots; r++)
-            for (size_t i = 0; i < d; i++)
-                for (size_t j = 0; j < d; j++)
-                    sum[i * d + j] += (z[r * d + i] - mean[i]) * (z[r * d + j] - mean[j]);
-        for (size_t j = 0; j < d; j++) trace += sum[j * d + j];
-        eigen(sum, v, value, d);
-        for (size_t r = 0; pca && r < n * slots; r++)
-            for (size_t a = 0; a < 2; a++) {
-                pca[r * 2 + a] = 0;
-                for (size_t j = 0; a < d && j < d; j++)
-                    pca[r * 2 + a] += (z[r * d + j] - mean[j]) * v[j * d + a];
-            }
-        for (size_t a = 0; ratio && a < 2; a++)
-            ratio[a] = a < d && trace > 0 ? value[a] / trace : 0;
+            if (value[j] > 0) entropy -= value[j] / trace * log(value[j] / trace);
+        out->rank = trace > 0 ? exp(entropy) : 0;
+        if (pca || ratio) principal_axes(z, n * slots, d, mean, sum, v, value, pca, ratio);
         /* silhouette: a = mean distance to the own slot's other rows, b = to the nearest slot */
 #ifdef _OPENMP
 #pragma omp parallel for schedule(static)
@@ -231,7 +239,19 @@ int latents_analyse(dual_ctx *c, const double *z, size_t n, size_t slots, size_t
                 slot[j * n + r] = keep;
             }
     }
-    out->h_shuffled = cross_capture(c, z, n, slots, d, k, slot, 0, 0, 1, NULL).off;
+    cross_capture(c, z, n, slots, d, n_k, k, slot, 0, 0, 1, shuffled, NULL);
+    for (size_t s = 0; c->memory && s < n_k; s++) {
+        out[s].h_off = all[s].off;
+        out[s].h_diag = all[s].diag;
+        out[s].floor = all[s].k_mean / (double)d;
+        out[s].k_min = all[s].k_min;
+        out[s].k_max = all[s].k_max;
+        out[s].h_half = half[s].off;
+        out[s].h_half_diag = half[s].diag;
+        out[s].h_shuffled = shuffled[s].off;
+        out[s].silhouette = out->silhouette;
+        out[s].rank = out->rank;
+    }
     dual_release(c, start);
     return 1;
 }

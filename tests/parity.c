@@ -863,7 +863,7 @@ static void check_latents(const char *root)
 {
     const array *z, *h, *s, *p;
     double *H, *sil, *pca, ratio[2], want[2] = {NAN, NAN}, diagonal[64], mean = 0, worst = 0;
-    size_t n, slots, count;
+    size_t n, k, slots, count;
     dual_json about;
     latents_view out;
     archive a;
@@ -873,14 +873,15 @@ static void check_latents(const char *root)
     if (!about.begin || !archive_read(&a, say("%s/latent/latents.safetensors", root))) return;
     z = find(&a, "Z"), h = find(&a, "H"), s = find(&a, "silhouette"), p = find(&a, "pca");
     n = z && z->rank == 3 ? z->shape[0] : 0;
+    k = (size_t)number(about, "k");
     slots = n ? z->shape[1] : 0;
     if (!n || !h || h->count != slots * slots || !s || s->count != n * slots || !p
         || p->count != 2 * s->count) { refused("tensors are missing or misshapen"); return; }
     H = take(h->count, sizeof *H);
     sil = take(s->count, sizeof *sil);
     pca = take(p->count, sizeof *pca);
-    if (!latents_analyse(&ctx, z->data, n, slots, z->shape[2], (size_t)number(about, "k"),
-                              &out, H, NULL, sil, pca, ratio)) { refused("analysis:"); return; }
+    if (!latents_analyse(&ctx, z->data, n, slots, z->shape[2], 1, &k, &out, H, NULL, sil, pca,
+                         ratio)) { refused("analysis:"); return; }
     item(apart(H, h->data, h->count), tol_exact, "H");
     item(fabs(out.h_off - number(about, "H_off")), tol_exact, "H_off");
     count = numbers(dual_json_get(about, "H_diag"), 64, diagonal);
