@@ -600,7 +600,7 @@ static void checkpoint(job *j) {
 
 /* ---- The loop -------------------------------------------------------------------------------- */
 
-/* The step that point i of the scored shares falls on. */
+/* Whether one of the equal shares of the steps ends here. */
 static int is_score_step(const run_settings *set, uint64_t step) {
     for (size_t i = 1; i <= set->score_points; i++)
         if (step == (set->steps * i + set->score_points / 2) / set->score_points) return 1;
@@ -652,10 +652,9 @@ static void left(double seconds, char *out, size_t size) {
 
 /* The warm-up is the same in both; constant is Coconut's (with --warmup 0: from the first step). */
 static double rate_at(const run_settings *set, uint64_t step) {
-    const double warm = floor(set->warmup * (double)set->steps);
-    if (!strcmp(set->schedule, "cosine"))
-        return dual_schedule(step, set->steps, set->warmup, set->rate);
-    return (double)step + 1 < warm ? set->rate * ((double)step + 1) / warm : set->rate;
+    const int rising = (double)step + 1 < floor(set->warmup * (double)set->steps);
+    if (!rising && !strcmp(set->schedule, "constant")) return set->rate;
+    return dual_schedule(step, set->steps, set->warmup, set->rate);
 }
 
 static void forget_moments(dual_adamw *o) {
