@@ -916,7 +916,6 @@ static int perplexity(const settings *set, size_t n_words, const char **word) {
     if (n_words < 2 && strcmp(how->task, "text"))
         fail(2, "perplexity wants a text: ./eval perplexity RUN FILE (only a run on text has a "
              "part of its own that was held out)");
-    if (*set->broken) strcpy(how->broken, set->broken);
     strcpy(how->objective, "pretrain");
     if (set->ahead) how->ahead = set->ahead;
     if (!how->sequence || s.latents + 1 > how->context - how->sequence)

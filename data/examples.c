@@ -553,15 +553,11 @@ size_t run_sequence(const run_settings *set) {
 
 /* M places in 1 .. n-1-N_A, in order, every choice equally likely (Knuth's algorithm S). A group at
  * p has the prefix x_<p, its latents, the cue x_p and the targets x_p+1 .. x_p+N_A. */
-static void choose_places(dual_rng *rng, size_t n, size_t ahead, size_t m, size_t *place) {
-    const size_t last = n - 1 - ahead;
-    for (size_t p = 1, k = 0; p <= last && k < m; p++)
-        if (dual_rng_below(rng, last - p + 1) < m - k) place[k++] = p;
-}
-
 void run_group_places(const run_settings *set, uint64_t number, size_t *place) {
     dual_rng rng = dual_rng_seed(set->seed, stream(STREAM_GROUPS, number));
-    choose_places(&rng, run_sequence(set), set->ahead, set->groups, place);
+    const size_t last = run_sequence(set) - 1 - set->ahead, m = set->groups;
+    for (size_t p = 1, k = 0; p <= last && k < m; p++)
+        if (dual_rng_below(&rng, last - p + 1) < m - k) place[k++] = p;
 }
 
 void run_text_group(const int32_t *text, size_t sequence, size_t place, size_t ahead,

@@ -235,7 +235,7 @@ double wilson_low(double hits, double n), wilson_high(double hits, double n);
 
 /* ---- what both print ----------------------------------------------------------------------- */
 
-void run_describe_system(const dual_system *, char *out, size_t size);   /* "inject embed, ..." */
+void run_describe_system(const dual_system *, char *out, size_t size);   /* "h2 = inject .." */
 /* FLOPs of one training step in each stage, and of the first `steps` steps then. */
 enum { RUN_STAGES = 64 };          /* --stages at most */
 void run_stage_flops(const run *, run_task *, double flops[RUN_STAGES + 2]);
