@@ -81,13 +81,15 @@ enum { MR = 4, NR = 96 / sizeof(real) };
 #ifndef DUAL_PACK_K
 #define DUAL_PACK_K 256
 #endif
-enum { PACK_K = DUAL_PACK_K, GROUP = 128, BLOCK = 64, PARTS = 16 };
+enum { PACK_K = DUAL_PACK_K, GROUP = 128 };
 #ifdef __GNUC__
 #define PREFETCH(address) __builtin_prefetch(address)
 #else
 #define PREFETCH(address) ((void)(address))
 #endif
-enum { MAX_HEAD_DIM = 256, KEY_BLOCK = 64, LANES = 16 };
+/* BLOCK: queries and keys of attention, and numbers of a long sum, that are taken at a time; PARTS:
+ * pieces that a row times a matrix is cut into. */
+enum { MAX_HEAD_DIM = 256, BLOCK = 64, LANES = 16, PARTS = 16 };
 
 void dual_threads(int n) {
 #ifdef _OPENMP
@@ -1366,10 +1368,10 @@ dual_tensor *dual_cross_entropy(dual_ctx *c, dual_tensor *z, const int32_t *targ
         OMP(omp parallel for schedule(static) if (z->rows * z->cols > 5000))
         for (size_t r = 0; r < z->rows; r++) {
             const real *zr = z->data + r * z->stride;
-            real top = zr[0], part[KEY_BLOCK], sum = 0;
+            real top = zr[0], part[BLOCK], sum = 0;
             for (size_t j = 1; j < z->cols; j++) if (zr[j] > top) top = zr[j];
-            for (size_t j = 0; j < z->cols; j += KEY_BLOCK) {
-                const size_t count = z->cols - j < KEY_BLOCK ? z->cols - j : KEY_BLOCK;
+            for (size_t j = 0; j < z->cols; j += BLOCK) {
+                const size_t count = z->cols - j < BLOCK ? z->cols - j : BLOCK;
                 for (size_t i = 0; i < count; i++) part[i] = exponential(zr[j + i] - top);
                 sum += total(part, count);
             }
@@ -2646,8 +2648,8 @@ static double square_sum(const real *g, size_t n) {
     for (size_t k = 0; k < chunks; k++) {
         const size_t first = k * CHUNK, count = n - first < CHUNK ? n - first : CHUNK;
         double part = 0;
-        for (size_t i = 0; i < count; i += KEY_BLOCK) {
-            const size_t w = count - i < KEY_BLOCK ? count - i : KEY_BLOCK;
+        for (size_t i = 0; i < count; i += BLOCK) {
+            const size_t w = count - i < BLOCK ? count - i : BLOCK;
             part += (double)dot(g + first + i, g + first + i, w);
         }
         OMP(omp ordered)
