@@ -69,8 +69,6 @@ int32_t tokenizer_end(const tokenizer *t) {
     return t->words ? words_end(t->words) : bpe_end(t->bpe);
 }
 
-int32_t tokenizer_break(const tokenizer *t) { return tokenizer_id(t, "\n"); }
-
 int32_t tokenizer_id(const tokenizer *t, const char *token) {
     return t->words ? words_id(t->words, token) : bpe_id(t->bpe, token);
 }

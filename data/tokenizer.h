@@ -26,7 +26,6 @@ void tokenizer_free(tokenizer *);
 const char *tokenizer_kind(const tokenizer *);       /* "words", "gpt2", "qwen3" */
 size_t tokenizer_size(const tokenizer *);            /* every id is below this */
 int32_t tokenizer_end(const tokenizer *);            /* <end>; <|endoftext|> */
-int32_t tokenizer_break(const tokenizer *);          /* the line break alone; -1: no such token */
 int32_t tokenizer_id(const tokenizer *, const char *token);       /* -1: no such token */
 const char *tokenizer_token(const tokenizer *, int32_t id, size_t *length);    /* as bpe_token */
 
