@@ -111,9 +111,8 @@ static const option TOKENS[] = {
 };
 
 static countdown_split parse_split(const char *name) {
-    static const char *const names[] = {"train", "valid", "test", "heldout"};
     for (int i = COUNTDOWN_TRAIN; i <= COUNTDOWN_HELDOUT; i++)
-        if (!strcmp(name, names[i])) return (countdown_split)i;
+        if (!strcmp(name, countdown_split_name((countdown_split)i))) return (countdown_split)i;
     fail(2, "--split: \"%s\" is not one of test valid heldout train", name);
     return COUNTDOWN_TEST;
 }

@@ -410,7 +410,7 @@ countdown_split countdown_split_of(const int *numbers, int count, int target)
 
 const char *countdown_split_name(countdown_split split)
 {
-    static const char *const names[] = { "train", "valid", "test", "held-out targets" };
+    static const char *const names[] = { "train", "valid", "test", "heldout" };
 
     return names[split];
 }

@@ -54,7 +54,7 @@ typedef enum {
 } countdown_split;
 
 countdown_split countdown_split_of(const int *numbers, int count, int target);
-const char *countdown_split_name(countdown_split);
+const char *countdown_split_name(countdown_split);   /* train valid test heldout */
 
 /* ---- Countdown: the generator -------------------------------------------------------------- */
 
