@@ -113,7 +113,7 @@ static void widen(dual_ctx *c, run_settings *set, dual_config *shape) {
 
 /* Whether there is a checkpoint to go on from. */
 static int goes_on(const run_settings *set) {
-    return set->resume && run_has(set->out, "state.safetensors");
+    return set->resume && data_has(set->out, "state.safetensors");
 }
 
 /* Where the Base comes from, "" if from nowhere: a run that goes on holds it itself. */
@@ -852,7 +852,7 @@ int main(int argc, char **argv) {
                        sizeof error))
         fail(2, "%s", error);
     if (*set->out && !run_exists(set->out) &&
-        (run_has(set->out, "state.safetensors") || run_has(set->out, "base/config.json")))
+        (data_has(set->out, "state.safetensors") || data_has(set->out, "base/config.json")))
         fail(1, "%s holds a run without its run.json: nothing was changed, choose another --out",
              set->out);
     if (*set->out && run_exists(set->out)) {

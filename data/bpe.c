@@ -665,25 +665,17 @@ static int load_pair(loader *l, const char *vocabulary, const char *merges, int 
 
 /* ---- Folders ------------------------------------------------------------------------------- */
 
-static int has(const char *folder, const char *name) {
-    char path[PATH_ROOM + 40];
-    if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path) return 0;
-    FILE *stream = fopen(path, "rb");
-    if (stream) fclose(stream);
-    return stream != NULL;
-}
-
 static const char *vocabulary_in(const char *folder) {
-    return has(folder, "vocab.json") ? "vocab.json" : "encoder.json";
+    return data_has(folder, "vocab.json") ? "vocab.json" : "encoder.json";
 }
 
 static const char *merges_in(const char *folder) {
-    return has(folder, "merges.txt") ? "merges.txt" : "vocab.bpe";
+    return data_has(folder, "merges.txt") ? "merges.txt" : "vocab.bpe";
 }
 
 int bpe_in(const char *folder) {
-    return has(folder, "tokenizer.json") ||
-           (has(folder, vocabulary_in(folder)) && has(folder, merges_in(folder)));
+    return data_has(folder, "tokenizer.json") ||
+           (data_has(folder, vocabulary_in(folder)) && data_has(folder, merges_in(folder)));
 }
 
 bpe *bpe_open(const char *folder, char *error, size_t size) {
@@ -705,11 +697,11 @@ bpe *bpe_open(const char *folder, char *error, size_t size) {
         return NULL;
     }
     strcpy(b->folder, folder);
-    if (has(folder, "tokenizer.json"))
+    if (data_has(folder, "tokenizer.json"))
         fine = load_json(&l);
     else if (bpe_in(folder))
         fine = load_pair(&l, vocabulary_in(folder), merges_in(folder),
-                         has(folder, "tokenizer_config.json"));
+                         data_has(folder, "tokenizer_config.json"));
     else
         snprintf(error, size, "%s: no tokenizer there, expected tokenizer.json, or vocab.json "
                  "(encoder.json) and merges.txt (vocab.bpe)", folder);

@@ -26,6 +26,7 @@
 /* The whole file in one block, a NUL after its last byte; the caller frees it. NULL: failed.
  * A file that itself holds a NUL byte is refused: no text does, and it would cut the text. */
 char *data_read(const char *file, size_t *length, char *error, size_t size);
+int data_has(const char *folder, const char *name);   /* 1: such a file can be opened there */
 
 /* ---- Countdown: the problem ----------------------------------------------------------------
  * Reach the target with + - * / and parentheses, using each given number exactly once. */

@@ -227,7 +227,7 @@ static tokenizer *open_tokenizer(const run_settings *set, task_kind kind, const 
     if (!run && *set->base) run = set->base;
     if (!run && *set->wide_of) run = set->wide_of;
     if (!run && *set->init) run = set->init;
-    if (!named && run && (bpe_in(run) || run_has(run, "vocab.txt")))
+    if (!named && run && (bpe_in(run) || data_has(run, "vocab.txt")))
         return tokenizer_open(run, error, size);
     if (*name && strcmp(name, "words") && strcmp(name, "bytes"))
         return tokenizer_open(name, error, size);

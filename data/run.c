@@ -283,15 +283,7 @@ int run_save_settings(dual_ctx *c, const run_settings *set) {
     return dual_text_save(c, path, text, n);
 }
 
-int run_has(const char *folder, const char *name) {
-    char path[RUN_PATH + 80];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *f = fopen(path, "rb");
-    if (f) fclose(f);
-    return f != NULL;
-}
-
-int run_exists(const char *folder) { return run_has(folder, "run.json"); }
+int run_exists(const char *folder) { return data_has(folder, "run.json"); }
 
 int run_load_settings(dual_ctx *c, const char *folder, run_settings *set) {
     char path[RUN_PATH + 16], value[RUN_PATH], error[200];
@@ -528,7 +520,7 @@ int run_save(dual_ctx *c, run *r, dual_adamw *o) {
              (unsigned long long)r->loss_steps, r->loss_sum);
     /* Exports first, state last: until it is renamed the old state still tells everything. */
     snprintf(path, sizeof path, "%s/base", r->set.out);
-    if ((r->system.base_trained || !run_has(path, "config.json")) && /* a frozen one is there */
+    if ((r->system.base_trained || !data_has(path, "config.json")) && /* a frozen one is there */
         !dual_model_save(c, r->base, path, NULL))
         return 0;
     snprintf(path, sizeof path, "%s/coprocessor", r->set.out);

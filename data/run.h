@@ -75,7 +75,6 @@ const char *options_nearest(const option *, const char *word);    /* the name sp
 int run_save_settings(dual_ctx *, const run_settings *);          /* out/run.json */
 int run_load_settings(dual_ctx *, const char *folder, run_settings *);
 int run_exists(const char *folder);                 /* it has a run.json */
-int run_has(const char *folder, const char *file);
 double run_default_rate(int lm, size_t width);      /* peak learning rate where --lr is 0 */
 
 /* ---- the task as token ids ----------------------------------------------------------------- */

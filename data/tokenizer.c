@@ -32,13 +32,11 @@ static int vocabulary_file(const char *folder, char *path, size_t size) {
 tokenizer *tokenizer_open(const char *folder, char *error, size_t size) {
     char path[1024];
     if (bpe_in(folder)) return tokenizer_of(NULL, bpe_open(folder, error, size), error, size);
-    FILE *stream = vocabulary_file(folder, path, sizeof path) ? fopen(path, "rb") : NULL;
-    if (!stream) {
+    if (!data_has(folder, "vocab.txt") || !vocabulary_file(folder, path, sizeof path)) {
         snprintf(error, size, "%s: no tokenizer there, expected tokenizer.json, or vocab.json "
                  "(encoder.json) and merges.txt (vocab.bpe), or vocab.txt", folder);
         return NULL;
     }
-    fclose(stream);
     return tokenizer_of(words_load(path, error, size), NULL, error, size);
 }
 

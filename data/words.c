@@ -28,6 +28,18 @@ char *data_read(const char *file, size_t *length, char *error, size_t size)
     return text;
 }
 
+int data_has(const char *folder, const char *name)
+{
+    char path[1100];
+    FILE *stream = NULL;
+
+    if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) < sizeof path)
+        stream = fopen(path, "rb");
+    if (stream)
+        fclose(stream);
+    return stream != NULL;
+}
+
 /* ---- The vocabulary -----------------------------------------------------------------------
  * Owns one copy of the words and a hash table over them (open addressing, at most half full).
  * Refuses lists that could not be read back from text. */
