@@ -289,14 +289,6 @@ static size_t unspell(const loader *l, char *text, size_t length) {
     return n;
 }
 
-/* Any bytes as messages show them: short, on one line. */
-static const char *shown(const char *bytes, size_t length, char out[41]) {
-    size_t i = 0;
-    for (; i < length && i < 40; i++) out[i] = (unsigned char)bytes[i] < 32 ? '?' : bytes[i];
-    out[i] = 0;
-    return out;
-}
-
 /* A JSON string at the end of the pool, which has room for all strings of the files. */
 static char *to_pool(loader *l, dual_json string, size_t *length) {
     char *at = l->b->pool + l->used;
@@ -308,7 +300,7 @@ static char *to_pool(loader *l, dual_json string, size_t *length) {
 static int put_token(loader *l, double id, size_t length) {
     bpe *b = l->b;
     char *bytes = b->pool + l->used, name[41];
-    shown(bytes, length, name);
+    data_shown(bytes, length, name);
     if (!(id >= 0 && id < IDS_MAX && id == (double)(size_t)id))
         return refused(l, "the id of \"%s\" is no whole number below %d", name, IDS_MAX);
     const size_t i = (size_t)id;
@@ -348,7 +340,7 @@ static int read_vocabulary(loader *l, dual_json object) {
     value.begin = NULL;
     while (dual_json_each(object, &key, &value)) {
         char *text = to_pool(l, key, &length);
-        shown(text, length, name);
+        data_shown(text, length, name);
         length = unspell(l, text, length);
         if (!length)
             return refused(l, "\"%s\" is no token, expected the characters that stand for bytes",
@@ -388,7 +380,7 @@ static int read_merge(loader *l, char *text, size_t length, size_t place) {
     const size_t left = blank ? (size_t)(blank - text) : 0;
     size_t n[3];
     int32_t id[3];
-    shown(text, length, name);
+    data_shown(text, length, name);
     n[0] = unspell(l, text, left);
     n[1] = blank ? unspell(l, text + left + 1, length - left - 1) : 0;
     n[2] = n[0] + n[1];
@@ -462,7 +454,7 @@ static int read_merge_lines(loader *l, char *text, size_t length) {
 static int put_added(loader *l, double id, size_t length) {
     bpe *b = l->b;
     char *bytes = b->pool + l->used, name[41];
-    shown(bytes, length, name);
+    data_shown(bytes, length, name);
     if (!length) return refused(l, "an added token is empty");
     if (b->n_added == ADDED_MAX) return refused(l, "more than %d added tokens", ADDED_MAX);
     for (size_t i = 0; i < b->n_added; i++)
@@ -486,7 +478,7 @@ static int read_added(loader *l, double id, dual_json object) {
     for (int i = 0; i < 3; i++)
         if (dual_json_type(dual_json_get(object, unknown[i])) == 't')
             return refused(l, "the added token \"%s\" has %s, which GPT-2 and Qwen-3 do not use",
-                           shown(bytes, length, name), unknown[i]);
+                           data_shown(bytes, length, name), unknown[i]);
     return put_added(l, id, length);
 }
 

@@ -27,6 +27,8 @@
  * A file that itself holds a NUL byte is refused: no text does, and it would cut the text. */
 char *data_read(const char *file, size_t *length, char *error, size_t size);
 int data_has(const char *folder, const char *name);   /* 1: such a file can be opened there */
+/* Any bytes as messages show them: the first 40, on one line. Returns out. */
+const char *data_shown(const char *bytes, size_t length, char out[41]);
 
 /* ---- Countdown: the problem ----------------------------------------------------------------
  * Reach the target with + - * / and parentheses, using each given number exactly once. */

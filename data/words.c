@@ -40,6 +40,16 @@ int data_has(const char *folder, const char *name)
     return stream != NULL;
 }
 
+const char *data_shown(const char *bytes, size_t length, char out[41])
+{
+    size_t i;
+
+    for (i = 0; i < length && i < 40; i++)
+        out[i] = (unsigned char)bytes[i] < 32 ? '?' : bytes[i];
+    out[i] = 0;
+    return out;
+}
+
 /* ---- The vocabulary -----------------------------------------------------------------------
  * Owns one copy of the words and a hash table over them (open addressing, at most half full).
  * Refuses lists that could not be read back from text. */
@@ -80,17 +90,6 @@ static size_t find_slot(const words *w, const char *word, size_t length)
         at = (at + 1) & (w->slots - 1);
     }
     return at;
-}
-
-/* A word as messages show it: one line, whatever the text held. */
-static const char *shown(const char *word, size_t length, char out[41])
-{
-    size_t i;
-
-    for (i = 0; i < length && i < 40; i++)
-        out[i] = (unsigned char)word[i] < 32 ? '?' : word[i];
-    out[i] = 0;
-    return out;
 }
 
 /* <like this>: reserved, never matched in text. */
@@ -140,7 +139,7 @@ words *words_new(const char *const *list, size_t n, char *error, size_t size)
 
         if (w->slot[at] >= 0) {
             snprintf(error, size, "word %lu \"%s\" is there twice, expected once",
-                     (unsigned long)i + 1, shown(list[i], length, name));
+                     (unsigned long)i + 1, data_shown(list[i], length, name));
             words_free(w);
             return NULL;
         }
@@ -179,7 +178,7 @@ words *words_new(const char *const *list, size_t n, char *error, size_t size)
         if (words_encode(w, list[i], &id, 1, NULL, 0) != 1 || id != (int32_t)i) {
             snprintf(error, size, "word %lu \"%s\" is never read from a text, expected "
                      "letters and digits, or punctuation", (unsigned long)i + 1,
-                     shown(list[i], strlen(list[i]), name));
+                     data_shown(list[i], strlen(list[i]), name));
             words_free(w);
             return NULL;
         }
@@ -438,7 +437,7 @@ size_t words_encode(const words *w, const char *text, int32_t *ids, size_t max, 
             if (id < 0) {
                 snprintf(error, size, "byte %lu: unknown word \"%s\", expected one of the "
                          "%lu words of the vocabulary", (unsigned long)(at - text) + 1,
-                         shown(at, run, name), (unsigned long)w->size);
+                         data_shown(at, run, name), (unsigned long)w->size);
                 return (size_t)-1;
             }
             if (n < max)
