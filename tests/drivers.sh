@@ -326,8 +326,7 @@ for cmd in "choices $work/text-h2 $work/mc.jsonl" "perplexity $work/text-h2 --se
     expect 0 'valid' "$1/json-f32" "$work/out.json"
 done
 
-# ---- 8 problems by heart: trained systems nearly to zero, frozen ones to a third of the start
-# (done on tensors in test_exchange); here: the real rows, where they are
+# ---- the public sets, where they are
 if [ -n "$DUAL_DATA" ]; then
     rows=$DUAL_DATA/countdown
     expect 0 step=3 ./train --data $rows/countdown_uft_train.jsonl $small --context 64 --steps 3 --out $work/uft
