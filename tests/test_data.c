@@ -4,31 +4,8 @@
  *
  * Last line: `N passed, N failed`; exit status 1 if any failed. Hostile files are written to
  * the current directory and removed again. */
-#include <math.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "../data/tasks.h"
-
-static unsigned long passed, failed;
-
-static void check(int ok, const char *format, ...)
-{
-    va_list arguments;
-
-    if (ok) {
-        passed++;
-        return;
-    }
-    failed++;
-    va_start(arguments, format);
-    printf("FAILED: ");
-    vprintf(format, arguments);
-    printf("\n");
-    va_end(arguments);
-}
+#include "check.h"
 
 static countdown_options options(int count, int number_max, countdown_split split)
 {
@@ -99,21 +76,21 @@ static void test_generator(void)
         for (i = 0; i < 2000; i++) {
             countdown_problem p, q;
 
-            check(countdown_draw(&o, &rng, &p), "a problem of %d numbers is drawn", count);
-            check(countdown_draw(&o, &again, &q) && memcmp(&p, &q, sizeof p) == 0,
-                  "the same seed gives the same problem, expected \"%s\", got \"%s\"",
-                  p.solution, q.solution);
-            check(p.count == count, "count: expected %d, got %d", count, p.count);
+            check_that(countdown_draw(&o, &rng, &p), "a problem of %d numbers is drawn", count);
+            check_that(countdown_draw(&o, &again, &q) && memcmp(&p, &q, sizeof p) == 0,
+                       "the same seed gives the same problem, expected \"%s\", got \"%s\"",
+                       p.solution, q.solution);
+            check_that(p.count == count, "count: expected %d, got %d", count, p.count);
             for (j = 0; j < p.count; j++)
-                check(p.numbers[j] >= 1 && p.numbers[j] <= 99, "number: expected 1..99, got %d",
-                      p.numbers[j]);
-            check(p.target >= 10 && p.target <= 100, "target: expected 10..100, got %d",
-                  p.target);
-            check(steps_replay(&p), "steps of \"%s\" = %d replay", p.solution, p.target);
-            check(countdown_grade(&p, p.solution) == COUNTDOWN_CORRECT,
-                  "solution \"%s\" = %d: expected correct", p.solution, p.target);
-            check(countdown_split_of(p.numbers, p.count, p.target) == COUNTDOWN_TRAIN,
-                  "\"%s\": expected a train key", p.solution);
+                check_that(p.numbers[j] >= 1 && p.numbers[j] <= 99,
+                           "number: expected 1..99, got %d", p.numbers[j]);
+            check_that(p.target >= 10 && p.target <= 100, "target: expected 10..100, got %d",
+                       p.target);
+            check_that(steps_replay(&p), "steps of \"%s\" = %d replay", p.solution, p.target);
+            check_that(countdown_grade(&p, p.solution) == COUNTDOWN_CORRECT,
+                       "solution \"%s\" = %d: expected correct", p.solution, p.target);
+            check_that(countdown_split_of(p.numbers, p.count, p.target) == COUNTDOWN_TRAIN,
+                       "\"%s\": expected a train key", p.solution);
         }
     }
 }
@@ -130,33 +107,33 @@ static void test_options(void)
         if (countdown_draw(&o, &rng, &p))
             seen[p.count]++;
     for (i = 3; i <= 5; i++)
-        check(seen[i] > 900 && seen[i] < 1100, "%d numbers: expected about 1000 of 3000, got %d",
-              i, seen[i]);
+        check_that(seen[i] > 900 && seen[i] < 1100,
+                   "%d numbers: expected about 1000 of 3000, got %d", i, seen[i]);
     for (i = COUNTDOWN_TRAIN; i <= COUNTDOWN_HELDOUT; i++) {
         o.split = (countdown_split)i;
-        check(countdown_draw(&o, &rng, &p)
-              && countdown_split_of(p.numbers, p.count, p.target) == o.split,
-              "a problem of split %s is drawn", countdown_split_name(o.split));
+        check_that(countdown_draw(&o, &rng, &p)
+                   && countdown_split_of(p.numbers, p.count, p.target) == o.split,
+                   "a problem of split %s is drawn", countdown_split_name(o.split));
     }
 
     o = options(7, 99, COUNTDOWN_TRAIN);
-    check(countdown_check(&o) != NULL, "7 numbers: expected to be refused");
-    check(!countdown_draw(&o, &rng, &p), "7 numbers: expected no problem");
-    check(!countdown_base(&o, 0, &rng, text, sizeof text), "7 numbers: expected no base text");
+    check_that(countdown_check(&o) != NULL, "7 numbers: expected to be refused");
+    check_that(!countdown_draw(&o, &rng, &p), "7 numbers: expected no problem");
+    check_that(!countdown_base(&o, 0, &rng, text, sizeof text), "7 numbers: expected no base text");
     o = options(3, 99, COUNTDOWN_TRAIN);
     o.target_min = 101;
-    check(countdown_check(&o) != NULL, "targets 101..100: expected to be refused");
+    check_that(countdown_check(&o) != NULL, "targets 101..100: expected to be refused");
     o = options(2, 1, COUNTDOWN_TRAIN);
-    check(countdown_check(&o) == NULL && !countdown_draw(&o, &rng, &p),
-          "1 and 1 reach no target of 10..100: expected no problem");
+    check_that(countdown_check(&o) == NULL && !countdown_draw(&o, &rng, &p),
+               "1 and 1 reach no target of 10..100: expected no problem");
     o = options(6, COUNTDOWN_NUMBER_MAX, COUNTDOWN_TRAIN);
     o.target_max = COUNTDOWN_NUMBER_MAX;
     for (i = 0; i < 200; i++) {
-        check(countdown_draw(&o, &rng, &p) && steps_replay(&p)
-              && countdown_grade(&p, p.solution) == COUNTDOWN_CORRECT,
-              "the largest problems are sound, got \"%s\"", p.solution);
-        check(countdown_prompt(&p, text, sizeof text) < sizeof text,
-              "COUNTDOWN_TEXT has room for \"%s\"", text);
+        check_that(countdown_draw(&o, &rng, &p) && steps_replay(&p)
+                   && countdown_grade(&p, p.solution) == COUNTDOWN_CORRECT,
+                   "the largest problems are sound, got \"%s\"", p.solution);
+        check_that(countdown_prompt(&p, text, sizeof text) < sizeof text,
+                   "COUNTDOWN_TEXT has room for \"%s\"", text);
     }
 }
 
@@ -187,20 +164,20 @@ static void test_splits(void)
 
         held += countdown_split_of(numbers, 3, target) == COUNTDOWN_HELDOUT;
     }
-    check(held == 9, "held-out targets in 10..100: expected 9, got %d", held);
+    check_that(held == 9, "held-out targets in 10..100: expected 9, got %d", held);
     for (i = 0; i < sizeof heldout / sizeof *heldout; i++) {
         int numbers[3] = { 9, 9, 9 };
 
-        check(countdown_split_of(numbers, 3, heldout[i]) == COUNTDOWN_HELDOUT,
-              "target %d: expected to be held out", heldout[i]);
+        check_that(countdown_split_of(numbers, 3, heldout[i]) == COUNTDOWN_HELDOUT,
+                   "target %d: expected to be held out", heldout[i]);
     }
     for (i = 0; i < sizeof pinned / sizeof *pinned; i++) {
         countdown_problem p = problem(pinned[i].numbers, pinned[i].target);
         countdown_split got = countdown_split_of(p.numbers, p.count, p.target);
 
-        check(got == pinned[i].split, "%s -> %d: expected %s, got %s", pinned[i].numbers,
-              pinned[i].target, countdown_split_name(pinned[i].split),
-              countdown_split_name(got));
+        check_that(got == pinned[i].split, "%s -> %d: expected %s, got %s", pinned[i].numbers,
+                   pinned[i].target, countdown_split_name(pinned[i].split),
+                   countdown_split_name(got));
     }
 
     /* All keys of 3 numbers of 1..20, target 10..100; any order of the numbers is the same. */
@@ -216,17 +193,18 @@ static void test_splits(void)
                     up[2] = turned[1] = down[0] = c;
                     split = countdown_split_of(up, 3, target);
                     count[split]++;
-                    check(countdown_split_of(turned, 3, target) == split
-                          && countdown_split_of(down, 3, target) == split,
-                          "%d %d %d -> %d: expected one split for every order", a, b, c, target);
+                    check_that(countdown_split_of(turned, 3, target) == split
+                               && countdown_split_of(down, 3, target) == split,
+                               "%d %d %d -> %d: expected one split for every order", a, b, c,
+                               target);
                 }
     total = count[0] + count[1] + count[2];
-    check(fabs((double)count[COUNTDOWN_TEST] / (double)total - 0.1) < 0.005,
-          "test: expected 10 %% of %lu keys, got %lu", (unsigned long)total,
-          (unsigned long)count[COUNTDOWN_TEST]);
-    check(fabs((double)count[COUNTDOWN_VALID] / (double)total - 0.1) < 0.005,
-          "valid: expected 10 %% of %lu keys, got %lu", (unsigned long)total,
-          (unsigned long)count[COUNTDOWN_VALID]);
+    check_that(fabs((double)count[COUNTDOWN_TEST] / (double)total - 0.1) < 0.005,
+               "test: expected 10 %% of %lu keys, got %lu", (unsigned long)total,
+               (unsigned long)count[COUNTDOWN_TEST]);
+    check_that(fabs((double)count[COUNTDOWN_VALID] / (double)total - 0.1) < 0.005,
+               "valid: expected 10 %% of %lu keys, got %lu", (unsigned long)total,
+               (unsigned long)count[COUNTDOWN_VALID]);
 }
 
 /* Draws n problems as rows; the caller frees the set. */
@@ -281,22 +259,22 @@ static void test_overlap(void)
 
     memset(&two, 0, sizeof two);
     memset(&empty, 0, sizeof empty);
-    check(test.count == 2000 && n == 0, "test keys in train: expected 0, got %lu",
-          (unsigned long)n);
+    check_that(test.count == 2000 && n == 0, "test keys in train: expected 0, got %lu",
+               (unsigned long)n);
     n = overlap(&more, &train, shared);
-    check(n > 15000, "train keys in other train draws: expected most of 20000, got %lu",
-          (unsigned long)n);
-    check(countdown_parse(row.question, &turned), "\"%s\" is read back", row.question);
+    check_that(n > 15000, "train keys in other train draws: expected most of 20000, got %lu",
+               (unsigned long)n);
+    check_that(countdown_parse(row.question, &turned), "\"%s\" is read back", row.question);
     n = (size_t)turned.numbers[0];                       /* same key in another order */
     turned.numbers[0] = turned.numbers[2];
     turned.numbers[2] = (int)n;
     p = problem("9 9 9", 27);
-    check(countdown_put(&p, &two) && countdown_put(&turned, &two), "two rows are kept");
+    check_that(countdown_put(&p, &two) && countdown_put(&turned, &two), "two rows are kept");
     n = overlap(&two, &train, shared);
-    check(shared[1] == 1 && n == (size_t)shared[0] + 1, "a turned key: expected to be found");
-    check(overlap(&two, &empty, shared) == 0 && !shared[0] && !shared[1],
-          "overlap with nothing: expected 0");
-    check(overlap(&empty, &two, shared) == 0, "overlap of nothing: expected 0");
+    check_that(shared[1] == 1 && n == (size_t)shared[0] + 1, "a turned key: expected to be found");
+    check_that(overlap(&two, &empty, shared) == 0 && !shared[0] && !shared[1],
+               "overlap with nothing: expected 0");
+    check_that(overlap(&empty, &two, shared) == 0, "overlap of nothing: expected 0");
     task_free(&train);
     task_free(&test);
     task_free(&more);
@@ -317,45 +295,46 @@ static void test_base(void)
         countdown_problem p = problem("1 1 1", 0);
         char answer[COUNTDOWN_TEXT];
 
-        check(n > 0 && n == strlen(text), "base text: expected its own length, got %lu",
-              (unsigned long)n);
+        check_that(n > 0 && n == strlen(text), "base text: expected its own length, got %lu",
+                   (unsigned long)n);
         if (sscanf(text, "numbers: %d %d %d target: %d\n%s", &p.numbers[0], &p.numbers[1],
                    &p.numbers[2], &p.target, answer) == 5) {
             prompts++;
-            check(countdown_uses_each_once(&p, answer), "\"%s\": expected each number once",
-                  text);
-            check(countdown_split_of(p.numbers, 3, p.target) == COUNTDOWN_TRAIN,
-                  "\"%s\": expected a train key", text);
-            check(p.target >= 10 && p.target <= 100, "\"%s\": expected a target 10..100", text);
+            check_that(countdown_uses_each_once(&p, answer), "\"%s\": expected each number once",
+                       text);
+            check_that(countdown_split_of(p.numbers, 3, p.target) == COUNTDOWN_TRAIN,
+                       "\"%s\": expected a train key", text);
+            check_that(p.target >= 10 && p.target <= 100,
+                       "\"%s\": expected a target 10..100", text);
             lucky += countdown_grade(&p, answer) == COUNTDOWN_CORRECT;
         } else {
             int a, b, c;
             char op = 0;
 
             facts++;
-            check(sscanf(text, "%d%c%d=%d", &a, &op, &b, &c) == 4
-                  && (op == '+' ? a + b == c : op == '-' ? a - b == c
-                      : op == '*' ? a * b == c : op == '/' && b && a == b * c)
-                  && a >= 0 && b >= 0 && c >= 0 && a <= 100 && b <= 100 && c <= 100,
-                  "\"%s\": expected a fact within 0..100", text);
+            check_that(sscanf(text, "%d%c%d=%d", &a, &op, &b, &c) == 4
+                       && (op == '+' ? a + b == c : op == '-' ? a - b == c
+                           : op == '*' ? a * b == c : op == '/' && b && a == b * c)
+                       && a >= 0 && b >= 0 && c >= 0 && a <= 100 && b <= 100 && c <= 100,
+                       "\"%s\": expected a fact within 0..100", text);
             seen[a]++, seen[b]++, seen[c]++;
             ops[(int)op]++;
         }
     }
     for (i = 0; i <= 100; i++)
-        check(seen[i] > 0, "facts: expected to meet number %d", i);
+        check_that(seen[i] > 0, "facts: expected to meet number %d", i);
     for (i = 0; i < 4; i++)
-        check(fabs(4.0 * ops[(int)"+-*/"[i]] / facts - 1) < 0.1,
-              "facts with %c: expected a quarter of %d, got %d", "+-*/"[i], facts,
-              ops[(int)"+-*/"[i]]);
-    check(fabs(facts / 40000.0 - COUNTDOWN_FACTS) < 0.01,
-          "facts: expected a share of %.2f, got %d of 40000", COUNTDOWN_FACTS, facts);
+        check_that(fabs(4.0 * ops[(int)"+-*/"[i]] / facts - 1) < 0.1,
+                   "facts with %c: expected a quarter of %d, got %d", "+-*/"[i], facts,
+                   ops[(int)"+-*/"[i]]);
+    check_that(fabs(facts / 40000.0 - COUNTDOWN_FACTS) < 0.01,
+               "facts: expected a share of %.2f, got %d of 40000", COUNTDOWN_FACTS, facts);
     /* Targets are uniform over 82 values and independent, so about 1 in 100 fits by luck. */
-    check(lucky < prompts / 40, "targets reached: expected about 1 %%, got %d of %d", lucky,
-          prompts);
-    check(countdown_base(&o, 0, &rng, short_text, sizeof short_text) > 7
-          && strcmp(short_text, "numbers") == 0, "a short buffer: expected \"numbers\", got \"%s\"",
-          short_text);
+    check_that(lucky < prompts / 40, "targets reached: expected about 1 %%, got %d of %d", lucky,
+               prompts);
+    check_that(countdown_base(&o, 0, &rng, short_text, sizeof short_text) > 7
+               && strcmp(short_text, "numbers") == 0,
+               "a short buffer: expected \"numbers\", got \"%s\"", short_text);
 }
 
 /* ---- Grader ------------------------------------------------------------------------------- */
@@ -366,8 +345,9 @@ static void grades(const char *numbers, int target, const char *answer,
     countdown_problem p = problem(numbers, target);
     countdown_verdict got = countdown_grade(&p, answer);
 
-    check(got == expected, "\"%.60s\" on %s -> %d: expected %s, got %s", answer, numbers, target,
-          countdown_verdict_name(expected), countdown_verdict_name(got));
+    check_that(got == expected,
+               "\"%.60s\" on %s -> %d: expected %s, got %s", answer, numbers, target,
+               countdown_verdict_name(expected), countdown_verdict_name(got));
 }
 
 static void test_grader(void)
@@ -468,15 +448,17 @@ static void test_grader(void)
     text[218] = 0;
     grades("1 1 1 1 1 1", 6, text, COUNTDOWN_MALFORMED);
 
-    check(strcmp(countdown_final("3+4=7\n### 3+4"), " 3+4") == 0, "final: expected \" 3+4\"");
-    check(strcmp(countdown_final("3+4"), "3+4") == 0, "final without a mark: expected all of it");
+    check_that(strcmp(countdown_final("3+4=7\n### 3+4"), " 3+4") == 0, "final: expected \" 3+4\"");
+    check_that(strcmp(countdown_final("3+4"), "3+4") == 0,
+               "final without a mark: expected all of it");
     {
         countdown_problem p = problem("3 4", 8);
 
-        check(countdown_uses_each_once(&p, "3+4"), "3+4 for 8: expected to use each once");
-        check(!countdown_uses_each_once(&p, "4+4"), "4+4 for 8: expected not to use each once");
-        check(!countdown_uses_each_once(&p, "3 4"), "\"3 4\": expected not to be well formed");
-        check(countdown_uses_each_once(&p, "4/(3-3)") == 0, "4/(3-3): expected too many 3s");
+        check_that(countdown_uses_each_once(&p, "3+4"), "3+4 for 8: expected to use each once");
+        check_that(!countdown_uses_each_once(&p, "4+4"),
+                   "4+4 for 8: expected not to use each once");
+        check_that(!countdown_uses_each_once(&p, "3 4"), "\"3 4\": expected not to be well formed");
+        check_that(countdown_uses_each_once(&p, "4/(3-3)") == 0, "4/(3-3): expected too many 3s");
     }
 }
 
@@ -530,11 +512,11 @@ static void test_grader_against_floats(void)
         if (verdict == COUNTDOWN_ZERO_DIVISION)     /* floats go on with inf, nan or 0 */
             continue;
         right += verdict == COUNTDOWN_CORRECT;
-        check((verdict == COUNTDOWN_CORRECT) == (fabs(value - p.target) < 1e-9),
-              "%s = %.12g for %d: got %s", text, value, p.target,
-              countdown_verdict_name(verdict));
+        check_that((verdict == COUNTDOWN_CORRECT) == (fabs(value - p.target) < 1e-9),
+                   "%s = %.12g for %d: got %s", text, value, p.target,
+                   countdown_verdict_name(verdict));
     }
-    check(right > 10000, "random expressions: expected thousands to be right, got %d", right);
+    check_that(right > 10000, "random expressions: expected thousands to be right, got %d", right);
 
     for (i = 0; i < 200000; i++) {                  /* no crash on any text */
         countdown_problem p = problem("1 2 3", 6);
@@ -544,8 +526,8 @@ static void test_grader_against_floats(void)
         for (j = 0; j < (int)n; j++)
             text[j] = "123+-*/() "[dual_rng_below(&rng, 10)];
         text[n] = 0;
-        check(countdown_grade(&p, text) != COUNTDOWN_OVERFLOW, "\"%s\": expected no overflow",
-              text);
+        check_that(countdown_grade(&p, text) != COUNTDOWN_OVERFLOW, "\"%s\": expected no overflow",
+                   text);
     }
 }
 
@@ -565,14 +547,14 @@ static void test_classes(void)
 
     for (i = 0; i < sizeof known / sizeof *known; i++) {
         p = problem(known[i].numbers, known[i].target);
-        check(countdown_plus_minus_suffice(&p) == known[i].suffice,
-              "%s -> %d: expected + and - %s", known[i].numbers, known[i].target,
-              known[i].suffice ? "to suffice" : "not to suffice");
+        check_that(countdown_plus_minus_suffice(&p) == known[i].suffice,
+                   "%s -> %d: expected + and - %s", known[i].numbers, known[i].target,
+                   known[i].suffice ? "to suffice" : "not to suffice");
     }
     for (i = 0; i < 2000; i++)
         if (countdown_draw(&o, &rng, &p) && !strpbrk(p.solution, "*/"))
-            check(countdown_plus_minus_suffice(&p), "\"%s\": expected + and - to suffice",
-                  p.solution);
+            check_that(countdown_plus_minus_suffice(&p), "\"%s\": expected + and - to suffice",
+                       p.solution);
 }
 
 static void test_floor(void)
@@ -595,14 +577,14 @@ static void test_floor(void)
     for (i = 0; i < sizeof known / sizeof *known; i++) {
         p = problem(known[i].numbers, known[i].target);
         measured = countdown_floor(&p, &rng, DRAWS);
-        check(fabs(measured - known[i].exact) < 0.007, "%s -> %d: expected %.4f, got %.4f",
-              known[i].numbers, known[i].target, known[i].exact, measured);
+        check_that(fabs(measured - known[i].exact) < 0.007, "%s -> %d: expected %.4f, got %.4f",
+                   known[i].numbers, known[i].target, known[i].exact, measured);
     }
     for (i = 0; i < set.count; i++)
         if (countdown_parse(task_get(&set, i).question, &p))
             mean += 100 * countdown_floor(&p, &rng, 200) / (double)set.count;
     printf("random-expression floor, 3 numbers of 1..20, targets 10..100: %.2f %%\n", mean);
-    check(mean > 2 && mean < 5, "floor: expected 2 to 5 %%, got %.2f %%", mean);
+    check_that(mean > 2 && mean < 5, "floor: expected 2 to 5 %%, got %.2f %%", mean);
     task_free(&set);
 
     /* The expressions of the Base text meet it too: 6 6 6 6 whatever the prompt's target. */
@@ -616,9 +598,9 @@ static void test_floor(void)
         if (countdown_base(&o, 0, &rng, text, sizeof text))
             hits += countdown_grade(&p, strchr(text, '\n') + 1) == COUNTDOWN_CORRECT;
     }
-    check(measured > 0.01 && fabs((double)hits / DRAWS - measured) < 0.003,
-          "6 6 6 6 -> 24 in Base text: expected %.4f, got %.4f", measured,
-          (double)hits / DRAWS);
+    check_that(measured > 0.01 && fabs((double)hits / DRAWS - measured) < 0.003,
+               "6 6 6 6 -> 24 in Base text: expected %.4f, got %.4f", measured,
+               (double)hits / DRAWS);
 }
 
 /* ---- Words -------------------------------------------------------------------------------- */
@@ -631,14 +613,15 @@ static void round_trip(const words *w, const char *text)
     char out[COUNTDOWN_TEXT], error[200] = "";
     size_t n = words_encode(w, text, ids, IDS, error, sizeof error), m;
 
-    check(n <= IDS, "\"%s\": expected at most %d words, got error \"%s\"", text, IDS, error);
+    check_that(n <= IDS, "\"%s\": expected at most %d words, got error \"%s\"", text, IDS, error);
     if (n > IDS)
         return;
     m = words_decode(w, ids, n, out, sizeof out);
-    check(m == strlen(text) && strcmp(out, text) == 0, "expected \"%s\", got \"%s\"", text, out);
+    check_that(m == strlen(text) && strcmp(out, text) == 0,
+               "expected \"%s\", got \"%s\"", text, out);
     m = words_encode(w, out, again, IDS, error, sizeof error);
-    check(m == n && memcmp(ids, again, n * sizeof *ids) == 0, "\"%s\": expected the same ids",
-          text);
+    check_that(m == n && memcmp(ids, again, n * sizeof *ids) == 0, "\"%s\": expected the same ids",
+               text);
 }
 
 /* text must encode to n ids that are decoded as `canonical`. */
@@ -648,12 +631,12 @@ static void reads_as(const words *w, const char *text, size_t expected, const ch
     char out[COUNTDOWN_TEXT], error[200] = "";
     size_t n = words_encode(w, text, ids, IDS, error, sizeof error);
 
-    check(n == expected, "\"%s\": expected %lu words, got %lu (%s)", text,
-          (unsigned long)expected, (unsigned long)n, error);
+    check_that(n == expected, "\"%s\": expected %lu words, got %lu (%s)", text,
+               (unsigned long)expected, (unsigned long)n, error);
     if (n <= IDS) {
         words_decode(w, ids, n, out, sizeof out);
-        check(strcmp(out, canonical) == 0, "\"%s\": expected \"%s\", got \"%s\"", text,
-              canonical, out);
+        check_that(strcmp(out, canonical) == 0, "\"%s\": expected \"%s\", got \"%s\"", text,
+                   canonical, out);
     }
 }
 
@@ -663,8 +646,8 @@ static void refuses(const words *w, const char *text, const char *named)
     int32_t ids[IDS];
     size_t n = words_encode(w, text, ids, IDS, error, sizeof error);
 
-    check(n == (size_t)-1 && strstr(error, named), "\"%s\": expected an error with %s, got \"%s\"",
-          text, named, error);
+    check_that(n == (size_t)-1 && strstr(error, named),
+               "\"%s\": expected an error with %s, got \"%s\"", text, named, error);
 }
 
 static void decodes(const words *w, const char *list, const char *expected)
@@ -677,8 +660,8 @@ static void decodes(const words *w, const char *list, const char *expected)
     for (word = strtok(copy, " "); word; word = strtok(NULL, " "))
         ids[n++] = words_id(w, word);
     words_decode(w, ids, n, out, sizeof out);
-    check(strcmp(out, expected) == 0, "words %s: expected \"%s\", got \"%s\"", list, expected,
-          out);
+    check_that(strcmp(out, expected) == 0, "words %s: expected \"%s\", got \"%s\"", list, expected,
+               out);
 }
 
 static void test_words(void)
@@ -690,17 +673,19 @@ static void test_words(void)
     int32_t ids[IDS];
     int i;
 
-    check(w != NULL, "the Countdown vocabulary is made");
+    check_that(w != NULL, "the Countdown vocabulary is made");
     if (!w)
         return;
-    check(words_size(w) == 132, "vocabulary: expected 132 words, got %lu",
-          (unsigned long)words_size(w));
-    check(words_end(w) == words_id(w, "<end>") && words_id(w, "<end>") == 0,
-          "<end>: expected id 0");
+    check_that(words_size(w) == 132, "vocabulary: expected 132 words, got %lu",
+               (unsigned long)words_size(w));
+    check_that(words_end(w) == words_id(w, "<end>") && words_id(w, "<end>") == 0,
+               "<end>: expected id 0");
     for (i = 0; i < (int)words_size(w); i++)
-        check(words_id(w, words_word(w, i)) == i, "word %s: expected id %d", words_word(w, i), i);
-    check(words_word(w, -1) == NULL && words_word(w, 132) == NULL, "ids outside: expected NULL");
-    check(words_id(w, "") == -1 && words_id(w, "101") == -1, "no such words: expected -1");
+        check_that(words_id(w, words_word(w, i)) == i,
+                   "word %s: expected id %d", words_word(w, i), i);
+    check_that(words_word(w, -1) == NULL && words_word(w, 132) == NULL,
+               "ids outside: expected NULL");
+    check_that(words_id(w, "") == -1 && words_id(w, "101") == -1, "no such words: expected -1");
     for (i = 0; i <= 100; i++) {
         snprintf(text, sizeof text, "%d", i);
         reads_as(w, text, 1, text);
@@ -736,11 +721,12 @@ static void test_words(void)
     ids[0] = 132;
     ids[1] = -1;
     words_decode(w, ids, 2, text, sizeof text);
-    check(strcmp(text, "<?> <?>") == 0, "unknown ids: expected \"<?> <?>\", got \"%s\"", text);
-    check(words_encode(w, "1 2 3", ids, 2, NULL, 0) == 3, "three words, room for two: expected 3");
-    check(words_decode(w, ids, 2, out, 3) == 3 && strcmp(out, "1 ") == 0,
-          "a short buffer: expected \"1 \", got \"%s\"", out);
-    check(words_decode(w, ids, 2, NULL, 0) == 3, "no buffer: expected the length 3");
+    check_that(strcmp(text, "<?> <?>") == 0, "unknown ids: expected \"<?> <?>\", got \"%s\"", text);
+    check_that(words_encode(w, "1 2 3", ids, 2, NULL, 0) == 3,
+               "three words, room for two: expected 3");
+    check_that(words_decode(w, ids, 2, out, 3) == 3 && strcmp(out, "1 ") == 0,
+               "a short buffer: expected \"1 \", got \"%s\"", out);
+    check_that(words_decode(w, ids, 2, NULL, 0) == 3, "no buffer: expected the length 3");
 
     for (i = 0; i < 3000; i++) {
         countdown_problem p;
@@ -770,8 +756,8 @@ static void test_words(void)
         if (strchr(text, '<'))
             continue;
         m = words_encode(w, text, back, IDS, NULL, 0);
-        check(m == n && memcmp(ids, back, n * sizeof *ids) == 0, "\"%s\": expected its own ids",
-              text);
+        check_that(m == n && memcmp(ids, back, n * sizeof *ids) == 0,
+                   "\"%s\": expected its own ids", text);
     }
     words_free(w);
 }
@@ -784,10 +770,8 @@ static void write_file(const char *text, size_t length)
 {
     FILE *f = fopen(scratch, "wb");
 
-    if (!f || fwrite(text, 1, length, f) != length || fclose(f)) {
-        printf("cannot write %s, expected a writable current directory\n", scratch);
-        exit(1);
-    }
+    if (!f || fwrite(text, 1, length, f) != length || fclose(f))
+        check_fatal("cannot write a file into the current directory");
 }
 
 static void bad_vocabulary(const char *text, const char *named)
@@ -797,8 +781,8 @@ static void bad_vocabulary(const char *text, const char *named)
 
     write_file(text, strlen(text));
     w = words_load(scratch, error, sizeof error);
-    check(!w && strstr(error, scratch) && strstr(error, named) && !strchr(error, '\n'),
-          "vocabulary %s: expected an error with %s, got \"%s\"", text, named, error);
+    check_that(!w && strstr(error, scratch) && strstr(error, named) && !strchr(error, '\n'),
+               "vocabulary %s: expected an error with %s, got \"%s\"", text, named, error);
     words_free(w);
 }
 
@@ -822,21 +806,21 @@ static void test_other_vocabularies(void)
         list[i] = text[i];
     }
     w = words_new(list, WORDS, error, sizeof error);
-    check(w != NULL, "nested words: expected to be accepted, got \"%s\"", error);
+    check_that(w != NULL, "nested words: expected to be accepted, got \"%s\"", error);
     for (i = 1; w && i < WORDS; i++)
-        check(words_id(w, list[i]) == i, "\"%s\": expected id %d, got %d", list[i], i,
-              (int)words_id(w, list[i]));
+        check_that(words_id(w, list[i]) == i, "\"%s\": expected id %d, got %d", list[i], i,
+                   (int)words_id(w, list[i]));
     words_free(w);
 
     w = words_new(piece, 3, error, sizeof error);
-    check(w != NULL, "pieces alone: expected to be accepted, got \"%s\"", error);
+    check_that(w != NULL, "pieces alone: expected to be accepted, got \"%s\"", error);
     if (w) {
         reads_as(w, "50", 2, "50");
         refuses(w, "5", "5");                        /* one digit is a word or nothing */
     }
     words_free(w);
-    check(!words_new(NULL, 0, error, sizeof error) && strstr(error, "<end>"),
-          "no words: expected an error about <end>, got \"%s\"", error);
+    check_that(!words_new(NULL, 0, error, sizeof error) && strstr(error, "<end>"),
+               "no words: expected an error about <end>, got \"%s\"", error);
 }
 
 static void test_vocabulary_files(void)
@@ -845,13 +829,13 @@ static void test_vocabulary_files(void)
     char error[300] = "";
     size_t i;
 
-    check(w && words_save(w, scratch, error, sizeof error), "vocabulary is saved: %s", error);
+    check_that(w && words_save(w, scratch, error, sizeof error), "vocabulary is saved: %s", error);
     back = words_load(scratch, error, sizeof error);
-    check(back && words_size(back) == words_size(w), "vocabulary is loaded: %s", error);
+    check_that(back && words_size(back) == words_size(w), "vocabulary is loaded: %s", error);
     for (i = 0; back && i < words_size(w); i++)
-        check(strcmp(words_word(w, (int32_t)i), words_word(back, (int32_t)i)) == 0,
-              "word %lu: expected %s, got %s", (unsigned long)i, words_word(w, (int32_t)i),
-              words_word(back, (int32_t)i));
+        check_that(strcmp(words_word(w, (int32_t)i), words_word(back, (int32_t)i)) == 0,
+                   "word %lu: expected %s, got %s", (unsigned long)i, words_word(w, (int32_t)i),
+                   words_word(back, (int32_t)i));
     words_free(back);
     words_free(w);
 
@@ -862,8 +846,8 @@ static void test_vocabulary_files(void)
 
         write_file(text, sizeof text - 1);
         prosqa = words_load(scratch, error, sizeof error);
-        check(prosqa && words_size(prosqa) == 10 && words_end(prosqa) == 8
-              && words_id(prosqa, "\\") == 9, "other words are loaded: %s", error);
+        check_that(prosqa && words_size(prosqa) == 10 && words_end(prosqa) == 8
+                   && words_id(prosqa, "\\") == 9, "other words are loaded: %s", error);
         if (prosqa) {
             reads_as(prosqa, "Tom is a wumpus. Is Tom a wumpus or a wumpus?", 13,
                      "Tom is a wumpus. Is Tom a wumpus or a wumpus?");
@@ -884,8 +868,8 @@ static void test_vocabulary_files(void)
     bad_vocabulary("<end>\ntwo words\n", "two words");
     bad_vocabulary("<end>\na-b\n", "a-b");
     remove(scratch);
-    check(!words_load(scratch, error, sizeof error) && strstr(error, scratch),
-          "a missing file: expected an error that names it, got \"%s\"", error);
+    check_that(!words_load(scratch, error, sizeof error) && strstr(error, scratch),
+               "a missing file: expected an error that names it, got \"%s\"", error);
 }
 
 #define GOOD "{\"nums\": [44, 19, 35], \"target\": 98, \"steps\": [\"19 + 35 = 54\", " \
@@ -900,9 +884,9 @@ static void bad_file(const char *text, size_t length, const char *named)
 
     write_file(text, length);
     ok = task_read(TASK_COUNTDOWN, scratch, 0, &set, error, sizeof error);
-    check(!ok && set.text == NULL && set.count == 0 && strstr(error, scratch)
-          && strstr(error, named) && strstr(error, "expected") && !strchr(error, '\n'),
-          "file %.80s: expected an error with %s, got \"%s\"", text, named, error);
+    check_that(!ok && set.text == NULL && set.count == 0 && strstr(error, scratch)
+               && strstr(error, named) && strstr(error, "expected") && !strchr(error, '\n'),
+               "file %.80s: expected an error with %s, got \"%s\"", text, named, error);
     if (ok)
         task_free(&set);
 }
@@ -930,18 +914,18 @@ static void test_reader(void)
     char error[300] = "";
 
     write_file(fine, sizeof fine - 1);
-    check(task_read(TASK_COUNTDOWN, scratch, 0, &set, error, sizeof error) && set.count == 2,
-          "two rows: expected to be read, got \"%s\"", error);
+    check_that(task_read(TASK_COUNTDOWN, scratch, 0, &set, error, sizeof error) && set.count == 2,
+               "two rows: expected to be read, got \"%s\"", error);
     if (set.count == 2) {
         const task_row row = task_get(&set, 1);
 
-        check(strcmp(row.question, "numbers: 44 19 35 target: 98") == 0, "row: expected "
-              "44 19 35 -> 98, got %s", row.question);
-        check(strcmp(row.answer, "44+19+35") == 0, "solution: expected 44+19+35, got %s",
-              row.answer);
-        check(row.n_steps == 2 && strcmp(row.steps, "19+35=54") == 0
-              && strcmp(task_step(&row, 1), "44+54=98") == 0,
-              "steps: expected 19+35=54 44+54=98, got %s %s", row.steps, task_step(&row, 1));
+        check_that(strcmp(row.question, "numbers: 44 19 35 target: 98") == 0, "row: expected "
+                   "44 19 35 -> 98, got %s", row.question);
+        check_that(strcmp(row.answer, "44+19+35") == 0, "solution: expected 44+19+35, got %s",
+                   row.answer);
+        check_that(row.n_steps == 2 && strcmp(row.steps, "19+35=54") == 0
+                   && strcmp(task_step(&row, 1), "44+54=98") == 0,
+                   "steps: expected 19+35=54 44+54=98, got %s %s", row.steps, task_step(&row, 1));
     }
     task_free(&set);
 
@@ -980,9 +964,9 @@ static void test_reader(void)
     bad_row(NUMS, TARGET, STEPS, "\"answer\": \"44 - 19 + 35\", ", "wrong");
     bad_row(NUMS, TARGET, STEPS, "\"answer\": \"44 + 19 + 35\\u0000\", ", "\"answer\"");
     remove(scratch);
-    check(!task_read(TASK_COUNTDOWN, scratch, 0, &set, error, sizeof error)
-          && strstr(error, scratch),
-          "a missing file: expected an error that names it, got \"%s\"", error);
+    check_that(!task_read(TASK_COUNTDOWN, scratch, 0, &set, error, sizeof error)
+               && strstr(error, scratch),
+               "a missing file: expected an error that names it, got \"%s\"", error);
 }
 
 static void test_real_files(const char *folder)
@@ -1002,23 +986,23 @@ static void test_real_files(const char *folder)
         char path[1000];
 
         snprintf(path, sizeof path, "%.900s/%s", folder, file[i].name);
-        check(task_read(TASK_COUNTDOWN, path, 0, &set[i], error, sizeof error)
-              && set[i].count == file[i].rows,
-              "%s: expected %lu rows, got \"%s\"", path, (unsigned long)file[i].rows, error);
+        check_that(task_read(TASK_COUNTDOWN, path, 0, &set[i], error, sizeof error)
+                   && set[i].count == file[i].rows,
+                   "%s: expected %lu rows, got \"%s\"", path, (unsigned long)file[i].rows, error);
         for (j = 0; w && j < set[i].count; j++) {
             const task_row row = task_get(&set[i], j);
             countdown_problem p;
             size_t k;
 
-            check(countdown_parse(row.question, &p) && countdown_prompt(&p, text, sizeof text)
-                  && strcmp(text, row.question) == 0, "%s: \"%s\"", path, row.question);
+            check_that(countdown_parse(row.question, &p) && countdown_prompt(&p, text, sizeof text)
+                       && strcmp(text, row.question) == 0, "%s: \"%s\"", path, row.question);
             round_trip(w, row.question);
             round_trip(w, row.answer);
             for (k = 0; k < row.n_steps; k++) {
                 round_trip(w, task_step(&row, k));
                 snprintf(p.steps[k], sizeof p.steps[k], "%s", task_step(&row, k));
             }
-            check(steps_replay(&p), "%s: row %lu replays", path, (unsigned long)j);
+            check_that(steps_replay(&p), "%s: row %lu replays", path, (unsigned long)j);
             if (i == 1) {
                 simple += (size_t)countdown_plus_minus_suffice(&p);
                 floor_sum += countdown_floor(&p, &rng, 200);
@@ -1030,7 +1014,8 @@ static void test_real_files(const char *folder)
            100 * floor_sum / (double)set[1].count);
     printf("real files: %lu test keys also in train; + and - suffice for %lu of %lu\n",
            (unsigned long)shared, (unsigned long)simple, (unsigned long)set[1].count);
-    check(shared == 5, "overlap of the real files: expected 5, got %lu", (unsigned long)shared);
+    check_that(shared == 5,
+               "overlap of the real files: expected 5, got %lu", (unsigned long)shared);
     task_free(&set[0]);
     task_free(&set[1]);
     words_free(w);
@@ -1055,6 +1040,5 @@ int main(int argc, char **argv)
         test_real_files(argv[1]);
     else
         printf("skipped: real Countdown files, expected their folder as the argument\n");
-    printf("%lu passed, %lu failed\n", passed, failed);
-    return failed > 0;
+    return check_done();
 }

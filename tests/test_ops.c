@@ -1219,7 +1219,7 @@ static dual_tensor *make_with_weight(dual_ctx *c, dual_tensor *const *in)
 /* Equal but for rounding: a compiler may fuse multiply and add in one loop and not in the other. */
 static int nearly(const dual_real *a, const dual_real *b, size_t n)
 {
-    const double most = sizeof(dual_real) == sizeof(double) ? 1e-12 : 1e-5;
+    const double most = check_limit(1e-12, 1e-5);
     for (size_t i = 0; i < n; i++)
         if (!(fabs((double)a[i] - (double)b[i]) <= most * (1 + fabs((double)b[i])))) return 0;
     return 1;
