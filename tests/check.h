@@ -124,6 +124,13 @@ static inline double check_distance(const double *a, const double *b, size_t n, 
     return apart / (sqrt(size_a) + sqrt(size_b));
 }
 
+static inline void check_write(const char *path, const void *bytes, size_t n)
+{
+    FILE *f = fopen(path, "wb");
+    if (!f || (n && fwrite(bytes, 1, n, f) != n) || fclose(f))
+        check_fatal("a file of the test's own cannot be written");
+}
+
 /* A constant tensor of normal numbers around `mean`. */
 static inline void check_fill(dual_tensor *t, dual_rng *rng, double mean, double std)
 {

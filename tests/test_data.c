@@ -766,20 +766,12 @@ static void test_words(void)
 
 static const char *const scratch = "test_data_scratch.tmp";
 
-static void write_file(const char *text, size_t length)
-{
-    FILE *f = fopen(scratch, "wb");
-
-    if (!f || fwrite(text, 1, length, f) != length || fclose(f))
-        check_fatal("cannot write a file into the current directory");
-}
-
 static void bad_vocabulary(const char *text, const char *named)
 {
     char error[300] = "";
     words *w;
 
-    write_file(text, strlen(text));
+    check_write(scratch, text, strlen(text));
     w = words_load(scratch, error, sizeof error);
     check_that(!w && strstr(error, scratch) && strstr(error, named) && !strchr(error, '\n'),
                "vocabulary %s: expected an error with %s, got \"%s\"", text, named, error);
@@ -844,7 +836,7 @@ static void test_vocabulary_files(void)
         static const char text[] =
             "Tom\r\nis\r\na\r\nwumpus\r\n.\r\n?\r\nIs\r\nor\r\n<end>\r\n\\\\";
 
-        write_file(text, sizeof text - 1);
+        check_write(scratch, text, sizeof text - 1);
         prosqa = words_load(scratch, error, sizeof error);
         check_that(prosqa && words_size(prosqa) == 10 && words_end(prosqa) == 8
                    && words_id(prosqa, "\\") == 9, "other words are loaded: %s", error);
@@ -882,7 +874,7 @@ static void bad_file(const char *text, size_t length, const char *named)
     char error[300] = "";
     int ok;
 
-    write_file(text, length);
+    check_write(scratch, text, length);
     ok = task_read(TASK_COUNTDOWN, scratch, 0, &set, error, sizeof error);
     check_that(!ok && set.text == NULL && set.count == 0 && strstr(error, scratch)
                && strstr(error, named) && strstr(error, "expected") && !strchr(error, '\n'),
@@ -913,7 +905,7 @@ static void test_reader(void)
     task_set set;
     char error[300] = "";
 
-    write_file(fine, sizeof fine - 1);
+    check_write(scratch, fine, sizeof fine - 1);
     check_that(task_read(TASK_COUNTDOWN, scratch, 0, &set, error, sizeof error) && set.count == 2,
                "two rows: expected to be read, got \"%s\"", error);
     if (set.count == 2) {

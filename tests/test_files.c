@@ -29,16 +29,9 @@ static const char *in(const char *name)
     return path[turn];
 }
 
-static void put(const char *path, const void *bytes, size_t n)
-{
-    FILE *f = fopen(path, "wb");
-    if (!f || (n && fwrite(bytes, 1, n, f) != n) || fclose(f))
-        check_fatal("cannot write a test file");
-}
-
 static void put_text(const char *path, const char *text)
 {
-    put(path, text, strlen(text));
+    check_write(path, text, strlen(text));
 }
 
 static unsigned char *get(const char *path, size_t *n)
@@ -90,7 +83,7 @@ static void put_tensors(const char *path, const char *header, const void *data, 
     memcpy(bytes + 8, header, length);
     if (n)
         memcpy(bytes + 8 + length, data, n);
-    put(path, bytes, 8 + length + n);
+    check_write(path, bytes, 8 + length + n);
     free(bytes);
 }
 
@@ -295,7 +288,7 @@ static void test_bad_headers(void)
     for (i = 0; i < sizeof length / sizeof *length; i++) {
         little_endian(bytes, length[i], 8);
         memcpy(bytes + 8, "{" A_GOOD_ONE "}", n);
-        put(in("bad"), bytes, 8 + n + 16);
+        check_write(in("bad"), bytes, 8 + n + 16);
         snprintf(what, sizeof what, "header length 0x%lx of %lu", (unsigned long)length[i],
                  (unsigned long)n);
         if (length[i] != n)
@@ -332,7 +325,7 @@ static void test_bad_headers(void)
     free(text);
     refuse_file(in("nothing here"), "no such file");
     refuse_file(folder, "a folder as file");
-    put(in("bad"), "", 0);
+    check_write(in("bad"), "", 0);
     refuse_file(in("bad"), "an empty file");
     remove(in("bad"));
 }
@@ -647,11 +640,11 @@ static void kept_model(int family, int type)
     again = get(in("model/model.safetensors"), &n2);
     check_that(n == n2 && !memcmp(bytes, again, n), "%s: expected the same bytes again", what);
     for (end = 0; end < n; end += n / 37 + 1) {
-        put(in("model/model.safetensors"), bytes, end);
+        check_write(in("model/model.safetensors"), bytes, end);
         sprintf(word, "%s cut at %lu", what, (unsigned long)end);
         check_refused(&ctx, dual_model_load(&ctx, back, in("model")), word);
     }
-    put(in("model/model.safetensors"), bytes, n - 1);
+    check_write(in("model/model.safetensors"), bytes, n - 1);
     check_refused(&ctx, dual_model_load(&ctx, back, in("model")), "a 16-bit file less a byte");
 
     /* one matrix wider than the others: the files are of no single type */
@@ -870,7 +863,7 @@ static void test_truncation(void)
     whole = get(in("model/model.safetensors"), &n);
     for (i = 0; i < n; i++) {
         dual_file *f;
-        put(in("model/model.safetensors"), whole, i);
+        check_write(in("model/model.safetensors"), whole, i);
         ctx.error[0] = 0;
         f = dual_file_open(&ctx, in("model/model.safetensors"));
         refused += !f && ctx.error[0] && !strchr(ctx.error, '\n');
@@ -887,7 +880,7 @@ static void test_truncation(void)
         n--;
     for (i = 0; i < n; i++) {
         dual_config c;
-        put(in("model/config.json"), config, i);
+        check_write(in("model/config.json"), config, i);
         ctx.error[0] = 0;
         read += dual_config_read(&ctx, in("model"), &c) || !ctx.error[0];
     }

@@ -12,12 +12,9 @@ static char scratch[600];              /* FOLDER/test_tasks.json; .txt beside it
 static const char *write_file(const char *extension, const char *text, size_t length)
 {
     static char path[640];
-    FILE *f;
 
     snprintf(path, sizeof path, "%s%s", scratch, extension);
-    f = fopen(path, "wb");
-    if (!f || fwrite(text, 1, length, f) != length || fclose(f))
-        check_fatal("a file of the test's own cannot be written");
+    check_write(path, text, length);
     return path;
 }
 
@@ -321,7 +318,6 @@ static void test_text(void)
 {
     task_set set;
     char error[300] = "", folder[700], path[760];
-    FILE *f;
     size_t i;
 
     check_that(task_read(TASK_TEXT, write_text(".txt", "{\"text\": 1}\n two"), 0, &set, error,
@@ -345,9 +341,7 @@ static void test_text(void)
         };
 
         snprintf(path, sizeof path, "%s/%s", folder, name[i]);
-        f = fopen(path, "wb");
-        if (!f || fputs(text[i], f) < 0 || fclose(f))
-            check_fatal("a file of the test's own cannot be written");
+        check_write(path, text[i], strlen(text[i]));
     }
     check_that(task_read(TASK_TEXT, folder, 0, &set, error, sizeof error) && set.count == 4,
                "a folder's .txt and .jsonl files: %s", error);

@@ -22,11 +22,8 @@ enum { N_FILES = sizeof FILES / sizeof *FILES };
 static void write_file(const char *name, const char *bytes, size_t n)
 {
     char path[500];
-    FILE *f;
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    f = fopen(path, "wb");
-    if (!f || (n && fwrite(bytes, 1, n, f) != n) || fclose(f))
-        check_fatal("cannot write a test file");
+    check_write(path, bytes, n);
 }
 
 static void empty_folder(void)
