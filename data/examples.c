@@ -577,7 +577,8 @@ static int batch_begin(const run_settings *set, size_t n, run_batch *b, char *er
     b->group = calloc(n * groups_of(set), sizeof *b->group);
     b->text = calloc(n, sizeof *b->text);
     b->length = calloc(n, sizeof *b->length);
-    if (!b->group || !b->text || !b->length) {
+    b->place = calloc(set->groups + 1, sizeof *b->place);
+    if (!b->group || !b->text || !b->length || !b->place) {
         snprintf(error, size, "out of memory for a batch of %zu", n);
         run_batch_free(b);
         return 0;
@@ -594,30 +595,27 @@ void run_batch_free(run_batch *b) {
     free(b->group);
     free(b->text);
     free(b->length);
+    free(b->place);
     free(b->own.at);
     memset(b, 0, sizeof *b);
 }
 
 /* lm: an empty prompt, the first token as the cue, all others as targets. */
-static void set_text(run_batch *b, const run_settings *set, size_t i, const int32_t *text,
-                     const size_t *place) {
+static void set_text(run_batch *b, const run_settings *set, size_t i, const int32_t *text) {
     const size_t n = run_sequence(set), m = groups_of(set);
     b->text[i] = text;
     b->length[i] = run_is_lm(set) ? 0 : n;
     if (run_is_lm(set)) run_text_group(text, i, 0, n - 1, &b->group[i]);
     else for (size_t k = 0; k < m; k++)
-        run_text_group(text, i, place[k], set->ahead, &b->group[i * m + k]);
+        run_text_group(text, i, b->place[k], set->ahead, &b->group[i * m + k]);
 }
 
 int run_text_batch(const run_settings *set, const int32_t *text, uint64_t number, run_batch *b,
                    char *error, size_t size) {
-    size_t *place = calloc(set->groups + 1, sizeof *place);
-    const int ok = place && batch_begin(set, 1, b, error, size);
-    if (!place) snprintf(error, size, "out of memory for %zu groups", set->groups);
-    if (ok && run_is_pretrain(set)) run_group_places(set, number, place);
-    if (ok) set_text(b, set, 0, text, place);
-    free(place);
-    return ok;
+    if (!batch_begin(set, 1, b, error, size)) return 0;
+    if (run_is_pretrain(set)) run_group_places(set, number, b->place);
+    set_text(b, set, 0, text);
+    return 1;
 }
 
 void run_answer_group(const run_task *t, const example *e, size_t sequence, dual_group *g) {
@@ -638,18 +636,15 @@ static void set_answer(run_batch *b, const run_task *t, size_t i, const example 
 static int make_text(const run_settings *set, run_task *t, uint64_t step, run_batch *b, char *error,
                      size_t size) {
     const size_t n = run_sequence(set);
-    size_t *place = calloc(set->groups + 1, sizeof *place);
-    int ok = place && (t->kind == TASK_TEXT || reserve(&b->own, set->batch * n, error, size));
-    if (!place) snprintf(error, size, "out of memory for %zu groups", set->groups);
+    int ok = t->kind == TASK_TEXT || reserve(&b->own, set->batch * n, error, size);
     for (size_t i = 0; ok && i < set->batch; i++) {
         const uint64_t number = step * set->batch + i;
         const int32_t *text = b->own.at + i * n;
         if (t->kind == TASK_TEXT) ok = (text = text_window(t, set, number, n, error, size)) != NULL;
         else ok = pack_samples(t, set, number, b->own.at + i * n, n, error, size);
-        if (ok && run_is_pretrain(set)) run_group_places(set, number, place);
-        if (ok) set_text(b, set, i, text, place);
+        if (ok && run_is_pretrain(set)) run_group_places(set, number, b->place);
+        if (ok) set_text(b, set, i, text);
     }
-    free(place);
     return ok;
 }
 
@@ -718,28 +713,26 @@ int run_batch_longest(const run_settings *set, const run_task *t, run_batch *b, 
                       size_t size) {
     const int text = run_on_text(set);
     const size_t n = text ? run_sequence(set) : t->max_x + t->max_y;
-    size_t *place = calloc(set->groups + 1, sizeof *place);
-    int ok = batch_begin(set, set->batch, b, error, size);
-    if (ok && (!place || !reserve(&b->own, n, error, size))) {
+    if (!batch_begin(set, set->batch, b, error, size)) return 0;
+    if (!reserve(&b->own, n, error, size)) {
         run_batch_free(b);
-        ok = 0;
+        return 0;
     }
-    if (ok) memset(b->own.at, 0, n * sizeof *b->own.at);
-    for (size_t k = 0; ok && run_is_pretrain(set) && k < set->groups; k++)
-        place[k] = n - 1 - set->ahead - (set->groups - 1 - k);
-    for (size_t i = 0; ok && i < set->batch; i++) {
+    memset(b->own.at, 0, n * sizeof *b->own.at);
+    for (size_t k = 0; run_is_pretrain(set) && k < set->groups; k++)
+        b->place[k] = n - 1 - set->ahead - (set->groups - 1 - k);
+    for (size_t i = 0; i < set->batch; i++) {
         example e;
         memset(&e, 0, sizeof e);
         e.x = b->own.at;
         e.n_x = t->n_rows && t->max_x + t->max_y > t->room ? t->room - t->max_y : t->max_x;
         e.y = e.x + e.n_x;
         e.n_y = t->max_y;
-        if (text) set_text(b, set, i, b->own.at, place);
+        if (text) set_text(b, set, i, b->own.at);
         else set_answer(b, t, i, &e);
     }
-    if (ok && !text) b->stage = is_curriculum(set) ? set->stages : 0;
-    free(place);
-    return ok;
+    if (!text) b->stage = is_curriculum(set) ? set->stages : 0;
+    return 1;
 }
 
 /* ---- Problems to score on -------------------------------------------------------------------- */

@@ -138,7 +138,7 @@ typedef struct {
     dual_batch batch;
     dual_group *group;
     const int32_t **text;
-    size_t *length;
+    size_t *length, *place;        /* place: room for a sequence's M insertion places */
     token_block own;               /* ids that were generated for it */
     size_t stage;
 } run_batch;
