@@ -423,7 +423,11 @@ static real *gradient(dual_ctx *c, dual_tensor *t) {
         t->grad = owner ? owner + t->offset : NULL;
     } else if (t->needs_grad == WANTED) {
         make_gradient(c, t);
-        if (t->grad) memset(t->grad, 0, t->rows * t->cols * sizeof(real));
+        if (t->grad) {
+            OMP(omp parallel for schedule(static) if (t->rows * t->cols > 20000))
+            for (size_t r = 0; r < t->rows; r++)
+                memset(t->grad + r * t->cols, 0, t->cols * sizeof(real));
+        }
     }
     return t->grad;
 }
@@ -795,7 +799,8 @@ dual_tensor *dual_gather(dual_ctx *c, size_t n_sources, dual_tensor *const *sour
             die(c, "gather: row %zu asks for row %ld of source %zu", r, (long)index[r], s);
     }
     dual_tensor *out = dual_tensor_new(c, rows, cols);
-    if (c->memory)
+    if (c->memory) {
+        OMP(omp parallel for schedule(static) if (rows * cols > 20000))
         for (size_t r = 0; r < rows; r++) {
             const dual_tensor *s = source[which ? which[r] : 0];
             const size_t at = (size_t)index[r] * s->stride;
@@ -803,6 +808,7 @@ dual_tensor *dual_gather(dual_ctx *c, size_t n_sources, dual_tensor *const *sour
                 memcpy(out->data + r * cols, s->data + at, cols * sizeof(real));
             else for (size_t j = 0; j < cols; j++) out->data[r * cols + j] = dual_number(s, at + j);
         }
+    }
     node *n = record(c, out, gather_backward, n_sources, source);
     if (n) {
         n->which = which;
@@ -846,8 +852,10 @@ dual_tensor *dual_linear(dual_ctx *c, dual_tensor *x, dual_tensor *w, dual_tenso
     if (x->cols != in || (b && (b->rows != 1 || b->cols != out)))
         die(c, "linear: x [%zu,%zu] does not fit a weight %zu -> %zu", x->rows, x->cols, in, out);
     dual_tensor *y = dual_tensor_new(c, x->rows, out);
-    if (b && c->memory)
+    if (b && c->memory) {
+        OMP(omp parallel for schedule(static) if (y->rows * y->cols > 20000))
         for (size_t r = 0; r < x->rows; r++) memcpy(y->data + r * out, b->data, out * sizeof(real));
+    }
     matrix weight = weight_of(w);
     matmul(c, x->rows, out, in, rows_of(x, x->data), out_in ? transposed(weight) : weight, y->data,
            y->stride, b != NULL);
