@@ -64,12 +64,13 @@
 
 typedef dual_real real;
 
-/* A matmul tile is MR x NR sums, as many as the vector registers hold. NR is never 16: gcc unrolls
- * a loop of 16 before it makes vectors of it, and then makes none. */
+/* A matmul tile is MR x NR sums, as many as the vector registers hold, or MR x NARROW where fewer
+ * columns are left. Never 16: gcc unrolls a loop of 16 before it makes vectors of it, and then
+ * makes none. */
 #if defined(__AVX512F__)
-enum { MR = 4, NR = 256 / sizeof(real) };
+enum { MR = 4, NR = 256 / sizeof(real), NARROW = NR / 2 };
 #else
-enum { MR = 4, NR = 96 / sizeof(real) };
+enum { MR = 4, NR = 96 / sizeof(real), NARROW = NR };
 #endif
 #ifdef __clang__                       /* which keeps the sums in memory unless told otherwise */
 #define UNROLL _Pragma("clang loop unroll(full)")
@@ -579,27 +580,37 @@ static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, int
  * Every C(i,j) is summed by one thread, in the order of k: results do not depend on how many
  * threads there are. */
 
-static void tile(size_t depth, const real *const a[MR], size_t step, const real *b,
-                 real sum[MR][NR]) {
+static inline void tile_as(size_t depth, const real *const a[MR], size_t step, const real *b,
+                           real sum[MR][NR], int width) {
     real s[MR][NR];
     for (int i = 0; i < MR; i++)
-        for (int j = 0; j < NR; j++) s[i][j] = 0;
-    for (size_t k = 0; k < depth; k++, b += NR)
+        for (int j = 0; j < width; j++) s[i][j] = 0;
+    for (size_t k = 0; k < depth; k++, b += width)
         UNROLL for (int i = 0; i < MR; i++)
-            UNROLL for (int j = 0; j < NR; j++) s[i][j] += a[i][k * step] * b[j];
-    memcpy(sum, s, sizeof s);
+            UNROLL for (int j = 0; j < width; j++) s[i][j] += a[i][k * step] * b[j];
+    for (int i = 0; i < MR; i++) memcpy(sum[i], s[i], (size_t)width * sizeof(real));
 }
 
-/* to[k*NR + j] = B(k0+k, j0+j) for j < count, 0 for the columns beyond. Where B's rows lie in one
- * piece that is a copy, else a transposition, in blocks of one cache line. */
+static void tile(size_t depth, const real *const a[MR], size_t step, const real *b,
+                 real sum[MR][NR]) {
+    tile_as(depth, a, step, b, sum, NR);
+}
+
+static void tile_narrow(size_t depth, const real *const a[MR], size_t step, const real *b,
+                        real sum[MR][NR]) {
+    tile_as(depth, a, step, b, sum, NARROW);
+}
+
+/* to[k*width + j] = B(k0+k, j0+j) for j < count, 0 for the columns beyond. Where B's rows lie in
+ * one piece that is a copy, else a transposition, in blocks of one cache line. */
 static inline void pack_as(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t count,
-                           int type) {
+                           size_t width, int type) {
     const size_t size = size_of(type);
     const char *at = (const char *)B.at + (k0 * B.row + j0 * B.col) * size;
-    if (B.col == 1 && count == NR) {
+    if (B.col == 1 && count == width) {
         for (size_t k = 0; k < depth; k++, at += B.row * size) {
-            for (size_t j = 0; j < NR; j += 64 / size) PREFETCH(at + (8 * B.row + j) * size);
-            for (size_t j = 0; j < NR; j++) to[k * NR + j] = element(at, j, type);
+            for (size_t j = 0; j < width; j += 64 / size) PREFETCH(at + (8 * B.row + j) * size);
+            for (size_t j = 0; j < width; j++) to[k * width + j] = element(at, j, type);
         }
         return;
     }
@@ -609,26 +620,28 @@ static inline void pack_as(real *to, matrix B, size_t k0, size_t j0, size_t dept
             const char *line = at + (k * B.row + j * B.col) * size;
             PREFETCH(line + 64 * B.row * size);
             for (size_t i = 0; i < few; i++)
-                to[(k + i) * NR + j] = element(line, i * B.row, type);
+                to[(k + i) * width + j] = element(line, i * B.row, type);
         }
-        for (size_t j = count; j < NR; j++)
-            for (size_t i = 0; i < few; i++) to[(k + i) * NR + j] = 0;
+        for (size_t j = count; j < width; j++)
+            for (size_t i = 0; i < few; i++) to[(k + i) * width + j] = 0;
     }
 }
 
-static void pack(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t count) {
-    if (B.type == DUAL_FULL) pack_as(to, B, k0, j0, depth, count, DUAL_FULL);
-    else if (B.type == DUAL_BF16) pack_as(to, B, k0, j0, depth, count, DUAL_BF16);
-    else pack_as(to, B, k0, j0, depth, count, DUAL_F16);
+static void pack(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t count,
+                 size_t width) {
+    if (B.type == DUAL_FULL) pack_as(to, B, k0, j0, depth, count, width, DUAL_FULL);
+    else if (B.type == DUAL_BF16) pack_as(to, B, k0, j0, depth, count, width, DUAL_BF16);
+    else pack_as(to, B, k0, j0, depth, count, width, DUAL_F16);
 }
 
 /* C[rows, N] (+)= A[rows, K] B[K, N] for one strip of B, N <= NR. */
 static void strip(size_t rows, size_t N, size_t K, matrix A, matrix B, size_t j0, real *C,
                   size_t c_row, int add) {
     real room[PACK_K * NR + 64], *b = room + (64 - (uintptr_t)room % 64) / sizeof(real);
+    const size_t width = N > NARROW ? NR : NARROW;
     for (size_t k0 = 0; k0 < K; k0 += PACK_K) {
         const size_t depth = K - k0 < PACK_K ? K - k0 : PACK_K;
-        pack(b, B, k0, j0, depth, N);
+        pack(b, B, k0, j0, depth, N, width);
         for (size_t i = 0; i < rows; i += MR) {
             const size_t few = rows - i < MR ? rows - i : MR;
             const real *a[MR];         /* rows past the last: any row, their sums are dropped */
@@ -637,7 +650,8 @@ static void strip(size_t rows, size_t N, size_t K, matrix A, matrix B, size_t j0
                 a[l] = (const real *)A.at + (l < few ? i + l : i) * A.row + k0 * A.col;
             for (size_t l = 0; l < few; l++)
                 for (size_t j = 0; j < N; j += LANES) PREFETCH(C + (i + l) * c_row + j0 + j);
-            tile(depth, a, A.col, b, sum);
+            if (width == NR) tile(depth, a, A.col, b, sum);
+            else tile_narrow(depth, a, A.col, b, sum);
             for (size_t l = 0; l < few; l++) {
                 real *c = C + (i + l) * c_row + j0;
                 if (k0 || add) for (size_t j = 0; j < N; j++) c[j] += sum[l][j];
