@@ -64,18 +64,24 @@
 
 typedef dual_real real;
 
-/* A matmul tile is MR x NR sums, as many as the vector registers hold, or MR x NARROW where fewer
- * columns are left. Never 16: gcc unrolls a loop of 16 before it makes vectors of it, and then
- * makes none. */
+/* A matmul tile is MR x NR sums, as many as the vector registers hold; or MR x NARROW or MR x SLIM
+ * where fewer columns are left. A VECTOR is one register. */
 #if defined(__AVX512F__)
-enum { MR = 4, NR = 256 / sizeof(real), NARROW = NR / 2 };
+enum { VECTOR = 64 / sizeof(real), MR = 4, NR = 4 * VECTOR, NARROW = 2 * VECTOR, SLIM = VECTOR };
+#elif defined(__AVX__)
+enum { VECTOR = 32 / sizeof(real), MR = 4, NR = 3 * VECTOR, NARROW = NR, SLIM = 2 * VECTOR };
 #else
-enum { MR = 4, NR = 96 / sizeof(real), NARROW = NR };
+enum { VECTOR = 16 / sizeof(real), MR = 4, NR = 6 * VECTOR, NARROW = NR, SLIM = 4 * VECTOR };
 #endif
-#ifdef __clang__                       /* which keeps the sums in memory unless told otherwise */
+#if defined(__clang__)                 /* keeps the sums in memory unless told otherwise */
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define WHOLE UNROLL
+#elif defined(__GNUC__)                /* makes no vectors of a loop of one, once it is unrolled */
+#define UNROLL
+#define WHOLE _Pragma("GCC unroll 1")
 #else
 #define UNROLL
+#define WHOLE
 #endif
 /* Numbers of the second-level cache: B is packed PACK_K x NR at a time (on each thread's stack),
  * and GROUP * MR rows of A use that strip, PACK_K numbers of each. */
@@ -601,6 +607,16 @@ static void tile_narrow(size_t depth, const real *const a[MR], size_t step, cons
     tile_as(depth, a, step, b, sum, NARROW);
 }
 
+static void tile_slim(size_t depth, const real *const a[MR], size_t step, const real *b,
+                      real sum[MR][NR]) {
+    real s[MR][SLIM] = {{0}};
+    for (size_t k = 0; k < depth; k++, b += SLIM)
+        UNROLL for (int i = 0; i < MR; i++)
+            UNROLL for (int j = 0; j < SLIM; j += VECTOR)
+                WHOLE for (int l = j; l < j + VECTOR; l++) s[i][l] += a[i][k * step] * b[l];
+    for (int i = 0; i < MR; i++) memcpy(sum[i], s[i], sizeof s[i]);
+}
+
 /* to[k*width + j] = B(k0+k, j0+j) for j < count, 0 for the columns beyond. Where B's rows lie in
  * one piece that is a copy, else a transposition, in blocks of one cache line. */
 static inline void pack_as(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t count,
@@ -634,11 +650,11 @@ static void pack(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t 
     else pack_as(to, B, k0, j0, depth, count, width, DUAL_F16);
 }
 
-/* C[rows, N] (+)= A[rows, K] B[K, N] for one strip of B, N <= NR. */
+/* C[rows, N] (+)= A[rows, K] B[K, N] for one strip of B, N <= NR; C(i,j): [i*c_row + j*c_col]. */
 static void strip(size_t rows, size_t N, size_t K, matrix A, matrix B, size_t j0, real *C,
-                  size_t c_row, int add) {
+                  size_t c_row, size_t c_col, int add) {
     real room[PACK_K * NR + 64], *b = room + (64 - (uintptr_t)room % 64) / sizeof(real);
-    const size_t width = N > NARROW ? NR : NARROW;
+    const size_t width = N > NARROW ? NR : N > SLIM ? NARROW : SLIM;
     for (size_t k0 = 0; k0 < K; k0 += PACK_K) {
         const size_t depth = K - k0 < PACK_K ? K - k0 : PACK_K;
         pack(b, B, k0, j0, depth, N, width);
@@ -649,16 +665,28 @@ static void strip(size_t rows, size_t N, size_t K, matrix A, matrix B, size_t j0
             for (size_t l = 0; l < MR; l++)
                 a[l] = (const real *)A.at + (l < few ? i + l : i) * A.row + k0 * A.col;
             for (size_t l = 0; l < few; l++)
-                for (size_t j = 0; j < N; j += LANES) PREFETCH(C + (i + l) * c_row + j0 + j);
+                for (size_t j = 0; j < N; j += LANES)
+                    PREFETCH(C + (i + l) * c_row + (j0 + j) * c_col);
             if (width == NR) tile(depth, a, A.col, b, sum);
-            else tile_narrow(depth, a, A.col, b, sum);
+            else if (width == NARROW) tile_narrow(depth, a, A.col, b, sum);
+            else tile_slim(depth, a, A.col, b, sum);
             for (size_t l = 0; l < few; l++) {
-                real *c = C + (i + l) * c_row + j0;
-                if (k0 || add) for (size_t j = 0; j < N; j++) c[j] += sum[l][j];
+                real *c = C + (i + l) * c_row + j0 * c_col;
+                if (c_col > 1)
+                    for (size_t j = 0; j < N; j++)
+                        c[j * c_col] = (k0 || add ? c[j * c_col] : 0) + sum[l][j];
+                else if (k0 || add) for (size_t j = 0; j < N; j++) c[j] += sum[l][j];
                 else for (size_t j = 0; j < N; j++) c[j] = sum[l][j];
             }
         }
     }
+}
+
+static matrix transposed(matrix m) {
+    const size_t row = m.row;
+    m.row = m.col;
+    m.col = row;
+    return m;
 }
 
 static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix B, real *C,
@@ -675,6 +703,18 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
     for (size_t i = 0; i < (one && K ? M : 0); i++)
         matmul_row((const real *)A.at + i * A.row, B, N, K, C + i * c_row, add, room);
     if (one) return;
+    /* Few rows would not pay for packing all of B: there it is C^T = B^T A^T, and A is packed. */
+    size_t c_col = 1;
+    if (M <= SLIM && M < N && B.row == 1 && B.type == DUAL_FULL && A.col == 1) {
+        const matrix rows = transposed(A);
+        const size_t n = M;
+        A = transposed(B);
+        B = rows;
+        M = N;
+        N = n;
+        c_col = c_row;
+        c_row = 1;
+    }
     /* a group of rows and a strip of B are one piece of work: at least one for every thread */
     const size_t strips = (N + NR - 1) / NR, tiles = (M + MR - 1) / MR, threads = workers();
     const size_t fair = (tiles * strips + threads - 1) / threads;
@@ -685,7 +725,7 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
         matrix rows = A;
         rows.at = (const real *)A.at + i * A.row;
         strip(M - i < group ? M - i : group, N - j < NR ? N - j : NR, K, rows, B, j, C + i * c_row,
-              c_row, add);
+              c_row, c_col, add);
     }
 }
 
@@ -698,14 +738,7 @@ static void matmul_small(size_t M, size_t N, size_t K, matrix A, matrix B, real 
         return;
     }
     for (size_t j = 0; j < N; j += NR)
-        strip(M, N - j < NR ? N - j : NR, K, A, B, j, C, c_row, add);
-}
-
-static matrix transposed(matrix m) {
-    const size_t row = m.row;
-    m.row = m.col;
-    m.col = row;
-    return m;
+        strip(M, N - j < NR ? N - j : NR, K, A, B, j, C, c_row, 1, add);
 }
 
 static matrix rows_of(const dual_tensor *t, const real *at) {

@@ -711,7 +711,7 @@ static matmul_error matmul_case(size_t m, size_t n, size_t k, int layout)
     dual_tensor *ox = check_random(&lab, m + 1, k + 3, 1);
     dual_tensor *ow = check_random(&lab, wr + 1, wc + 5, 2);
     dual_tensor *b = check_random(&lab, 1, n, 3), *v = check_random(&lab, n, 3, 4), *x, *w, *y;
-    dual_tensor *logits, *loss;
+    dual_tensor *bare, *logits, *loss;
     double *ny = clear(m * n), *dy = clear(m * n), *dx = clear(m * k), *dw = clear(wr * wc);
     double *db = clear(n);
     size_t step_in = layout == DUAL_IN_OUT ? ow->stride : 1;    /* W(p, j) strides */
@@ -722,6 +722,8 @@ static matmul_error matmul_case(size_t m, size_t n, size_t k, int layout)
 
     for (i = 0; i < 3 * n; i++)                    /* logits of size 1: no softmax saturates */
         v->data[i] /= (dual_real)sqrt((double)(n * k));
+    bare = dual_linear(&lab, dual_view(&lab, ox, 1, m, 2, k), dual_view(&lab, ow, 1, wr, 4, wc),
+                       NULL, layout);              /* nothing to add to: C = A B, not C += A B */
     dual_need_grad(&lab, ox);
     dual_need_grad(&lab, ow);
     dual_need_grad(&lab, b);
@@ -744,7 +746,6 @@ static matmul_error matmul_case(size_t m, size_t n, size_t k, int layout)
             for (p = 0; p < k; p++)
                 ny[i * n + j] += (double)x->data[i * x->stride + p] *
                                  (double)wd[p * step_in + j * step_out];
-            ny[i * n + j] += (double)b->data[j];
             db[j] += dy[i * n + j];
         }
         for (p = 0; p < k; p++)
@@ -754,7 +755,10 @@ static matmul_error matmul_case(size_t m, size_t n, size_t k, int layout)
                     dy[i * n + j] * (double)x->data[i * x->stride + p];
             }
     }
-    e.y = relative(ny, y->data, m, n, y->stride);
+    e.y = relative(ny, bare->data, m, n, bare->stride);
+    for (i = 0; i < m * n; i++)
+        ny[i] += (double)b->data[i % n];
+    e.y = fmax(e.y, relative(ny, y->data, m, n, y->stride));
     loss = dual_cross_entropy(&lab, logits, target);
     dual_backward(&lab, loss);
     e.dx = relative(dx, ox->grad + ox->stride + 2, m, k, ox->stride);
