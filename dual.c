@@ -576,7 +576,7 @@ static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, int
  * MR x NR sums in vector registers; one step of k then costs NR numbers of B and MR of A, and gives
  * MR*NR multiply-adds. The NR of B are whole vectors, so they must lie side by side, k after k; in
  * B itself the next k may be a whole row away, on another page. So a strip of B, NR columns wide
- * and PACK_K deep, is first copied into just the order in which it is used ("packed"):
+ * and PACK_K deep (deeper where narrower), is first copied into just the order of its use, packed:
  *
  *     B, columns j..j+NR-1:  b(0,j) b(0,j+1) .. | b(1,j) b(1,j+1) .. | ..      [k][NR]
  *
@@ -655,8 +655,9 @@ static void strip(size_t rows, size_t N, size_t K, matrix A, matrix B, size_t j0
                   size_t c_row, size_t c_col, int add) {
     real room[PACK_K * NR + 64], *b = room + (64 - (uintptr_t)room % 64) / sizeof(real);
     const size_t width = N > NARROW ? NR : N > SLIM ? NARROW : SLIM;
-    for (size_t k0 = 0; k0 < K; k0 += PACK_K) {
-        const size_t depth = K - k0 < PACK_K ? K - k0 : PACK_K;
+    const size_t deep = PACK_K * NR / width;   /* all that the room holds: A is read in long runs */
+    for (size_t k0 = 0; k0 < K; k0 += deep) {
+        const size_t depth = K - k0 < deep ? K - k0 : deep;
         pack(b, B, k0, j0, depth, N, width);
         for (size_t i = 0; i < rows; i += MR) {
             const size_t few = rows - i < MR ? rows - i : MR;
