@@ -74,7 +74,7 @@ expect 0 'kv/trained = inject kv, Base trained' ./train --base $work/base --inje
     --out $work/dry --dry-run
 expect 0 'tape of one step' ./train --base $work/base --system h2 --out $work/dry --dry-run
 expect 0 'h2' ./eval compare $work/base $work/none $work/h2 --count 24 --prompts 32
-expect 0 '.' ./eval generate $work/h2 --prompt 'numbers: 3 7 12 target: 60'
+expect 0 ' {4}(correct|malformed|wrong (numbers|value)|no end token)$' ./eval generate $work/h2 --prompt 'numbers: 3 7 12 target: 60'
 expect 0 'H_off' ./eval latents $work/h1 --prompts 32
 expect 0 'think' ./eval trace $work/liu --prompt 'numbers: 3 7 12 target: 60'
 for from in right swapped mean noise zero drop:1; do
