@@ -69,7 +69,7 @@ table() { # task, what the last columns are
 }
 plan prosqa 1000 1 "$data/prosqa/test.json" 500 \
     --valid "$data/prosqa/valid.json" --score-points 1 --score-count 300 --context 512
-plan gsm8k 600 2 "$data/gsm8k/test.jsonl" 1319 \
+plan gsm8k 18700 2 "$data/gsm8k/test.jsonl" 1319 \
     --data "$data/gsm8k/train.jsonl" --context 1280
 for arm in $arms; do score $runs/gsm8k-$arm train "$data/gsm8k/train.jsonl" 500; done
 table prosqa " right option           of 500 name an option"
