@@ -510,7 +510,7 @@ static inline real fold(real *s) { /* in halves, written out: each line is one v
  * rest; B is read straight through, at the speed of memory. Where a column of B lies in one piece,
  * each c[j] is a dot product; where a row does, c is a weighted sum of rows. */
 static inline void row_dots(const real *a, matrix B, size_t K, size_t first, size_t end, real *c,
-                            int add, int type) {
+                            const real *start, int type) {
     const size_t size = size_of(type);
     for (size_t j = first; j < end; j++) {
         const char *w = (const char *)B.at + j * B.col * size;
@@ -522,7 +522,7 @@ static inline void row_dots(const real *a, matrix B, size_t K, size_t first, siz
         }
         for (size_t l = 0; k < K; k++, l++) s[l] += a[k] * element(w, k, type);
         for (size_t l = 0; l < LANES; l++) s[l] += s[l + LANES];
-        c[j] = (add ? c[j] : 0) + fold(s);
+        c[j] = (start ? start[j] : 0) + fold(s);
     }
 }
 
@@ -547,7 +547,8 @@ static inline void row_sums(const real *a, matrix B, size_t first, size_t end, s
 
 /* In up to PARTS parts: ranges of columns, or of rows whose sums, in `room`, are then added. How
  * many parts does not depend on the threads, so neither does a sum. */
-static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, int add, real *room) {
+static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, const real *start,
+                       real *room) {
     const int dots = B.row == 1;
     const size_t length = dots ? N : K, part = (length + PARTS - 1) / PARTS;
     OMP(omp parallel if (N * K > 50000)) {
@@ -555,16 +556,16 @@ static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, int
         for (size_t p = 0; p < PARTS; p++) {
             const size_t first = p * part < length ? p * part : length;
             const size_t end = first + part < length ? first + part : length;
-            if (dots && B.type == DUAL_FULL) row_dots(a, B, K, first, end, c, add, DUAL_FULL);
-            else if (dots && B.type == DUAL_BF16) row_dots(a, B, K, first, end, c, add, DUAL_BF16);
-            else if (dots) row_dots(a, B, K, first, end, c, add, DUAL_F16);
+            if (dots && B.type == DUAL_FULL) row_dots(a, B, K, first, end, c, start, DUAL_FULL);
+            else if (dots && B.type == DUAL_BF16) row_dots(a, B, K, first, end, c, start, DUAL_BF16);
+            else if (dots) row_dots(a, B, K, first, end, c, start, DUAL_F16);
             else if (B.type == DUAL_FULL) row_sums(a, B, first, end, N, room + p * N, 0, DUAL_FULL);
             else if (B.type == DUAL_BF16) row_sums(a, B, first, end, N, room + p * N, 0, DUAL_BF16);
             else row_sums(a, B, first, end, N, room + p * N, 0, DUAL_F16);
         }
         OMP(omp for schedule(static))
         for (size_t j = 0; j < (dots ? 0 : N); j++) {
-            real sum = add ? c[j] : 0;
+            real sum = start ? start[j] : 0;
             for (size_t p = 0; p < PARTS; p++) sum += room[p * N + j];
             c[j] = sum;
         }
@@ -650,13 +651,15 @@ static void pack(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t 
     else pack_as(to, B, k0, j0, depth, count, width, DUAL_F16);
 }
 
-/* C[rows, N] (+)= A[rows, K] B[K, N] for one strip of B, N <= NR; C(i,j): [i*c_row + j*c_col]. */
+/* C[rows, N] (+)= A[rows, K] B[K, N] for one strip of B, N <= NR; C(i,j): [i*c_row + j*c_col].
+ * bias, or NULL: what sums start from, a number for each column; where c_col > 1, for each row. */
 static void strip(size_t rows, size_t N, size_t K, matrix A, matrix B, size_t j0, real *C,
-                  size_t c_row, size_t c_col, int add) {
+                  size_t c_row, size_t c_col, int add, const real *bias) {
     real room[PACK_K * NR + 64], *b = room + (64 - (uintptr_t)room % 64) / sizeof(real);
     const size_t width = N > NARROW ? NR : N > SLIM ? NARROW : SLIM;
     const size_t deep = PACK_K * NR / width;   /* all that the room holds: A is read in long runs */
-    for (size_t k0 = 0; k0 < K; k0 += deep) {
+    size_t k0 = 0;
+    do {                               /* once at least: sums of nothing are their start */
         const size_t depth = K - k0 < deep ? K - k0 : deep;
         pack(b, B, k0, j0, depth, N, width);
         for (size_t i = 0; i < rows; i += MR) {
@@ -675,12 +678,13 @@ static void strip(size_t rows, size_t N, size_t K, matrix A, matrix B, size_t j0
                 real *c = C + (i + l) * c_row + j0 * c_col;
                 if (c_col > 1)
                     for (size_t j = 0; j < N; j++)
-                        c[j * c_col] = (k0 || add ? c[j * c_col] : 0) + sum[l][j];
+                        c[j * c_col] = (k0 || add ? c[j * c_col] : bias ? bias[i + l] : 0) + sum[l][j];
                 else if (k0 || add) for (size_t j = 0; j < N; j++) c[j] += sum[l][j];
+                else if (bias) for (size_t j = 0; j < N; j++) c[j] = bias[j0 + j] + sum[l][j];
                 else for (size_t j = 0; j < N; j++) c[j] = sum[l][j];
             }
         }
-    }
+    } while ((k0 += deep) < K);
 }
 
 static matrix transposed(matrix m) {
@@ -690,8 +694,10 @@ static matrix transposed(matrix m) {
     return m;
 }
 
+/* start: what sums start from. NULL: 0; C: itself, which is added to; else a row for every row. */
 static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix B, real *C,
-                   size_t c_row, int add) {
+                   size_t c_row, const real *start) {
+    const int add = start == C;
     const int one = M <= 2 && A.col == 1;  /* or two: a row at a time, as decoding has them */
     const dual_mark before = dual_mark_here(ctx);
     real *const room = one && B.row != 1 ? dual_alloc(ctx, product(ctx, PARTS, N), sizeof(real))
@@ -699,10 +705,9 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
     dual_release(ctx, before);         /* only this call uses it */
     ctx->flops += 2.0 * (double)M * (double)N * (double)K;
     if (!ctx->memory || !M || !N) return;
-    if (!K && !add)
-        for (size_t i = 0; i < M; i++) memset(C + i * c_row, 0, N * sizeof *C);
-    for (size_t i = 0; i < (one && K ? M : 0); i++)
-        matmul_row((const real *)A.at + i * A.row, B, N, K, C + i * c_row, add, room);
+    for (size_t i = 0; i < (one ? M : 0); i++)
+        matmul_row((const real *)A.at + i * A.row, B, N, K, C + i * c_row,
+                   add ? C + i * c_row : start, room);
     if (one) return;
     /* Few rows would not pay for packing all of B: there it is C^T = B^T A^T, and A is packed. */
     size_t c_col = 1;
@@ -718,15 +723,15 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
     }
     /* a group of rows and a strip of B are one piece of work: at least one for every thread */
     const size_t strips = (N + NR - 1) / NR, tiles = (M + MR - 1) / MR, threads = workers();
-    const size_t fair = (tiles * strips + threads - 1) / threads;
-    const size_t group = MR * (fair < GROUP ? fair : GROUP), groups = (M + group - 1) / group;
+    const size_t fair = (tiles * strips + threads - 1) / threads, most = fair < GROUP ? fair : GROUP;
+    const size_t groups = (tiles + most - 1) / most, group = MR * ((tiles + groups - 1) / groups);
     OMP(omp parallel for schedule(static) if (M * N * K > 50000))
     for (size_t piece = 0; piece < groups * strips; piece++) {
         const size_t i = piece / strips * group, j = piece % strips * NR;
         matrix rows = A;
         rows.at = (const real *)A.at + i * A.row;
         strip(M - i < group ? M - i : group, N - j < NR ? N - j : NR, K, rows, B, j, C + i * c_row,
-              c_row, c_col, add);
+              c_row, c_col, add, add || !start ? NULL : c_col > 1 ? start + i : start);
     }
 }
 
@@ -734,12 +739,12 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
 static void matmul_small(size_t M, size_t N, size_t K, matrix A, matrix B, real *C, size_t c_row,
                          int add) {
     if (M == 1 && A.col == 1) {
-        if (B.row == 1) row_dots(A.at, B, K, 0, N, C, add, DUAL_FULL);
+        if (B.row == 1) row_dots(A.at, B, K, 0, N, C, add ? C : NULL, DUAL_FULL);
         else row_sums(A.at, B, 0, K, N, C, add, DUAL_FULL);
         return;
     }
     for (size_t j = 0; j < N; j += NR)
-        strip(M, N - j < NR ? N - j : NR, K, A, B, j, C, c_row, 1, add);
+        strip(M, N - j < NR ? N - j : NR, K, A, B, j, C, c_row, 1, add, NULL);
 }
 
 static matrix rows_of(const dual_tensor *t, const real *at) {
@@ -785,6 +790,17 @@ static real total(const real *a, size_t n) {
     return fold(s);
 }
 
+static real largest(const real *a, size_t n) {
+    real most[LANES], top = a[0];      /* seeded with a real number, never with a guess */
+    for (int j = 0; j < LANES; j++) most[j] = top;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        WHOLE for (int j = 0; j < LANES; j++) most[j] = a[i + j] > most[j] ? a[i + j] : most[j];
+    for (int j = 0; i < n; i++, j++) most[j] = a[i] > most[j] ? a[i] : most[j];
+    for (int j = 0; j < LANES; j++) top = most[j] > top ? most[j] : top;
+    return top;
+}
+
 /* e^x without a call or a branch, so that loops over it vectorise: 2^n e^r with |r| <= ln 2 / 2.
  * Adding 1.5 * 2^23 rounds to a whole number and leaves it in the low bits, which make 2^n's
  * exponent; e^r is the minimax polynomial of Cephes' expf. Relative error 1e-7; x is held within
@@ -813,7 +829,7 @@ static inline real exponential(real value) {
 /* ---- gather: out[r] = source[which[r]] row index[r] ----
  * Backward scatters: dsource[which[r]][index[r]] += dout[r], parallel over tiles of columns since
  * many r may name the same row. */
-enum { COLUMN_TILE = 16 };
+enum { COLUMN_TILE = 64 };
 
 static void gather_backward(dual_ctx *c, node *n) {
     if (!c->memory) return;
@@ -873,15 +889,15 @@ static void linear_backward(dual_ctx *c, node *n) {
     const int out_in = n->a == DUAL_OUT_IN;
     if (x->needs_grad)
         matmul(c, x->rows, x->cols, y->cols, dy, out_in ? weight : transposed(weight), x->grad,
-               x->stride, !n->first);
+               x->stride, n->first ? NULL : x->grad);
     if (w->needs_grad) {
         const double before = c->flops;
         if (out_in)
             matmul(c, w->rows, w->cols, x->rows, transposed(dy), rows_of(x, x->data), w->grad,
-                   w->stride, 1);
+                   w->stride, w->grad);
         else
             matmul(c, w->rows, w->cols, x->rows, transposed(rows_of(x, x->data)), dy, w->grad,
-                   w->stride, 1);
+                   w->stride, w->grad);
         c->weight_grad_flops += c->flops - before;
     }
     if (b && b->grad && c->memory) {
@@ -900,13 +916,9 @@ dual_tensor *dual_linear(dual_ctx *c, dual_tensor *x, dual_tensor *w, dual_tenso
     if (x->cols != in || (b && (b->rows != 1 || b->cols != out)))
         die(c, "linear: x [%zu,%zu] does not fit a weight %zu -> %zu", x->rows, x->cols, in, out);
     dual_tensor *y = dual_tensor_new(c, x->rows, out);
-    if (b && c->memory) {
-        OMP(omp parallel for schedule(static) if (y->rows * y->cols > 20000))
-        for (size_t r = 0; r < x->rows; r++) memcpy(y->data + r * out, b->data, out * sizeof(real));
-    }
     matrix weight = weight_of(w);
     matmul(c, x->rows, out, in, rows_of(x, x->data), out_in ? transposed(weight) : weight, y->data,
-           y->stride, b != NULL);
+           y->stride, b ? b->data : NULL);
     dual_tensor *ins[3];
     ins[0] = x; ins[1] = w; ins[2] = b;
     node *n = record(c, y, linear_backward, 3, ins);
@@ -1249,8 +1261,7 @@ static void attend(const node *n, const dual_keys *K, size_t r0, size_t rows, si
         for (size_t k = to; k < count; k++) p[k] = 0;
         if (from == to) continue;
         for (size_t k = from; k < to; k++) p[k] *= scale;
-        most = p[from];                /* seeded with a real score, never with a guess */
-        for (size_t k = from; k < to; k++) most = p[k] > most ? p[k] : most;
+        most = largest(p + from, to - from);
         if (sum[i] > 0 && top[i] > most) most = top[i];
         const real shrink = sum[i] > 0 ? exponential(top[i] - most) : 0;
         for (size_t k = from; k < to; k++) p[k] = exponential(p[k] - most);
@@ -1424,8 +1435,8 @@ dual_tensor *dual_cross_entropy(dual_ctx *c, dual_tensor *z, const int32_t *targ
         OMP(omp parallel for schedule(static) if (z->rows * z->cols > 5000))
         for (size_t r = 0; r < z->rows; r++) {
             const real *zr = z->data + r * z->stride;
-            real top = zr[0], part[BLOCK], sum = 0;
-            for (size_t j = 1; j < z->cols; j++) if (zr[j] > top) top = zr[j];
+            const real top = largest(zr, z->cols);
+            real part[BLOCK], sum = 0;
             for (size_t j = 0; j < z->cols; j += BLOCK) {
                 const size_t count = z->cols - j < BLOCK ? z->cols - j : BLOCK;
                 for (size_t i = 0; i < count; i++) part[i] = exponential(zr[j + i] - top);
