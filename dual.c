@@ -84,11 +84,11 @@ enum { VECTOR = 16 / sizeof(real), MR = 4, NR = 6 * VECTOR, NARROW = NR, SLIM = 
 #define WHOLE
 #endif
 /* Numbers of the second-level cache: B is packed PACK_K x NR at a time (on each thread's stack),
- * and GROUP * MR rows of A use that strip, PACK_K numbers of each. */
+ * and GROUP * MR rows of A, PACK_K numbers of each, stay there for STRIPS such strips. */
 #ifndef DUAL_PACK_K
 #define DUAL_PACK_K 256
 #endif
-enum { PACK_K = DUAL_PACK_K, GROUP = 128 };
+enum { PACK_K = DUAL_PACK_K, GROUP = 128, STRIPS = 8 };
 #ifdef __GNUC__
 #define PREFETCH(address) __builtin_prefetch(address)
 #else
@@ -510,7 +510,7 @@ static inline real fold(real *s) { /* in halves, written out: each line is one v
  * rest; B is read straight through, at the speed of memory. Where a column of B lies in one piece,
  * each c[j] is a dot product; where a row does, c is a weighted sum of rows. */
 static inline void row_dots(const real *a, matrix B, size_t K, size_t first, size_t end, real *c,
-                            const real *start, int type) {
+                            const real *from, int type) {
     const size_t size = size_of(type);
     for (size_t j = first; j < end; j++) {
         const char *w = (const char *)B.at + j * B.col * size;
@@ -522,7 +522,7 @@ static inline void row_dots(const real *a, matrix B, size_t K, size_t first, siz
         }
         for (size_t l = 0; k < K; k++, l++) s[l] += a[k] * element(w, k, type);
         for (size_t l = 0; l < LANES; l++) s[l] += s[l + LANES];
-        c[j] = (start ? start[j] : 0) + fold(s);
+        c[j] = (from ? from[j] : 0) + fold(s);
     }
 }
 
@@ -547,7 +547,7 @@ static inline void row_sums(const real *a, matrix B, size_t first, size_t end, s
 
 /* In up to PARTS parts: ranges of columns, or of rows whose sums, in `room`, are then added. How
  * many parts does not depend on the threads, so neither does a sum. */
-static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, const real *start,
+static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, const real *from,
                        real *room) {
     const int dots = B.row == 1;
     const size_t length = dots ? N : K, part = (length + PARTS - 1) / PARTS;
@@ -556,16 +556,16 @@ static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, con
         for (size_t p = 0; p < PARTS; p++) {
             const size_t first = p * part < length ? p * part : length;
             const size_t end = first + part < length ? first + part : length;
-            if (dots && B.type == DUAL_FULL) row_dots(a, B, K, first, end, c, start, DUAL_FULL);
-            else if (dots && B.type == DUAL_BF16) row_dots(a, B, K, first, end, c, start, DUAL_BF16);
-            else if (dots) row_dots(a, B, K, first, end, c, start, DUAL_F16);
+            if (dots && B.type == DUAL_FULL) row_dots(a, B, K, first, end, c, from, DUAL_FULL);
+            else if (dots && B.type == DUAL_BF16) row_dots(a, B, K, first, end, c, from, DUAL_BF16);
+            else if (dots) row_dots(a, B, K, first, end, c, from, DUAL_F16);
             else if (B.type == DUAL_FULL) row_sums(a, B, first, end, N, room + p * N, 0, DUAL_FULL);
             else if (B.type == DUAL_BF16) row_sums(a, B, first, end, N, room + p * N, 0, DUAL_BF16);
             else row_sums(a, B, first, end, N, room + p * N, 0, DUAL_F16);
         }
         OMP(omp for schedule(static))
         for (size_t j = 0; j < (dots ? 0 : N); j++) {
-            real sum = start ? start[j] : 0;
+            real sum = from ? from[j] : 0;
             for (size_t p = 0; p < PARTS; p++) sum += room[p * N + j];
             c[j] = sum;
         }
@@ -587,25 +587,15 @@ static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, con
  * Every C(i,j) is summed by one thread, in the order of k: results do not depend on how many
  * threads there are. */
 
-static inline void tile_as(size_t depth, const real *const a[MR], size_t step, const real *b,
-                           real sum[MR][NR], int width) {
+static inline void tile(size_t depth, const real *const a[MR], size_t step, const real *b,
+                        real sum[MR][NR], int width) {
     real s[MR][NR];
     for (int i = 0; i < MR; i++)
-        for (int j = 0; j < width; j++) s[i][j] = 0;
+        for (int j = 0; j < NR; j++) s[i][j] = 0;
     for (size_t k = 0; k < depth; k++, b += width)
         UNROLL for (int i = 0; i < MR; i++)
             UNROLL for (int j = 0; j < width; j++) s[i][j] += a[i][k * step] * b[j];
     for (int i = 0; i < MR; i++) memcpy(sum[i], s[i], (size_t)width * sizeof(real));
-}
-
-static void tile(size_t depth, const real *const a[MR], size_t step, const real *b,
-                 real sum[MR][NR]) {
-    tile_as(depth, a, step, b, sum, NR);
-}
-
-static void tile_narrow(size_t depth, const real *const a[MR], size_t step, const real *b,
-                        real sum[MR][NR]) {
-    tile_as(depth, a, step, b, sum, NARROW);
 }
 
 static void tile_slim(size_t depth, const real *const a[MR], size_t step, const real *b,
@@ -651,40 +641,48 @@ static void pack(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t 
     else pack_as(to, B, k0, j0, depth, count, width, DUAL_F16);
 }
 
-/* C[rows, N] (+)= A[rows, K] B[K, N] for one strip of B, N <= NR; C(i,j): [i*c_row + j*c_col].
- * bias, or NULL: what sums start from, a number for each column; where c_col > 1, for each row. */
-static void strip(size_t rows, size_t N, size_t K, matrix A, matrix B, size_t j0, real *C,
-                  size_t c_row, size_t c_col, int add, const real *bias) {
+/* C[rows, N] (+)= A[rows, K] B[K, N] for one strip of B, N <= NR, and the PACK_K steps from k0 on.
+ * C(i,j): [i*c_row + j*c_col]. bias, or NULL: what sums start from, a number for each column, or
+ * for each row where c_col > 1. */
+static void strip(size_t rows, size_t N, size_t k0, size_t K, matrix A, matrix B, size_t j0,
+                  real *C, size_t c_row, size_t c_col, int add, const real *bias) {
     real room[PACK_K * NR + 64], *b = room + (64 - (uintptr_t)room % 64) / sizeof(real);
     const size_t width = N > NARROW ? NR : N > SLIM ? NARROW : SLIM;
     const size_t deep = PACK_K * NR / width;   /* all that the room holds: A is read in long runs */
+    const size_t depth = K - k0 < deep ? K - k0 : deep;
+    if (k0 % deep) return;             /* a deeper one did these */
+    pack(b, B, k0, j0, depth, N, width);
+    for (size_t i = 0; i < rows; i += MR) {
+        const size_t few = rows - i < MR ? rows - i : MR;
+        const real *a[MR];             /* rows past the last: any row, their sums are dropped */
+        real sum[MR][NR];
+        for (size_t l = 0; l < MR; l++)
+            a[l] = (const real *)A.at + (l < few ? i + l : i) * A.row + k0 * A.col;
+        for (size_t l = 0; l < few; l++)
+            for (size_t j = 0; j < N; j += LANES) PREFETCH(C + (i + l) * c_row + (j0 + j) * c_col);
+        if (width == NR) tile(depth, a, A.col, b, sum, NR);
+        else if (width == NARROW) tile(depth, a, A.col, b, sum, NARROW);
+        else tile_slim(depth, a, A.col, b, sum);
+        for (size_t l = 0; l < few; l++) {
+            real *c = C + (i + l) * c_row + j0 * c_col;
+            if (c_col > 1)
+                for (size_t j = 0; j < N; j++)
+                    c[j * c_col] = (k0 || add ? c[j * c_col] : bias ? bias[i + l] : 0) + sum[l][j];
+            else if (k0 || add) for (size_t j = 0; j < N; j++) c[j] += sum[l][j];
+            else if (bias) for (size_t j = 0; j < N; j++) c[j] = bias[j0 + j] + sum[l][j];
+            else for (size_t j = 0; j < N; j++) c[j] = sum[l][j];
+        }
+    }
+}
+
+/* Columns first .. end-1. All strips use the same part of A before the next one is read. */
+static void strips(size_t rows, size_t first, size_t end, size_t K, matrix A, matrix B, real *C,
+                   size_t c_row, size_t c_col, int add, const real *bias) {
     size_t k0 = 0;
     do {                               /* once at least: sums of nothing are their start */
-        const size_t depth = K - k0 < deep ? K - k0 : deep;
-        pack(b, B, k0, j0, depth, N, width);
-        for (size_t i = 0; i < rows; i += MR) {
-            const size_t few = rows - i < MR ? rows - i : MR;
-            const real *a[MR];         /* rows past the last: any row, their sums are dropped */
-            real sum[MR][NR];
-            for (size_t l = 0; l < MR; l++)
-                a[l] = (const real *)A.at + (l < few ? i + l : i) * A.row + k0 * A.col;
-            for (size_t l = 0; l < few; l++)
-                for (size_t j = 0; j < N; j += LANES)
-                    PREFETCH(C + (i + l) * c_row + (j0 + j) * c_col);
-            if (width == NR) tile(depth, a, A.col, b, sum);
-            else if (width == NARROW) tile_narrow(depth, a, A.col, b, sum);
-            else tile_slim(depth, a, A.col, b, sum);
-            for (size_t l = 0; l < few; l++) {
-                real *c = C + (i + l) * c_row + j0 * c_col;
-                if (c_col > 1)
-                    for (size_t j = 0; j < N; j++)
-                        c[j * c_col] = (k0 || add ? c[j * c_col] : bias ? bias[i + l] : 0) + sum[l][j];
-                else if (k0 || add) for (size_t j = 0; j < N; j++) c[j] += sum[l][j];
-                else if (bias) for (size_t j = 0; j < N; j++) c[j] = bias[j0 + j] + sum[l][j];
-                else for (size_t j = 0; j < N; j++) c[j] = sum[l][j];
-            }
-        }
-    } while ((k0 += deep) < K);
+        for (size_t j = first; j < end; j += NR)
+            strip(rows, end - j < NR ? end - j : NR, k0, K, A, B, j, C, c_row, c_col, add, bias);
+    } while ((k0 += PACK_K) < K);
 }
 
 static matrix transposed(matrix m) {
@@ -694,10 +692,10 @@ static matrix transposed(matrix m) {
     return m;
 }
 
-/* start: what sums start from. NULL: 0; C: itself, which is added to; else a row for every row. */
+/* from: what sums start from. NULL: 0; C: itself, which is added to; else one row for every row. */
 static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix B, real *C,
-                   size_t c_row, const real *start) {
-    const int add = start == C;
+                   size_t c_row, const real *from) {
+    const int add = from == C;
     const int one = M <= 2 && A.col == 1;  /* or two: a row at a time, as decoding has them */
     const dual_mark before = dual_mark_here(ctx);
     real *const room = one && B.row != 1 ? dual_alloc(ctx, product(ctx, PARTS, N), sizeof(real))
@@ -707,7 +705,7 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
     if (!ctx->memory || !M || !N) return;
     for (size_t i = 0; i < (one ? M : 0); i++)
         matmul_row((const real *)A.at + i * A.row, B, N, K, C + i * c_row,
-                   add ? C + i * c_row : start, room);
+                   add ? C + i * c_row : from, room);
     if (one) return;
     /* Few rows would not pay for packing all of B: there it is C^T = B^T A^T, and A is packed. */
     size_t c_col = 1;
@@ -721,17 +719,20 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
         c_col = c_row;
         c_row = 1;
     }
-    /* a group of rows and a strip of B are one piece of work: at least one for every thread */
-    const size_t strips = (N + NR - 1) / NR, tiles = (M + MR - 1) / MR, threads = workers();
-    const size_t fair = (tiles * strips + threads - 1) / threads, most = fair < GROUP ? fair : GROUP;
+    /* pieces of work, at least one for every thread: a group of rows and some strips of B */
+    const size_t all = (N + NR - 1) / NR, tiles = (M + MR - 1) / MR, threads = workers();
+    const size_t fair = (tiles * all + threads - 1) / threads, most = fair < GROUP ? fair : GROUP;
     const size_t groups = (tiles + most - 1) / most, group = MR * ((tiles + groups - 1) / groups);
+    size_t parts = (all + STRIPS - 1) / STRIPS;
+    while (parts < all && groups * parts % threads) parts++;
+    const size_t part = NR * ((all + parts - 1) / parts);
     OMP(omp parallel for schedule(static) if (M * N * K > 50000))
-    for (size_t piece = 0; piece < groups * strips; piece++) {
-        const size_t i = piece / strips * group, j = piece % strips * NR;
+    for (size_t piece = 0; piece < groups * parts; piece++) {
+        const size_t i = piece / parts * group, j = piece % parts * part;
         matrix rows = A;
         rows.at = (const real *)A.at + i * A.row;
-        strip(M - i < group ? M - i : group, N - j < NR ? N - j : NR, K, rows, B, j, C + i * c_row,
-              c_row, c_col, add, add || !start ? NULL : c_col > 1 ? start + i : start);
+        strips(M - i < group ? M - i : group, j, N < j + part ? N : j + part, K, rows, B,
+               C + i * c_row, c_row, c_col, add, !from || add ? NULL : c_col > 1 ? from + i : from);
     }
 }
 
@@ -743,17 +744,11 @@ static void matmul_small(size_t M, size_t N, size_t K, matrix A, matrix B, real 
         else row_sums(A.at, B, 0, K, N, C, add, DUAL_FULL);
         return;
     }
-    for (size_t j = 0; j < N; j += NR)
-        strip(M, N - j < NR ? N - j : NR, K, A, B, j, C, c_row, 1, add, NULL);
+    strips(M, 0, N, K, A, B, C, c_row, 1, add, NULL);
 }
 
-static matrix rows_of(const dual_tensor *t, const real *at) {
-    matrix m = {at, t->stride, 1, DUAL_FULL};
-    return m;
-}
-
-static matrix weight_of(const dual_tensor *t) {
-    matrix m = {numbers(t), t->stride, 1, t->type};
+static matrix rows_of(const dual_tensor *t, const void *at) {
+    matrix m = {at, t->stride, 1, t->type};
     return m;
 }
 
@@ -885,19 +880,16 @@ dual_tensor *dual_gather(dual_ctx *c, size_t n_sources, dual_tensor *const *sour
  * dx = dy W^T, dW = x^T dy, db = column sums of dy. A frozen W costs no dW. */
 static void linear_backward(dual_ctx *c, node *n) {
     dual_tensor *x = n->in[0], *w = n->in[1], *b = n->in[2], *y = n->out;
-    matrix dy = rows_of(y, y->grad), weight = weight_of(w);
+    const matrix dy = rows_of(y, y->grad), weight = rows_of(w, numbers(w));
     const int out_in = n->a == DUAL_OUT_IN;
     if (x->needs_grad)
         matmul(c, x->rows, x->cols, y->cols, dy, out_in ? weight : transposed(weight), x->grad,
                x->stride, n->first ? NULL : x->grad);
     if (w->needs_grad) {
         const double before = c->flops;
-        if (out_in)
-            matmul(c, w->rows, w->cols, x->rows, transposed(dy), rows_of(x, x->data), w->grad,
-                   w->stride, w->grad);
-        else
-            matmul(c, w->rows, w->cols, x->rows, transposed(rows_of(x, x->data)), dy, w->grad,
-                   w->stride, w->grad);
+        const matrix rows = rows_of(x, x->data);
+        matmul(c, w->rows, w->cols, x->rows, transposed(out_in ? dy : rows), out_in ? rows : dy,
+               w->grad, w->stride, w->grad);
         c->weight_grad_flops += c->flops - before;
     }
     if (b && b->grad && c->memory) {
@@ -916,7 +908,7 @@ dual_tensor *dual_linear(dual_ctx *c, dual_tensor *x, dual_tensor *w, dual_tenso
     if (x->cols != in || (b && (b->rows != 1 || b->cols != out)))
         die(c, "linear: x [%zu,%zu] does not fit a weight %zu -> %zu", x->rows, x->cols, in, out);
     dual_tensor *y = dual_tensor_new(c, x->rows, out);
-    matrix weight = weight_of(w);
+    const matrix weight = rows_of(w, numbers(w));
     matmul(c, x->rows, out, in, rows_of(x, x->data), out_in ? transposed(weight) : weight, y->data,
            y->stride, b ? b->data : NULL);
     dual_tensor *ins[3];
