@@ -44,7 +44,7 @@ static void *room_for(size_t count, size_t size) {
 
 typedef struct {
     char split[16], data[RUN_PATH], broken[8], from[24], prompt[8192], answer[1024];
-    size_t count, sequences, prompts, k, max_new, latents, groups, ahead, seed, threads;
+    size_t count, sequences, prompts, k, max_new, latents, groups, ahead, sequence, seed, threads;
     double temperature;
     int json, no_analysis, help;
     const char *text;              /* of tokens; NULL: not given */
@@ -82,6 +82,7 @@ static const option PERPLEXITY[] = {
     {"sequences", AT(OPTION_SIZE, sequences), "64", "sequences of the text, at most", 0},
     {"groups", AT(OPTION_SIZE, groups), "0", "M per sequence; 0: as trained", 0},
     {"ahead", AT(OPTION_SIZE, ahead), "0", "N_A; 0: as trained", 0},
+    {"sequence", AT(OPTION_SIZE, sequence), "0", "tokens per sequence; 0: as trained", 0},
     BROKEN, FROM, AT_TEST, SEED, JSON, COMMON
 };
 static const option COMPARE[] = {
@@ -306,6 +307,11 @@ static void check_rows(dual_ctx *c, subject *s, const example *rows, size_t n, c
     }
 }
 
+static void refuse_text(const subject *s, const char *folder) {
+    if (s->task.kind == TASK_TEXT)
+        fail(2, "%s: a run on text has no answers to grade: eval perplexity, eval choices", folder);
+}
+
 /* The rows of a file, or problems of a split. */
 static example *read_rows(const subject *s, int split, const char *file, size_t *n) {
     char error[300], report[1200];
@@ -331,9 +337,43 @@ static example *problems(const settings *set, const subject *s, size_t *n, char 
     return rows;
 }
 
+/* Text up to a random place of each of n sequences, of a file or of what the run did not train on;
+ * each has a copy of its own. The token at the place is the cue. */
+static example *text_prompts(const subject *s, const char *file, size_t *n) {
+    run_settings how = s->r.set;
+    token_block ids;
+    size_t first;
+    char error[300], report[1200];
+    const int held_out = !*file && !*how.valid;
+    if (!*file) file = held_out ? how.data : how.valid;
+    strcpy(how.objective, "pretrain");
+    how.seed = 20260105;
+    how.groups = how.ahead = 1;
+    if (!run_text_open(&how, &s->task, file, held_out, &ids, &first, report, sizeof report, error,
+                       sizeof error))
+        fail(1, "%s", error);
+    fputs(report, stderr);
+    const size_t length = run_sequence(&how), all = (ids.used - first) / length;
+    if (*n > all) *n = all;
+    if (*n < 2)
+        fail(1, "%s: %zu sequences of %zu tokens, expected at least 2; another text: --data", file,
+             all, length);
+    example *rows = room_for(*n, sizeof *rows);
+    for (size_t i = 0; i < *n; i++) {
+        size_t place;
+        run_group_places(&how, i, &place);
+        rows[i].n_x = place + 1;
+        rows[i].x = rows[i].packed = room_for(place + 1, sizeof *rows[i].packed);
+        memcpy(rows[i].packed, ids.at + first + i * length, (place + 1) * sizeof *rows[i].packed);
+    }
+    free(ids.at);
+    return rows;
+}
+
 /* Prompts that no run was trained on, for the analysis of latents: a file's rows, else problems
  * drawn without looking for repeats (small tasks do not have thousands of different ones). */
 static example *fresh_prompts(const subject *s, const char *file, size_t *n) {
+    if (s->task.kind == TASK_TEXT) return text_prompts(s, file, n);
     if (*file || s->task.kind != TASK_COUNTDOWN) return read_rows(s, COUNTDOWN_TEST, file, n);
     countdown_options o = s->task.countdown;
     dual_rng rng = dual_rng_seed(20260102, 0);
@@ -477,6 +517,7 @@ static int score(const settings *set, size_t n_runs, const char **folder) {
     char source[RUN_PATH + 40], known[2 * RUN_PATH], system[400], label[40], key[8];
     (void)n_runs;
     subject_open(&s, set, folder[0]);
+    refuse_text(&s, folder[0]);
     memset(&job, 0, sizeof job);
     job.set = set;
     example *rows = problems(set, &s, &job.n, source, sizeof source);
@@ -498,6 +539,7 @@ static int score(const settings *set, size_t n_runs, const char **folder) {
         json_text(&j, "task", task_name(kind));
         json_text(&j, "system", system);
         json_number(&j, "step", (double)s.r.step);
+        json_number(&j, "stage", (double)s.stage);
         json_text(&j, "problems", source);
         json_text(&j, "latents_from", set->from);
         json_number(&j, "latents", (double)s.latents);
@@ -528,13 +570,17 @@ static int score(const settings *set, size_t n_runs, const char **folder) {
         }
         json_close(&j, '}');
     } else {
-        printf("%s: %s; step %llu\n%zu %s, %s, latents %s", folder[0], system,
-               (unsigned long long)s.r.step, job.n, source,
+        if (strcmp(s.r.set.steps_shown, "curriculum")) *label = 0;
+        else snprintf(label, sizeof label, ", stage %zu of 0..%zu", s.stage, s.r.set.stages + 1);
+        printf("%s: %s; step %llu%s\n%zu %s, %s, latents %s", folder[0], system,
+               (unsigned long long)s.r.step, label, job.n, source,
                set->temperature > 0 ? "sampled" : "greedy", set->from);
         if (s.latents != s.r.system.latents) printf(", %zu of them", s.latents);
         printf("\n\n");
         if (job.n < set->count && !*set->data)
             printf("(the split has no more than %zu different problems)\n", job.n);
+        if (job.n == set->count && *set->data)
+            printf("(--count %zu: the file may hold more)\n", job.n);
         tally_print("accuracy [95 %]", t.all);
         tally_print("  + and - suffice", t.simple);
         tally_print("  needs * or /", t.other);
@@ -843,8 +889,8 @@ static int choices(const settings *set, size_t n_words, const char **word) {
         json_number(&out, "rows_too_long", (double)j.left_out);
         json_close(&out, '}');
     } else {
-        printf("%s: %s\n%zu of %zu rows of %s, latents %s; chance %.1f %%\n\n", word[0], system,
-               j.n, rows.count, word[1], set->from, 100 * t.chance);
+        printf("%s: %s\n%zu of %zu rows of %s, %zu latents, %s; chance %.1f %%\n\n", word[0],
+               system, j.n, rows.count, word[1], s.latents, set->from, 100 * t.chance);
         for (int k = 0; k < RULES; k++) {
             snprintf(label, sizeof label, "by log-likelihood, %s", RULE_NAMES[k]);
             tally_print(label, t.hit[k]);
@@ -905,7 +951,7 @@ static void perplexity_work(dual_ctx *c, subject *s, void *what) {
 static int perplexity(const settings *set, size_t n_words, const char **word) {
     subject s;
     perplexity_job j;
-    char error[300], system[400];
+    char error[300], report[1200], system[400];
     memset(&j, 0, sizeof j);
     subject_open(&s, set, word[0]);
     run_settings *how = &j.how;
@@ -917,8 +963,13 @@ static int perplexity(const settings *set, size_t n_words, const char **word) {
              "part of its own that was held out)");
     strcpy(how->objective, "pretrain");
     if (set->ahead) how->ahead = set->ahead;
-    if (!how->sequence || s.latents + 1 > how->context - how->sequence)
-        how->sequence = how->context > s.latents + 1 ? how->context - s.latents - 1 : 0;
+    how->latents = s.latents;
+    if (set->sequence || how->context < how->sequence + s.latents + 1)
+        how->sequence = set->sequence;
+    how->sequence = run_sequence(how);
+    if (how->context < how->sequence + s.latents + 1)
+        fail(2, "--sequence %zu: with %zu latents and a cue it does not fit a context of %zu",
+             how->sequence, s.latents, how->context);
     if (how->sequence < how->ahead + 2)
         fail(2, "--ahead %zu: sequences of %zu tokens are too short", how->ahead, how->sequence);
     how->groups = set->groups ? set->groups : how->groups ? how->groups
@@ -927,9 +978,12 @@ static int perplexity(const settings *set, size_t n_words, const char **word) {
         fail(2, "--groups: %zu places, a sequence has %zu", how->groups,
              how->sequence - 1 - how->ahead);
     how->seed = 20260105;              /* the same places for every run */
-    const char *file = n_words > 1 ? word[1] : how->data;
-    if (!run_text_open(how, &s.task, file, n_words < 2, &j.ids, &j.first, error, sizeof error))
+    const char *file = n_words > 1 ? word[1] : *how->valid ? how->valid : how->data;
+    const int held_out = file == how->data;    /* with --valid all of --data was trained on */
+    if (!run_text_open(how, &s.task, file, held_out, &j.ids, &j.first, report, sizeof report,
+                       error, sizeof error))
         fail(1, "%s", error);
+    fputs(report, stderr);
     j.n = (j.ids.used - j.first) / how->sequence;
     if (!j.n) fail(1, "%s: %zu tokens, expected at least one sequence of %zu", file,
                    j.ids.used - j.first, how->sequence);
@@ -949,13 +1003,15 @@ static int perplexity(const settings *set, size_t n_words, const char **word) {
         json_text(&out, "text", file);
         json_text(&out, "system", system);
         json_text(&out, "latents_from", set->from);
+        json_number(&out, "latents", (double)s.latents);
         json_number(&out, "sequences", (double)j.n);
         json_number(&out, "groups", (double)how->groups);
         json_open(&out, "ahead", '[');
     } else {
-        printf("%s: %s\n%s%s: %zu sequences of %zu tokens, %zu places in each, latents %s\n\n"
-               "%8s %12s %12s %9s\n", word[0], system, file, n_words < 2 ? ", held out" : "", j.n,
-               how->sequence, how->groups, j.latents ? set->from : "none", "ahead", "without",
+        printf("%s: %s\n%s%s: %zu sequences of %zu tokens, %zu places in each, %zu latents, %s\n\n"
+               "%8s %12s %12s %9s\n", word[0], system, file, held_out ? ", held out" : "", j.n,
+               how->sequence, how->groups, s.latents, j.latents ? set->from : "none", "ahead",
+               "without",
                "with", "change");
     }
     for (size_t a = 0; a <= how->ahead; a++) {
@@ -1263,7 +1319,9 @@ static void training_flops(const run *r, double *all, double *step) {
     double flops[RUN_STAGES + 2];
     char error[300];
     *all = *step = NAN;
-    if (!run_task_open(&r->set, r->set.out, 1, &task, error, sizeof error)) return;
+    if (!run_task_open(&r->set, r->set.out, 1, &task, error, sizeof error) ||
+        !run_fit_rows(&r->set, &task, run_room(&r->set, &r->system), error, sizeof error))
+        return;
     run_stage_flops(r, &task, flops);
     run_task_close(&task);
     *all = run_flops(&r->set, flops, r->step);
@@ -1451,7 +1509,8 @@ static int must_be_equal(const option *o, const member *m) {
     if (lm) return 0;
     if (IS(o, steps)) return !*m->set.match_flops;
     if (IS(o, latents)) return m->system.inject != DUAL_NONE;
-    return IS(o, batch) || IS(o, data) || IS(o, max_new) || IS(o, schedule) ||
+    if (IS(o, max_new)) return !strcmp(m->set.steps_shown, "none");
+    return IS(o, batch) || IS(o, data) || IS(o, schedule) ||
            (IS(o, base) && !wide) || (IS(o, from) && !wide) || (IS(o, init) && !wide);
 }
 
@@ -1620,7 +1679,16 @@ static void measure(comparison *k, member *m) {
     m->right = room_for(k->n_rows, 1);
     if (m->system.latents && !latents_are_fixed(&m->system)) m->swapped = room_for(k->n_rows, 1);
     k->now = m;
+    const example *given = k->rows;    /* its y is the first run's; each run has its own */
+    example *own = room_for(k->n_rows, sizeof *own);
+    char error[300];
+    for (size_t i = 0; i < k->n_rows; i++)
+        if (!run_example(&s.r.set, &s.task, s.stage, &given[i].row, &own[i], error, sizeof error))
+            fail(1, "%s: %s", m->folder, error);
+    k->rows = own;
     subject_work(&s, compare_work, k);
+    examples_free(own, k->n_rows);
+    k->rows = given;
     if (!m->implied) {
         m->step = s.r.step;
         training_flops(&s.r, &m->number[FLOPS], &m->number[STEP_FLOPS]);
@@ -1644,6 +1712,7 @@ static int gather(comparison *k, size_t n_runs, const char **folder) {
         k->vocab = tokenizer_size(s.task.tokens);
         if (run_is_pretrain(&s.r.set))
             fail(1, "%s was pretrained on text: eval perplexity", folder[i]);
+        refuse_text(&s, folder[i]);
         add_member(k, &s, folder[i]);
         has_base |= run_is_lm(&s.r.set) && !*s.r.set.wide_of;
         if (!usual) usual = s.r.system.latents;
@@ -1746,8 +1815,9 @@ static void prompt_open(prompt_job *j, subject *s, const settings *set) {
     task_free(&given);
     if (mixes) {
         if (!s->task.generated)
-            fail(1, "--latents-from %s: --task %s has no generator to take another prompt from",
-                 set->from, task_name(s->task.kind));
+            fail(1, "--latents-from %s: --task %s has no generator to take another prompt from; "
+                 "eval score and choices mix the rows of a file", set->from,
+                 task_name(s->task.kind));
         example *other = fresh_prompts(s, "", &another);
         j->rows[1] = *other;
         free(other);
@@ -2016,7 +2086,7 @@ static void trace_work(dual_ctx *c, subject *s, void *what) {
            "|state|  norm after the final norm; -    det.  a copy that lets no gradient back\n"
            "         where the pass stops at K and V\n");
     for (size_t i = 0; i < out.n_passes; i++)
-        print_pass(s, &out, i, e->n_x, i + 1 == out.n_passes ? logits : NULL);
+        print_pass(s, &out, i, p.group[0].prefix, i + 1 == out.n_passes ? logits : NULL);
     print_gradient(&s->r.system);
     printf("\nloss of y, mean over its %zu tokens: %.4f\n", e->n_y, (double)out.loss->data[0]);
     free(y);

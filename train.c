@@ -193,6 +193,27 @@ static void check_wide(const run_settings *set) {
     dual_done(&c);
 }
 
+/* Options that would do nothing: an experiment must not be named after them. */
+static void check_effect(const run_settings *set, const unsigned char *given) {
+    static const struct { const char *names, *wants; } only[] = {
+        {" stages stage-steps stage-epochs latents-per-stage uniform-stage reset-optimizer ",
+         "--steps-shown curriculum"},
+        {" groups ahead ", "--objective pretrain"},
+        {" sequence held-out ", "--task text, or --objective pretrain"},
+    };
+    const int holds[] = {!run_on_text(set) && !strcmp(set->steps_shown, "curriculum"),
+                         run_is_pretrain(set), run_is_pretrain(set) || !strcmp(set->task, "text")};
+    for (const option *o = RUN_OPTIONS; o->name; o++) {
+        char word[40];
+        snprintf(word, sizeof word, " %s ", o->name);
+        for (size_t i = 0; *o->name && given[o - RUN_OPTIONS] && i < sizeof only / sizeof *only; i++)
+            if (strstr(only[i].names, word) && !holds[i])
+                fail(2, "--%s is for %s: here it would do nothing", o->name, only[i].wants);
+    }
+    if (set->stage_steps && set->stage_epochs > 0 && !set->resume)
+        fail(2, "--stage-steps and --stage-epochs: one of them");
+}
+
 /* What each objective and task can do, and what of it makes no sense together. */
 static void check_objective(const run_settings *set, const dual_system *y) {
     const int lm = run_is_lm(set), pretrain = run_is_pretrain(set);
@@ -251,6 +272,10 @@ static void settle_stages(run_settings *set, const run_task *t) {
     if (!set->stage_steps)
         fail(2, "--stages %zu: %zu steps are too few for %zu stages", set->stages, set->steps,
              set->stages + 2);
+    if (set->steps <= set->stage_steps * (set->stages + 1))
+        fprintf(stderr, "train: warning: %zu steps end before the last stage, which begins at step "
+                "%zu: the steps are never all left out\n", set->steps,
+                set->stage_steps * (set->stages + 1));
 }
 
 /* M and the sequence's length, once the Base's positions are known. */
@@ -274,6 +299,7 @@ static void check_settings(job *j) {
     if (!*set->out && !set->describe) fail(2, "--out DIR is wanted: where the run is kept");
     if (!run_system(set, &j->r.system, error, sizeof error)) fail(2, "%s", error);
     if (!set->describe) check_objective(set, &j->r.system);
+    if (!set->describe) check_effect(set, j->given);
     if (*set->match_flops && set->steps && !set->resume)
         fail(2, "--steps and --match-flops: one of them");
     if (!set->steps) set->steps = lm ? 800 : 600;
@@ -286,11 +312,10 @@ static void check_settings(job *j) {
                                                      : task_stages(j->task.kind);
     run_system(set, &j->r.system, error, sizeof error);        /* its latents follow the stages */
     find_shape(j);
-    const size_t others = dual_latent_positions(&j->r.system) + 1;
-    if (!run_fit_rows(set, &j->task, set->context > others ? set->context - others : 0, error,
-                      sizeof error))
+    if (!run_fit_rows(set, &j->task, run_room(set, &j->r.system), error, sizeof error))
         fail(1, "%s", error);
     fputs(j->task.report, stderr);
+    set->max_new = run_max_new(set, &j->task);
     if (!strcmp(j->r.system.name, "wide")) check_wide(set);
     if (!j->r.system.base_trained && !*set->base && !*set->from && !*set->init)
         fail(2, "%s trains nothing of the Base, and a Base of random weights knows nothing. %s%s",
@@ -313,7 +338,9 @@ static void check_settings(job *j) {
         dual_init(&c, NULL, 0);
         c.fatal = stop;
         if (!run_open(&c, set->match_flops, &other)) fail(1, "--match-flops: %s", c.error);
-        if (!run_task_open(&other.set, set->match_flops, 1, &task, error, sizeof error))
+        if (!run_task_open(&other.set, set->match_flops, 1, &task, error, sizeof error) ||
+            !run_fit_rows(&other.set, &task, run_room(&other.set, &other.system), error,
+                          sizeof error))
             fail(1, "%s", error);
         if (j->r.set.stage_steps && run_stage_of(set, UINT64_MAX))
             fail(2, "--match-flops: not with a curriculum, whose steps differ in cost");
@@ -335,13 +362,18 @@ static void open_scored(job *j) {
     char error[300], report[1200];
     const int valid = set->keep_best || *set->valid;
     const int countdown = j->task.kind == TASK_COUNTDOWN;
+    if (set->keep_best && !set->score_points)
+        fail(2, "--keep-best: --score-points 0 leaves nothing to judge a state by");
     if (!set->score_points && !(run_is_lm(set) && countdown)) return;
     if (j->task.kind == TASK_TEXT) {
         j->held_out = j->task.ids;
         j->held_first = j->task.n_train;
+        *report = 0;
         if (*set->valid && !run_text_open(set, &j->task, set->valid, 0, &j->held_out,
-                                          &j->held_first, error, sizeof error))
+                                          &j->held_first, report, sizeof report, error,
+                                          sizeof error))
             fail(1, "%s", error);
+        fputs(report, stderr);
         const size_t windows = (j->held_out.used - j->held_first) / run_sequence(set);
         j->n_test = windows < set->score_count ? windows : set->score_count;
         if (set->keep_best && !j->n_test)
@@ -357,8 +389,11 @@ static void open_scored(job *j) {
                                                           error, sizeof error)))
             fail(1, "%s", error);
         fputs(report, stderr);
-    } else if (set->keep_best) fail(2, "--keep-best wants --valid, a file to judge by");
+    } else if (set->keep_best && !run_on_text(set))
+        fail(2, "--keep-best wants --valid, a file to judge by");
     j->scored = j->n_test > 0 && set->score_points > 0 && !(run_on_text(set) && countdown);
+    if (set->keep_best && !j->scored)
+        fail(2, "--keep-best: nothing is scored in this run that a state could be judged by");
 }
 
 /* ---- Memory: counted by running the very code, printed before it is taken -------------------- */
@@ -375,9 +410,9 @@ static void refuse_too_much(const run *r, const size_t at[4], size_t step) {
          r->set.memory > 0 ? "--memory says" : "the machine has", has / 1073741824.0,
          step - at[2] > at[3] / 2
              ? r->set.recompute ? "most of it is the tape, which a smaller --batch (or --groups, "
-                                  "--context) makes smaller in proportion"
-                                : "most of it is the tape, which --recompute about halves and a "
-                                  "smaller --batch (or --groups, --context) makes smaller"
+                                  "--sequence) makes smaller in proportion"
+                                : "most of it is the tape, which --recompute halves or better and "
+                                  "a smaller --batch (or --groups, --sequence) makes smaller"
          : at[3] - step > at[3] / 2 ? "most of it is for scoring: a smaller --max-new"
          : r->system.base_trained ? "most of it is parameters with gradients and moments: a frozen "
                                     "Base (liu, h1, prompt) or a smaller model takes less"
@@ -462,9 +497,10 @@ static void print_task(const job *j) {
     if (run_on_text(set) || !strcmp(set->steps_shown, "none")) return;
     fprintf(stderr, "steps       %s", set->steps_shown);
     if (!strcmp(set->steps_shown, "curriculum"))
-        fprintf(stderr, ": %zu steps in each stage, 0..%zu steps dropped, then all; latents %s%s",
-                set->stage_steps, set->stages,
-                set->latents_per_stage ? "grow with the stage" : "in every stage",
+        fprintf(stderr, ": %zu steps in each stage, 0..%zu steps dropped, then all; %zu latents %s; "
+                "a stage is drawn with probability %g%s", set->stage_steps, set->stages,
+                set->latents_per_stage ? set->latents_per_stage : j->r.system.latents,
+                set->latents_per_stage ? "more in each" : "in every stage", set->uniform_stage,
                 set->reset_optimizer ? "; AdamW starts anew at each" : "");
     fprintf(stderr, "\n");
 }
@@ -512,11 +548,19 @@ static void print_header(job *j) {
         fprintf(stderr, "positions   prompt 0..%ld, %zu latents, cue at %ld, targets after it "
                 "(first example)\n", (long)g->prefix - 1, slots, (long)(g->prefix + slots));
     else fprintf(stderr, "positions   0..%zu, every token but the first is a target\n",
-                 f->positions - 1);
+                 run_sequence(&r->set) - 1);
     fprintf(stderr,
             "trained     %s parameters; %zu passes, %s FLOPs per step; %zu steps, peak rate "
             "%g\n",
             trained, out.n_passes, flops, r->set.steps, r->set.rate);
+    fprintf(stderr, "optimiser   batch %zu, %s schedule after a warm-up of %g of the steps, weight "
+            "decay %g, clip %g, seed %zu\n", r->set.batch, r->set.schedule, r->set.warmup,
+            r->set.decay, r->set.clip, r->set.seed);
+    fprintf(stderr, "scoring     %s%s, answers of at most %zu tokens%s; broken rows: %s\n",
+            !j->scored ? "nothing" : *r->set.valid ? r->set.valid : j->test ? "generated problems"
+            : "the text held out", !j->scored || *r->set.valid || !j->test ? "" :
+            r->set.keep_best ? " (validation)" : " (test)", r->set.max_new,
+            r->set.keep_best ? "; the best state is kept" : "", r->set.broken);
     fprintf(stderr, "row norms   wte %.3f", mean_norm(r->base->wte));
     if (r->exchange.soft.tensor)
         fprintf(stderr, ", S %.3f, %s %.3f", mean_norm(r->exchange.soft.tensor),
@@ -554,7 +598,7 @@ static void log_add(job *j, const char *line) {
  * seconds it had run. */
 static double log_begin(job *j) {
     char path[RUN_PATH + 16];
-    size_t length;
+    size_t length, stage = 0;
     double seconds = 0;
     log_add(j, lower_is_better(j) ? "step,loss,grad_norm,rate,held_out_loss,tflop,seconds\n"
                                   : "step,loss,grad_norm,rate,accuracy,tflop,seconds\n");
@@ -565,7 +609,10 @@ static double log_begin(job *j) {
         char *end = strchr(line, '\n'), *comma;
         if (!end) break;
         *end = 0;
-        if (strtoull(line, NULL, 10) && strtoull(line, NULL, 10) <= j->r.step) {
+        const uint64_t step = strtoull(line, NULL, 10);
+        if (step && step <= j->r.step) {
+            if (run_stage_of(&j->r.set, step - 1) != stage) j->best = NAN;
+            stage = run_stage_of(&j->r.set, step - 1);
             log_add(j, line);
             log_add(j, "\n");
             if ((comma = strrchr(line, ',')) != NULL) seconds = strtod(comma + 1, NULL);
@@ -684,6 +731,7 @@ static void train(job *j) {
         if (run_stage_of(set, j->r.step) != stage) {
             stage = run_stage_of(set, j->r.step);
             if (set->reset_optimizer) forget_moments(&j->adamw);
+            j->best = NAN;             /* what a stage shows less of is harder: best of the last */
         }
         dual_exchange e = run_exchange(&j->c, &j->r, run_latents_of(set, &j->r.system, b.stage));
         const double rate = rate_at(set, j->r.step);
@@ -732,7 +780,7 @@ static void train(job *j) {
             log_add(j, line);
             j->r.loss_sum = 0;
             j->r.loss_steps = 0;
-            if (score) keep_best(j, hits);
+            if (score) keep_best(j, strtod(scored, NULL));     /* as the log has it */
         }
         if (j->r.step % set->save_every == 0 && j->r.step < set->steps) checkpoint(j);
     }

@@ -307,24 +307,44 @@ static void report_broken(const task_set *set, const char *file, char *out, size
                  set->broken, set->broken == 1 ? "" : "s", set->count, set->complaints);
 }
 
+/* A row that cannot be tokenized: named, or with --broken skip left out, the first three in words.
+ * Its number counts what was read well before it. */
+static int refuse_unknown(const run_settings *set, const char *source, size_t row, const char *why,
+                          size_t *left_out, char *report, size_t report_size, char *error,
+                          size_t size) {
+    const size_t n = strlen(report);
+    const int skip = !strcmp(set->broken, "skip");
+    if (skip && (*left_out)++ < 3)
+        snprintf(report + n, report_size - n, "%.200s: usable row %zu left out: %.200s\n", source,
+                 row + 1, why);
+    if (!skip) snprintf(error, size, "%s, usable row %zu: %s; --broken skip leaves such rows out",
+                        source, row + 1, why);
+    return skip;
+}
+
 /* All rows of a file as packed ids. The texts are not kept. */
 static int load_rows(const run_settings *set, run_task *t, char *error, size_t size) {
     task_set rows;
     if (!task_read(t->kind, set->data, !strcmp(set->broken, "skip"), &rows, error, size)) return 0;
     report_broken(&rows, set->data, t->report, sizeof t->report);
     t->begin = calloc(rows.count, sizeof *t->begin);
+    size_t left_out = 0;
     int ok = t->begin != NULL;
     if (!ok) snprintf(error, size, "%s: out of memory", set->data);
     for (size_t i = 0; ok && i < rows.count; i++) {
         const task_row row = task_get(&rows, i);
         char why[200];
-        t->begin[i] = t->ids.used;
+        t->begin[t->n_rows] = t->ids.used;
         ok = pack(t, &row, &t->ids, why, sizeof why);
-        if (!ok) snprintf(error, size, "%s, row %zu: %s", set->data, i + 1, why);
         t->n_rows += (size_t)ok;
+        if (ok) continue;
+        t->ids.used = t->begin[t->n_rows];
+        ok = refuse_unknown(set, set->data, i, why, &left_out, t->report, sizeof t->report, error,
+                            size);
     }
     task_free(&rows);
-    return ok;
+    if (ok && !t->n_rows) snprintf(error, size, "%s: no row that can be tokenized", set->data);
+    return ok && t->n_rows;
 }
 
 /* Rows longer than the room: named, or with --broken skip counted and left out. */
@@ -343,6 +363,11 @@ static void report_long(const char *source, size_t left_out, char *report, size_
     if (left_out)
         snprintf(report + n, size - n, "%.400s: %zu row%s longer than the context left out\n",
                  source, left_out, left_out == 1 ? "" : "s");
+}
+
+size_t run_room(const run_settings *set, const dual_system *s) {
+    const size_t others = dual_latent_positions(s) + 1;
+    return set->context > others ? set->context - others : 0;
 }
 
 int run_fit_rows(const run_settings *set, run_task *t, size_t room, char *error, size_t size) {
@@ -402,9 +427,11 @@ static int load_text(const char *path, int skip, double share, const run_task *t
     for (size_t i = 0; ok && i < set.count; i++) {
         const task_row row = task_get(&set, i);
         begin[i] = to->used;
-        ok = put_text(t, to, row.question, strlen(row.question), error, size) != SIZE_MAX &&
-             reserve(to, 1, error, size);
+        char why[200];
+        ok = put_text(t, to, row.question, strlen(row.question), why, sizeof why) != SIZE_MAX &&
+             reserve(to, 1, why, sizeof why);
         if (ok) to->at[to->used++] = t->end;
+        else snprintf(error, size, "%s, document %zu: %s", path, i + 1, why);
     }
     if (ok) {
         const size_t held = (size_t)((double)to->used * share);
@@ -419,14 +446,14 @@ static int load_text(const char *path, int skip, double share, const run_task *t
 }
 
 int run_text_open(const run_settings *set, const run_task *t, const char *path, int held_out,
-                  token_block *ids, size_t *first, char *error, size_t size) {
-    char report[1200];
+                  token_block *ids, size_t *first, char *report, size_t report_size, char *error,
+                  size_t size) {
     size_t cut = 0;
     ids->at = NULL;
     ids->used = ids->room = 0;
     *first = 0;
     if (!load_text(path, !strcmp(set->broken, "skip"), set->held_out, t, ids, &cut, report,
-                   sizeof report, error, size)) {
+                   report_size, error, size)) {
         free(ids->at);
         return 0;
     }
@@ -544,11 +571,11 @@ static const int32_t *text_window(run_task *t, const run_settings *set, uint64_t
 }
 
 /* How long a sequence of text is: the whole context for lm; for groups what leaves room for latents
- * behind the last one, the same in every system. */
+ * behind the last one, the same in every system. A context of tens of thousands is not meant. */
 size_t run_sequence(const run_settings *set) {
-    if (run_is_lm(set)) return set->context;
-    if (set->sequence) return set->sequence;
-    return set->context > set->latents + 1 ? set->context - set->latents - 1 : 0;
+    const size_t others = run_is_lm(set) ? 0 : set->latents + 1;
+    const size_t most = set->context > others ? set->context - others : 0;
+    return set->sequence ? set->sequence : most < 1024 ? most : 1024;
 }
 
 /* M places in 1 .. n-1-N_A, in order, every choice equally likely (Knuth's algorithm S). A group at
@@ -619,9 +646,10 @@ int run_text_batch(const run_settings *set, const int32_t *text, uint64_t number
 }
 
 void run_answer_group(const run_task *t, const example *e, size_t sequence, dual_group *g) {
+    const int own = t->kind == TASK_TEXT && e->n_x > 0;
     g->sequence = sequence;
-    g->prefix = e->n_x;
-    g->cue = &t->cue;
+    g->prefix = e->n_x - (size_t)own;
+    g->cue = own ? e->x + g->prefix : &t->cue;
     g->n_cue = 1;
     g->target = e->y;
     g->n_target = e->n_y;
@@ -798,12 +826,14 @@ static example *read_set(const run_settings *set, const run_task *t, size_t stag
     example *all = calloc(count ? count : 1, sizeof *all);
     int ok = all != NULL;
     if (!ok) snprintf(error, size, "%s: out of memory", file);
-    for (*n = 0; ok && *n < count; (*n)++) {
-        const task_row row = task_get(&rows, *n);
+    size_t left_out = 0;
+    *n = 0;
+    for (size_t i = 0; ok && i < rows.count && *n < count; i++) {
+        const task_row row = task_get(&rows, i);
         char why[200];
         ok = run_example(set, t, stage, &row, &all[*n], why, sizeof why);
-        if (!ok) snprintf(error, size, "%s, row %zu: %s", file, *n + 1, why);
-        if (!ok) break;
+        *n += (size_t)ok;
+        ok = ok || refuse_unknown(set, file, i, why, &left_out, report, report_size, error, size);
     }
     task_free(&rows);
     if (ok) return all;
@@ -847,9 +877,9 @@ void run_prompts_fill(run_prompts *p, const run_task *t, const example *rows, si
                       int targets) {
     memset(p, 0, sizeof *p);
     for (size_t i = 0; i < n; i++) {
-        p->text[i] = rows[i].x;
-        p->length[i] = rows[i].n_x;
         run_answer_group(t, &rows[i], i, &p->group[i]);
+        p->text[i] = rows[i].x;
+        p->length[i] = p->group[i].prefix;
         if (!targets) p->group[i].n_target = 0;
     }
     p->batch.n_sequences = p->batch.n_groups = n;

@@ -63,7 +63,7 @@ const option RUN_OPTIONS[] = {
      "M, insertion places per sequence; 0: sequence / ahead", 1},
     {"ahead", AT(OPTION_SIZE, ahead), "16", "N_A, targets after each place's cue", 1},
     {"sequence", AT(OPTION_SIZE, sequence), "0",
-     "tokens per sequence; 0: context - latents - 1, in every system", 1},
+     "tokens per sequence; 0: the context (pretrain: less latents and 1), 1024 at most", 1},
     {"held-out", AT(OPTION_REAL, held_out), "0.05",
      "share of the text that is never trained on, its last part", 1},
     {"", OPTION_TEXT, 0, 0, "", "Where the Base comes from", 0},
@@ -373,7 +373,7 @@ int run_system(const run_settings *set, dual_system *s, char *error, size_t size
     }
     s->latents = s->inject == DUAL_NONE && !*set->inject ? 0 : set->latents;
     /* a chain that grows with the stages is built at its longest */
-    if (s->latents && set->latents_per_stage && set->stages &&
+    if (s->latents && set->latents_per_stage && set->stages && !run_on_text(set) &&
         !strcmp(set->steps_shown, "curriculum"))
         s->latents = set->stages * set->latents_per_stage;
     if (*set->inject) {
@@ -601,7 +601,8 @@ dual_exchange run_exchange(dual_ctx *c, const run *r, size_t latents) {
 size_t run_max_new(const run_settings *set, const run_task *t) {
     if (set->max_new) return set->max_new;
     const int bytes = !strcmp(run_tokenizer_name(t), "bytes");
-    return task_max_new(t->kind) * (bytes && t->kind != TASK_COUNTDOWN ? 4 : 1);
+    const size_t usual = task_max_new(t->kind) * (bytes && t->kind != TASK_COUNTDOWN ? 4 : 1);
+    return strcmp(set->steps_shown, "none") && t->max_y > usual ? t->max_y : usual;
 }
 
 static void grade(const run_task *t, const example *e, const int32_t *tokens, size_t n, int ended,

@@ -120,6 +120,7 @@ int run_task_open(const run_settings *, const char *folder, int rows, run_task *
 void run_task_close(run_task *);
 /* Once the positions are known: room for x and y. Rows that do not fit are refused, or left out. */
 int run_fit_rows(const run_settings *, run_task *, size_t room, char *error, size_t size);
+size_t run_room(const run_settings *, const dual_system *);    /* positions left for x and y */
 int run_fit_examples(const run_settings *, const char *source, example *, size_t *n, size_t room,
                      char *report, size_t report_size, char *error, size_t size);
 const char *run_tokenizer_name(const run_task *);    /* words bytes gpt2 qwen3 */
@@ -149,9 +150,10 @@ int run_batch_longest(const run_settings *, const run_task *, run_batch *, char 
                       size_t size);
 void run_batch_free(run_batch *);
 
-/* answer: x, cue, y. */
+/* answer: x, cue, y. Of a text the cue is the last token of x, as in training on text. */
 void run_answer_group(const run_task *, const example *, size_t sequence, dual_group *);
-/* Text: ids of one sequence; its M insertion places; a group there. */
+/* Text: ids of one sequence, 1,024 at most if --sequence does not say more; its M insertion places;
+ * a group there. */
 size_t run_sequence(const run_settings *);
 void run_group_places(const run_settings *, uint64_t number, size_t *place);
 void run_text_group(const int32_t *text, size_t sequence, size_t place, size_t ahead, dual_group *);
@@ -161,7 +163,8 @@ int run_text_batch(const run_settings *, const int32_t *text, uint64_t number, r
 /* A text's ids, from *first on the part that is held out (all of it if held_out is 0). The caller
  * frees ids->at. */
 int run_text_open(const run_settings *, const run_task *, const char *path, int held_out,
-                  token_block *ids, size_t *first, char *error, size_t size);
+                  token_block *ids, size_t *first, char *report, size_t report_size, char *error,
+                  size_t size);
 
 /* n distinct problems of a split (countdown_split's values), the same for every run with these
  * options; from a file when it is not "" (its first n rows, split ignored). stage: whose steps are
@@ -229,7 +232,8 @@ void run_score(dual_ctx *, dual_exchange *, const run_task *, const example *, s
 /* Teacher-forced mean loss on `count` sequences of held-out text. */
 double run_text_loss(dual_ctx *, dual_exchange *, const run_settings *, const token_block *,
                      size_t first, size_t count);
-size_t run_max_new(const run_settings *, const run_task *);        /* --max-new, or the task's */
+/* --max-new, or the task's; where steps are shown, as many as the longest y has. */
+size_t run_max_new(const run_settings *, const run_task *);
 double wilson_low(double hits, double n), wilson_high(double hits, double n);
 
 /* ---- what both print ----------------------------------------------------------------------- */

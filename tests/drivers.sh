@@ -245,7 +245,7 @@ stages="./train --task prosqa --nodes 6-8 --path 2-3 --context 192 $tiny --steps
 for s in coconut h2; do expect 0 'step=100 .*accuracy=' $stages --system $s --out $work/stages-$s; done
 expect 0 'which option' ./eval score $work/stages-h2 --count 8
 expect 0 'trained .*parameters' ./train --resume --dry-run --out $work/stages-h2
-expect 0 'N_L 2' ./eval score $work/stages-h2/best --count 8
+expect 0 'N_L 2.*step .*stage 3 of 0..3' ./eval score $work/stages-h2/best --count 8
 expect 0 'which option' ./eval score $work/stages-coconut --count 8 --latents 5 --latents-from swapped
 expect 0 'Is' ./eval trace $work/stages-h2 --prompt 'Tom is a lempus. Every lempus is a impus. Sam is a rompus. Is Tom a impus or rompus?'
 expect 0 'N_L 6' ./train --task prosqa --context 512 --width 16 --heads 2 --layers 2 --batch 4 --steps-shown curriculum --latents-per-stage 1 --system coconut --steps 8 --dry-run --out $work/x
@@ -312,7 +312,7 @@ for run in text-h1 text-h2 text-coconut from; do
 done
 ./eval choices $work/text-h1 $work/mc-rows.jsonl --latents-from swapped --threads 1 > "$work/one"
 ./eval choices $work/text-h1 $work/mc-rows.jsonl --latents-from swapped --threads 3 > "$work/three"
-expect 0 'latents swapped' cat "$work/one"
+expect 0 '2 latents, swapped' cat "$work/one"
 same "$work/one" "$work/three"
 near 'soft: the same vectors for every context' "$(loss $work/text-soft swapped)" "$(loss $work/text-soft right)"
 expect 1 'has no latents' ./eval choices $work/text-none $work/mc-rows.jsonl --latents-from swapped
@@ -320,6 +320,43 @@ rows '{"choices":["a","b"],"context_options":["x a","x b"],"continuation":"end."
 for from in swapped mean; do expect 1 'wants, for each row' ./eval choices $work/text-h1 $work/mc-rows.jsonl --latents-from $from; done
 echo "$one" >> "$work/mc-rows.jsonl"
 expect 0 'of 3$' ./eval choices $work/text-h1 $work/mc-rows.jsonl --latents-from swapped
+
+# ---- text: what is called held out, what can be asked of such a run
+head -n 20 "$work/text.txt" > "$work/valid.txt"
+expect 0 'step=8' $text --valid $work/valid.txt --objective pretrain --base $work/text-lm --system h2 --latents 2 --ahead 4 --steps 8 --out $work/text-valid
+expect 0 'valid.txt: [0-9]* sequences of 61' ./eval perplexity $work/text-valid
+expect 0 '20 tokens, 4 places in each, 2 latents' ./eval perplexity $work/text-h2 --sequence 20 --groups 4
+expect 2 'does not fit' ./eval perplexity $work/text-h2 --sequence 63
+expect 2 'no answers to grade' ./eval score $work/text-h2 --data $work/text.txt
+expect 2 'no answers to grade' ./eval compare $work/text-lm --data $work/text.txt
+expect 0 '3 fresh prompts x 2 slots' ./eval latents $work/text-h2 --prompts 3
+expect 0 '17 fresh prompts' ./eval latents $work/text-h2 --prompts 17 --data $work/text.txt
+expect 0 '101> .cue.' ./eval trace $work/text-h2 --prompt 'Line' --answer ' 7'
+printf '{"text":"one"}\n{"txet":"two"}\n{"text":"%0200d"}\n' 3 > "$work/broken.jsonl"
+expect 0 '1 broken row left out' ./eval perplexity $work/text-h2 $work/broken.jsonl --broken skip
+
+# ---- options that would do nothing; what the header says
+for o in "--stages 2" "--stage-epochs 2" "--reset-optimizer" "--groups 3" "--held-out 0.3"; do
+    expect 2 "${o%% *} is for .*would do nothing" $gsm $o --steps 4 --out $work/x
+done
+expect 2 'score-points 0' $gsm --keep-best --valid $work/gsm.jsonl --score-points 0 --steps 4 --out $work/x
+expect 2 'nothing is scored' ./train --objective lm --width 16 --heads 2 --layers 2 --steps 4 --keep-best --out $work/x
+expect 0 'batch 4, constant schedule.* seed 1' ./train --task gsm8k --data $work/gsm.jsonl --context 128 --width 16 --heads 2 --layers 2 --batch 4 --schedule constant --dry-run --out $work/x
+expect 0 'end before the last stage' $stages --stage-steps 60 --system h2 --dry-run --out $work/x
+
+# ---- answers with steps: room for all of them; each arm its own y; rows that are too long
+five='{"nums":[2,3,4,5,6],"target":20,"steps":["2+3=5","5+4=9","9+5=14","14+6=20"],"answer":"2+3+4+5+6"}'
+echo "$five" > "$work/five.jsonl"
+learnt="./train --numbers 5 --data $work/five.jsonl --width 24 --heads 2 --layers 2 --context 96 --batch 4 --steps 80 --lr 0.01 --score-points 0 --quiet"
+for shown in all none; do expect 0 'step=80' $learnt --steps-shown $shown --out $work/five-$shown; done
+expect 0 'accuracy .* 100.0 %' ./eval score $work/five-all --data $work/five.jsonl
+loss_of() { ./eval compare "$@" --data $work/five.jsonl --no-analysis --json 2> /dev/null | tr -d ' \n' | sed "s/.*\"run\":\"[^\"]*five-all\"[^}]*\"loss\":\([^,}]*\).*/\1/"; }
+near 'compare: the loss of an arm, whichever comes first' "$(loss_of $work/five-all $work/five-none)" "$(loss_of $work/five-none $work/five-all)"
+three='{"nums":[1,2,3],"target":6,"steps":["1+2=3","3+3=6"],"answer":"1+2+3"}'
+printf '%s\n' "$five" "$three" > "$work/long.jsonl"
+expect 0 'step=4' ./train --data $work/long.jsonl --broken skip --width 24 --heads 2 --layers 2 --context 18 --batch 2 --steps 4 --score-points 0 --out $work/long
+expect 0 'none  .* [1-9][0-9.]*[MGk]  ' ./eval compare $work/long --data $work/long.jsonl --broken skip --no-analysis
+
 for cmd in "choices $work/text-h2 $work/mc.jsonl" "perplexity $work/text-h2 --sequences 2" \
            "score $work/stages-h2 --count 8" "score $work/gsm-none --data $work/gsm.jsonl --max-new 8"; do
     ./eval $cmd --json > "$work/out.json" 2> /dev/null

@@ -593,7 +593,7 @@ static void test_text_groups(void)
     run_task t;
     run_batch b;
     token_block ids;
-    char error[300] = "", text[2500];
+    char error[300] = "", report[1200], text[2500];
     size_t i, k, first, wrong = 0, counts[64] = { 0 }, place[8];
 
     for (i = 0; i < 2000; i++)
@@ -639,12 +639,22 @@ static void test_text_groups(void)
                "one sequence as a batch, with the places of its number");
     run_batch_free(&b);
     snprintf(set.objective, sizeof set.objective, "lm");
-    check_that(run_text_batch(&set, t.ids.at, 7, &b, error, sizeof error)
-               && b.batch.n_groups == 1 && b.length[0] == 0 && b.group[0].prefix == 0
-               && b.group[0].n_target == 63, "lm: all but the first id of a context is a target");
-    run_batch_free(&b);
+    for (k = 0; k < 2; k++) {
+        set.sequence = k ? 60 : 0;
+        check_that(run_text_batch(&set, t.ids.at, 7, &b, error, sizeof error)
+                   && b.batch.n_groups == 1 && b.length[0] == 0 && b.group[0].prefix == 0
+                   && b.group[0].n_target == (k ? 59 : 63),
+                   "lm: all but the first id of a context, or of --sequence, is a target");
+        run_batch_free(&b);
+    }
+    set.sequence = 0;
+    set.context = 40960;
+    check_size(run_sequence(&set), 1024, "a context of tens of thousands is not a sequence");
+    set.context = 64;
+    set.sequence = 60;
     snprintf(set.objective, sizeof set.objective, "pretrain");
-    check_that(run_text_open(&set, &t, set.data, 1, &ids, &first, error, sizeof error)
+    check_that(run_text_open(&set, &t, set.data, 1, &ids, &first, report, sizeof report, error,
+                             sizeof error)
                && first == t.n_train && ids.used == 2001, "the held-out part begins there");
     free(ids.at);
     run_task_close(&t);
