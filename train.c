@@ -161,6 +161,9 @@ static void find_shape(job *j) {
     if (f->vocab < tokenizer_size(j->task.tokens))
         fail(1, "the Base knows %zu tokens, the task needs %zu: it was not made for it", f->vocab,
              tokenizer_size(j->task.tokens));
+    if (*set->init && !*set->tokenizer && !bpe_in(set->init) && !data_has(set->init, "vocab.txt"))
+        fprintf(stderr, "train: warning: %s has no tokenizer.json (nor vocab.json and merges.txt): "
+                "its ids are taken for %s\n", set->init, run_tokenizer_name(&j->task));
     const run_settings asked = *set;
     snprintf(set->arch, sizeof set->arch, f->family == DUAL_QWEN3 ? "qwen3" : "gpt2");
     set->layers = f->layers;
@@ -206,7 +209,8 @@ static void check_effect(const run_settings *set, const unsigned char *given) {
     for (const option *o = RUN_OPTIONS; o->name; o++) {
         char word[40];
         snprintf(word, sizeof word, " %s ", o->name);
-        for (size_t i = 0; *o->name && given[o - RUN_OPTIONS] && i < sizeof only / sizeof *only; i++)
+        if (!*o->name || !given[o - RUN_OPTIONS]) continue;
+        for (size_t i = 0; i < sizeof only / sizeof *only; i++)
             if (strstr(only[i].names, word) && !holds[i])
                 fail(2, "--%s is for %s: here it would do nothing", o->name, only[i].wants);
     }
@@ -497,8 +501,8 @@ static void print_task(const job *j) {
     if (run_on_text(set) || !strcmp(set->steps_shown, "none")) return;
     fprintf(stderr, "steps       %s", set->steps_shown);
     if (!strcmp(set->steps_shown, "curriculum"))
-        fprintf(stderr, ": %zu steps in each stage, 0..%zu steps dropped, then all; %zu latents %s; "
-                "a stage is drawn with probability %g%s", set->stage_steps, set->stages,
+        fprintf(stderr, ": %zu steps in each stage, 0..%zu steps dropped, then all; %zu latents "
+                "%s; a stage is drawn with probability %g%s", set->stage_steps, set->stages,
                 set->latents_per_stage ? set->latents_per_stage : j->r.system.latents,
                 set->latents_per_stage ? "more in each" : "in every stage", set->uniform_stage,
                 set->reset_optimizer ? "; AdamW starts anew at each" : "");

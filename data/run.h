@@ -108,7 +108,7 @@ typedef struct {
     size_t n_train;                /* text: ids to train on, from the first; the rest is held out */
     size_t max_x, max_y;           /* longest x and y that can come, in tokens; of a file's rows */
     size_t room;                   /* (after run_fit_rows) together at most so many */
-    char report[1200];             /* "" or what was wrong with some rows */
+    char report[2000];             /* "" or what was wrong with some rows */
     size_t *order, n_order;        /* of the rows, in one epoch */
     uint64_t order_epoch;
 } run_task;

@@ -514,13 +514,12 @@ static const char *read_row(task_kind kind, task_set *set, const task_walk *w, d
 }
 
 /* Counts a broken row; the first few are kept in words. */
-static void complain(task_set *set, size_t line, const char *why)
+static void complain(task_set *set, const char *place, const char *why)
 {
     const size_t n = strlen(set->complaints);
 
     if (set->broken++ < 3)
-        snprintf(set->complaints + n, sizeof set->complaints - n, "line %lu: %s\n",
-                 (unsigned long)line, why);
+        snprintf(set->complaints + n, sizeof set->complaints - n, "%s: %s\n", place, why);
 }
 
 /* Adds a file's rows to the set. 0: it cannot be read at all, or a row is broken and may not be. */
@@ -530,8 +529,9 @@ static int read_file(task_kind kind, const char *file, int skip, task_set *set, 
     const char *dot = strrchr(file, '.');
     const int plain = kind == TASK_TEXT && !(dot && (!strcmp(dot, ".json") ||
                                                      !strcmp(dot, ".jsonl")));
-    size_t length;
-    char *text = data_read(file, &length, error, size);
+    const char *slash = strrchr(file, '/');
+    size_t length, number = 0;
+    char *text = data_read(file, &length, error, size), place[260];
     task_walk w;
     dual_json row;
 
@@ -550,15 +550,20 @@ static int read_file(task_kind kind, const char *file, int skip, task_set *set, 
     while (task_walk_next(&w, &row)) {
         const char *wrong = read_row(kind, set, &w, row);
 
+        number++;
         if (!wrong)
             continue;
         set->used = set->open;
+        /* the public arrays are one line each: there the row says more */
+        snprintf(place, sizeof place, w.array ? "%.200s:%lu: row %lu" : "%.200s:%lu",
+                 skip && slash ? slash + 1 : file, (unsigned long)w.line, (unsigned long)number);
         if (!skip || wrong == MEMORY) {
-            snprintf(error, size, "%s:%lu: %s", file, (unsigned long)w.line, wrong);
+            snprintf(error, size, "%s: %s%s", place, wrong,
+                     skip ? "" : "; --broken skip leaves such rows out");
             free(text);
             return 0;
         }
-        complain(set, w.line, wrong);
+        complain(set, place, wrong);
     }
     free(text);
     return 1;

@@ -46,7 +46,7 @@ typedef struct {
     size_t count, room_places;
     size_t open;                   /* where the row that is being written began */
     size_t broken;                 /* rows of the file that could not be used */
-    char complaints[480];          /* the first of them, "line 7: why", one a line */
+    char complaints[900];          /* the first of them, "file:7: why", one a line */
 } task_set;
 
 task_row task_get(const task_set *, size_t i);

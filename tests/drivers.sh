@@ -225,6 +225,8 @@ expect 2 'gsm8k wants --data' ./train --task gsm8k --out $work/x
 expect 2 'steps-shown' $gsm --steps-shown some --out $work/x
 expect 2 'keep-best wants --valid' $gsm --keep-best --out $work/x
 expect 2 'like 0-5,8' $gsm --system h1 --base $work/base --kv-layers 3-1 --out $work/x
+echo '[{"question":"a","steps":[],"answer":"1"},{"question":"b"}]' > "$work/line.json"
+expect 1 'line.json:1: row 2: .*broken skip leaves such rows out' ./train --task gsm8k --data $work/line.json $tiny --out $work/x
 expect 1 'gsm-broken.jsonl:13' ./train --task gsm8k --data $work/gsm-broken.jsonl $tiny --out $work/x
 expect 1 'broken skip leaves such rows out' ./train --task gsm8k --data $work/gsm.jsonl --context 32 $tiny --out $work/x
 expect 0 'step=8' ./train --task gsm8k --data $work/gsm-broken.jsonl --broken skip --context 128 $tiny --steps 8 --out $work/gsm-skip
@@ -333,6 +335,7 @@ expect 0 '3 fresh prompts x 2 slots' ./eval latents $work/text-h2 --prompts 3
 expect 0 '17 fresh prompts' ./eval latents $work/text-h2 --prompts 17 --data $work/text.txt
 expect 0 '101> .cue.' ./eval trace $work/text-h2 --prompt 'Line' --answer ' 7'
 printf '{"text":"one"}\n{"txet":"two"}\n{"text":"%0200d"}\n' 3 > "$work/broken.jsonl"
+expect 0 'broken.jsonl:2: ' ./eval perplexity $work/text-h2 $work/broken.jsonl --broken skip
 expect 0 '1 broken row left out' ./eval perplexity $work/text-h2 $work/broken.jsonl --broken skip
 
 # ---- options that would do nothing; what the header says
