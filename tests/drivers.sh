@@ -358,7 +358,7 @@ near 'compare: the loss of an arm, whichever comes first' "$(loss_of $work/five-
 three='{"nums":[1,2,3],"target":6,"steps":["1+2=3","3+3=6"],"answer":"1+2+3"}'
 printf '%s\n' "$five" "$three" > "$work/long.jsonl"
 expect 0 'step=4' ./train --data $work/long.jsonl --broken skip --width 24 --heads 2 --layers 2 --context 18 --batch 2 --steps 4 --score-points 0 --out $work/long
-expect 0 'none  .* [1-9][0-9.]*[MGk]  ' ./eval compare $work/long --data $work/long.jsonl --broken skip --no-analysis
+expect 0 'none +[0-9.]+k +1 +[1-9]' ./eval compare $work/long --data $work/long.jsonl --broken skip --no-analysis
 
 for cmd in "choices $work/text-h2 $work/mc.jsonl" "perplexity $work/text-h2 --sequences 2" \
            "score $work/stages-h2 --count 8" "score $work/gsm-none --data $work/gsm.jsonl --max-new 8"; do
