@@ -565,7 +565,15 @@ static void print_header(job *j) {
             : "the text held out", !j->scored || *r->set.valid || !j->test ? "" :
             r->set.keep_best ? " (validation)" : " (test)", r->set.max_new,
             r->set.keep_best ? "; the best state is kept" : "", r->set.broken);
-    fprintf(stderr, "row norms   wte %.3f", mean_norm(r->base->wte));
+    fprintf(stderr, "options    ");
+    for (const option *o = RUN_OPTIONS; o->name; o++) {    /* what else is not as usual */
+        char now[RUN_PATH];
+        if (!*o->name || !o->saved) continue;
+        option_print(o, &r->set, now, sizeof now);
+        if (o->kind == OPTION_FLAG && !strcmp(now, "1")) fprintf(stderr, " --%s", o->name);
+        else if (strcmp(now, o->otherwise)) fprintf(stderr, " --%s %s", o->name, now);
+    }
+    fprintf(stderr, "\nrow norms   wte %.3f", mean_norm(r->base->wte));
     if (r->exchange.soft.tensor)
         fprintf(stderr, ", S %.3f, %s %.3f", mean_norm(r->exchange.soft.tensor),
                 s->inject == DUAL_KV ? "the last layer's values" : r->coprocessor ? "Z" :
@@ -957,6 +965,10 @@ int main(int argc, char **argv) {
         return 0;
     }
     if (!j.r.system.base_trained && (*set->base || *set->from)) warn_of_gate(set);
+    run_settings begun;
+    if (*set->from && run_load_settings(&j.c, set->from, &begun) && strcmp(begun.gain, set->gain))
+        fprintf(stderr, "train: warning: %s has --latent-gain %s, this run %s\n", set->from,
+                begun.gain, set->gain);
     if (!set->quiet) print_header(&j);
     if (set->dry_run) return 0;
     if (!dual_make_folder(set->out)) fail(1, "%s: this folder cannot be made", set->out);

@@ -345,6 +345,8 @@ done
 expect 2 'score-points 0' $gsm --keep-best --valid $work/gsm.jsonl --score-points 0 --steps 4 --out $work/x
 expect 2 'nothing is scored' ./train --objective lm --width 16 --heads 2 --layers 2 --steps 4 --keep-best --out $work/x
 expect 0 'batch 4, constant schedule.* seed 1' ./train --task gsm8k --data $work/gsm.jsonl --context 128 --width 16 --heads 2 --layers 2 --batch 4 --schedule constant --dry-run --out $work/x
+expect 0 'options .* --numbers 4-5 .* --lr 0.01' ./train --objective lm --width 16 --heads 2 --layers 2 --numbers 4-5 --lr 0.01 --dry-run --out $work/x
+expect 0 'has --latent-gain none, this run trained' $gsm --from $work/text-h2 --system h2 --latents 2 --latent-gain trained --broken skip --context 64 --steps 4 --dry-run --out $work/x
 expect 0 'end before the last stage' $stages --stage-steps 60 --system h2 --dry-run --out $work/x
 
 # ---- answers with steps: room for all of them; each arm its own y; rows that are too long
