@@ -648,7 +648,7 @@ static void strip(size_t rows, size_t N, size_t k0, size_t K, matrix A, matrix B
                   real *C, size_t c_row, size_t c_col, int add, const real *bias) {
     real room[PACK_K * NR + 64], *b = room + (64 - (uintptr_t)room % 64) / sizeof(real);
     const size_t width = N > NARROW ? NR : N > SLIM ? NARROW : SLIM;
-    const size_t deep = PACK_K * NR / width;   /* all that the room holds: A is read in long runs */
+    const size_t deep = PACK_K * (NR / width); /* fills the room: A is read in long runs */
     const size_t depth = K - k0 < deep ? K - k0 : deep;
     if (k0 % deep) return;             /* a deeper one did these */
     pack(b, B, k0, j0, depth, N, width);
