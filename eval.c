@@ -337,22 +337,30 @@ static example *problems(const settings *set, const subject *s, size_t *n, char 
     return rows;
 }
 
+/* The ids of a text, from *first on: of the file, if one is named, else what the run did not train
+ * on. Returns its name. */
+static const char *open_text(const subject *s, const run_settings *how, const char *file,
+                             token_block *ids, size_t *first) {
+    char error[300], report[1200];
+    const int held_out = !*file && !*how->valid;   /* with --valid all of --data was trained on */
+    if (!*file) file = held_out ? how->data : how->valid;
+    if (!run_text_open(how, &s->task, file, held_out, ids, first, report, sizeof report, error,
+                       sizeof error))
+        fail(1, "%s", error);
+    fputs(report, stderr);
+    return file;
+}
+
 /* Text up to a random place of each of n sequences, of a file or of what the run did not train on;
  * each has a copy of its own. The token at the place is the cue. */
 static example *text_prompts(const subject *s, const char *file, size_t *n) {
     run_settings how = s->r.set;
     token_block ids;
     size_t first;
-    char error[300], report[1200];
-    const int held_out = !*file && !*how.valid;
-    if (!*file) file = held_out ? how.data : how.valid;
     strcpy(how.objective, "pretrain");
     how.seed = 20260105;
     how.groups = how.ahead = 1;
-    if (!run_text_open(&how, &s->task, file, held_out, &ids, &first, report, sizeof report, error,
-                       sizeof error))
-        fail(1, "%s", error);
-    fputs(report, stderr);
+    file = open_text(s, &how, file, &ids, &first);
     const size_t length = run_sequence(&how), all = (ids.used - first) / length;
     if (*n > all) *n = all;
     if (*n < 2)
@@ -951,7 +959,7 @@ static void perplexity_work(dual_ctx *c, subject *s, void *what) {
 static int perplexity(const settings *set, size_t n_words, const char **word) {
     subject s;
     perplexity_job j;
-    char error[300], report[1200], system[400];
+    char system[400];
     memset(&j, 0, sizeof j);
     subject_open(&s, set, word[0]);
     run_settings *how = &j.how;
@@ -978,12 +986,7 @@ static int perplexity(const settings *set, size_t n_words, const char **word) {
         fail(2, "--groups: %zu places, a sequence has %zu", how->groups,
              how->sequence - 1 - how->ahead);
     how->seed = 20260105;              /* the same places for every run */
-    const char *file = n_words > 1 ? word[1] : *how->valid ? how->valid : how->data;
-    const int held_out = file == how->data;    /* with --valid all of --data was trained on */
-    if (!run_text_open(how, &s.task, file, held_out, &j.ids, &j.first, report, sizeof report,
-                       error, sizeof error))
-        fail(1, "%s", error);
-    fputs(report, stderr);
+    const char *file = open_text(&s, how, n_words > 1 ? word[1] : "", &j.ids, &j.first);
     j.n = (j.ids.used - j.first) / how->sequence;
     if (!j.n) fail(1, "%s: %zu tokens, expected at least one sequence of %zu", file,
                    j.ids.used - j.first, how->sequence);
@@ -1009,10 +1012,9 @@ static int perplexity(const settings *set, size_t n_words, const char **word) {
         json_open(&out, "ahead", '[');
     } else {
         printf("%s: %s\n%s%s: %zu sequences of %zu tokens, %zu places in each, %zu latents, %s\n\n"
-               "%8s %12s %12s %9s\n", word[0], system, file, held_out ? ", held out" : "", j.n,
-               how->sequence, how->groups, s.latents, j.latents ? set->from : "none", "ahead",
-               "without",
-               "with", "change");
+               "%8s %12s %12s %9s\n", word[0], system, file,
+               file == how->data ? ", held out" : "", j.n, how->sequence, how->groups,
+               s.latents, j.latents ? set->from : "none", "ahead", "without", "with", "change");
     }
     for (size_t a = 0; a <= how->ahead; a++) {
         const int mean = a == how->ahead;
@@ -1319,11 +1321,12 @@ static void training_flops(const run *r, double *all, double *step) {
     double flops[RUN_STAGES + 2];
     char error[300];
     *all = *step = NAN;
-    if (!run_task_open(&r->set, r->set.out, 1, &task, error, sizeof error) ||
-        !run_fit_rows(&r->set, &task, run_room(&r->set, &r->system), error, sizeof error))
-        return;
-    run_stage_flops(r, &task, flops);
+    if (!run_task_open(&r->set, r->set.out, 1, &task, error, sizeof error)) return;
+    const size_t room = run_room(&r->set, &r->system);
+    const int fit = run_fit_rows(&r->set, &task, room, error, sizeof error);
+    if (fit) run_stage_flops(r, &task, flops);
     run_task_close(&task);
+    if (!fit) return;
     *all = run_flops(&r->set, flops, r->step);
     *step = flops[run_stage_of(&r->set, r->set.steps)];
 }

@@ -44,7 +44,8 @@ typedef struct {
     token_block held_out;                  /* text, from held_first on */
     size_t held_first;
     double flops[RUN_STAGES + 2];          /* of a step in each stage */
-    double best;                           /* --keep-best: the best score yet */
+    double best;                           /* --keep-best: the best score yet, of the stage */
+    size_t best_stage;
     int scored;
     char *log;                             /* log.csv as it stands, rewritten at every checkpoint */
     size_t log_length, log_room;
@@ -590,8 +591,15 @@ static void print_header(job *j) {
 /* Text is scored by its loss, the lower the better; problems by the share that is right. */
 static int lower_is_better(const job *j) { return j->task.kind == TASK_TEXT; }
 
-static void note_score(job *j, double score) {
-    if (isnan(j->best) || (lower_is_better(j) ? score < j->best : score > j->best)) j->best = score;
+/* Whether the score after `step` steps is the best yet. A curriculum's stage that shows less is
+ * harder, so each has a best of its own. */
+static int note_score(job *j, uint64_t step, double score) {
+    const size_t stage = run_stage_of(&j->r.set, step - 1);
+    const int better = isnan(j->best) || stage != j->best_stage ||
+                       (lower_is_better(j) ? score < j->best : score > j->best);
+    if (better) j->best = score;
+    j->best_stage = stage;
+    return better;
 }
 
 static void log_add(job *j, const char *line) {
@@ -610,7 +618,7 @@ static void log_add(job *j, const char *line) {
  * seconds it had run. */
 static double log_begin(job *j) {
     char path[RUN_PATH + 16];
-    size_t length, stage = 0;
+    size_t length;
     double seconds = 0;
     log_add(j, lower_is_better(j) ? "step,loss,grad_norm,rate,held_out_loss,tflop,seconds\n"
                                   : "step,loss,grad_norm,rate,accuracy,tflop,seconds\n");
@@ -623,14 +631,12 @@ static double log_begin(job *j) {
         *end = 0;
         const uint64_t step = strtoull(line, NULL, 10);
         if (step && step <= j->r.step) {
-            if (run_stage_of(&j->r.set, step - 1) != stage) j->best = NAN;
-            stage = run_stage_of(&j->r.set, step - 1);
             log_add(j, line);
             log_add(j, "\n");
             if ((comma = strrchr(line, ',')) != NULL) seconds = strtod(comma + 1, NULL);
             comma = line;
             for (int i = 0; comma && i < 4; i++) comma = strchr(comma + (i > 0), ',');
-            if (comma && comma[1] != ',') note_score(j, strtod(comma + 1, NULL));
+            if (comma && comma[1] != ',') note_score(j, step, strtod(comma + 1, NULL));
         }
         line = end + 1;
     }
@@ -691,9 +697,7 @@ static double accuracy(job *j, double temperature, double *each_once) {
 static void keep_best(job *j, double score) {
     char path[RUN_PATH + 8], error[300];
     run best = j->r;
-    const double before = j->best;
-    note_score(j, score);
-    if (!j->r.set.keep_best || j->best == before) return;
+    if (!note_score(j, j->r.step, score) || !j->r.set.keep_best) return;
     if ((size_t)snprintf(path, sizeof path, "%s/best", j->r.set.out) >= sizeof best.set.out)
         fail(1, "%s: path too long for its best/", j->r.set.out);
     strcpy(best.set.out, path);
@@ -743,7 +747,6 @@ static void train(job *j) {
         if (run_stage_of(set, j->r.step) != stage) {
             stage = run_stage_of(set, j->r.step);
             if (set->reset_optimizer) forget_moments(&j->adamw);
-            j->best = NAN;             /* what a stage shows less of is harder: best of the last */
         }
         dual_exchange e = run_exchange(&j->c, &j->r, run_latents_of(set, &j->r.system, b.stage));
         const double rate = rate_at(set, j->r.step);
