@@ -64,14 +64,14 @@
 
 typedef dual_real real;
 
-/* A matmul tile is MR x NR sums, as many as the vector registers hold; or MR x NARROW or MR x SLIM
- * where fewer columns are left. A VECTOR is one register. */
+/* A matmul tile is MR x NR sums, as many as the vector registers hold; or MR x SLIM where fewer
+ * columns are left. A VECTOR is one register. */
 #if defined(__AVX512F__)
-enum { VECTOR = 64 / sizeof(real), MR = 4, NR = 4 * VECTOR, NARROW = 2 * VECTOR, SLIM = VECTOR };
+enum { VECTOR = 64 / sizeof(real), MR = 8, NR = 2 * VECTOR, SLIM = VECTOR };
 #elif defined(__AVX__)
-enum { VECTOR = 32 / sizeof(real), MR = 4, NR = 3 * VECTOR, NARROW = NR, SLIM = 2 * VECTOR };
+enum { VECTOR = 32 / sizeof(real), MR = 4, NR = 3 * VECTOR, SLIM = 2 * VECTOR };
 #else
-enum { VECTOR = 16 / sizeof(real), MR = 4, NR = 6 * VECTOR, NARROW = NR, SLIM = 4 * VECTOR };
+enum { VECTOR = 16 / sizeof(real), MR = 4, NR = 6 * VECTOR, SLIM = 4 * VECTOR };
 #endif
 #if defined(__clang__)                 /* keeps the sums in memory unless told otherwise */
 #define UNROLL _Pragma("clang loop unroll(full)")
@@ -88,7 +88,7 @@ enum { VECTOR = 16 / sizeof(real), MR = 4, NR = 6 * VECTOR, NARROW = NR, SLIM = 
 #ifndef DUAL_PACK_K
 #define DUAL_PACK_K 256
 #endif
-enum { PACK_K = DUAL_PACK_K, GROUP = 128, STRIPS = 8 };
+enum { PACK_K = DUAL_PACK_K, GROUP = 512 / MR, STRIPS = 512 / NR };
 #ifdef __GNUC__
 #define PREFETCH(address) __builtin_prefetch(address)
 #else
@@ -587,29 +587,42 @@ static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, con
  * Every C(i,j) is summed by one thread, in the order of k: results do not depend on how many
  * threads there are. */
 
-static inline void tile(size_t depth, const real *const a[MR], size_t step, const real *b,
-                        real sum[MR][NR], int width) {
+/* c = from + the sums over k < depth, a tile of them; from: rows of numbers, may be c itself. Not
+ * part of its caller: compilers keep all sums and addresses in registers only in so small a text */
+typedef void tile(size_t depth, const real *const *a, size_t step, const real *b, const real *from,
+                  size_t from_row, real *c, size_t c_row);
+static void tile_whole(size_t depth, const real *const *a, size_t step, const real *b,
+                       const real *from, size_t from_row, real *c, size_t c_row) {
     real s[MR][NR];
-    for (int i = 0; i < MR; i++)
-        for (int j = 0; j < NR; j++) s[i][j] = 0;
-    for (size_t k = 0; k < depth; k++, b += width)
+    UNROLL for (int i = 0; i < MR; i++)
+        UNROLL for (int j = 0; j < NR; j++) s[i][j] = a[i][0] * b[j];
+    for (size_t k = 1; k < depth; k++)
         UNROLL for (int i = 0; i < MR; i++)
-            UNROLL for (int j = 0; j < width; j++) s[i][j] += a[i][k * step] * b[j];
-    for (int i = 0; i < MR; i++) memcpy(sum[i], s[i], (size_t)width * sizeof(real));
+            UNROLL for (int j = 0; j < NR; j++) s[i][j] += a[i][k * step] * b[k * NR + j];
+    UNROLL for (size_t i = 0; i < MR; i++)
+        UNROLL for (size_t j = 0; j < NR; j++) s[i][j] += from[i * from_row + j];
+    UNROLL for (size_t i = 0; i < MR; i++)
+        UNROLL for (size_t j = 0; j < NR; j++) c[i * c_row + j] = s[i][j];
 }
 
-static void tile_slim(size_t depth, const real *const a[MR], size_t step, const real *b,
-                      real sum[MR][NR]) {
-    real s[MR][SLIM] = {{0}};
-    for (size_t k = 0; k < depth; k++, b += SLIM)
+static void tile_slim(size_t depth, const real *const *a, size_t step, const real *b,
+                      const real *from, size_t from_row, real *c, size_t c_row) {
+    real s[MR][SLIM];
+    UNROLL for (int i = 0; i < MR; i++)
+        UNROLL for (int j = 0; j < SLIM; j++) s[i][j] = a[i][0] * b[j];
+    for (size_t k = 1; k < depth; k++)
         UNROLL for (int i = 0; i < MR; i++)
             UNROLL for (int j = 0; j < SLIM; j += VECTOR)
-                WHOLE for (int l = j; l < j + VECTOR; l++) s[i][l] += a[i][k * step] * b[l];
-    for (int i = 0; i < MR; i++) memcpy(sum[i], s[i], sizeof s[i]);
+                WHOLE for (int l = j; l < j + VECTOR; l++)
+                    s[i][l] += a[i][k * step] * b[k * SLIM + l];
+    UNROLL for (size_t i = 0; i < MR; i++)
+        UNROLL for (size_t j = 0; j < SLIM; j++) s[i][j] += from[i * from_row + j];
+    UNROLL for (size_t i = 0; i < MR; i++)
+        UNROLL for (size_t j = 0; j < SLIM; j++) c[i * c_row + j] = s[i][j];
 }
 
 /* to[k*width + j] = B(k0+k, j0+j) for j < count, 0 for the columns beyond. Where B's rows lie in
- * one piece that is a copy, else a transposition, in blocks of one cache line. */
+ * one piece that is a copy, else a transposition: of four columns at a time, a cache line each. */
 static inline void pack_as(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t count,
                            size_t width, int type) {
     const size_t size = size_of(type);
@@ -623,14 +636,17 @@ static inline void pack_as(real *to, matrix B, size_t k0, size_t j0, size_t dept
     }
     for (size_t k = 0; k < depth; k += 16) {
         const size_t few = depth - k < 16 ? depth - k : 16;
-        for (size_t j = 0; j < count; j++) {
-            const char *line = at + (k * B.row + j * B.col) * size;
-            PREFETCH(line + 64 * B.row * size);
-            for (size_t i = 0; i < few; i++)
-                to[(k + i) * width + j] = element(line, i * B.row, type);
+        size_t j = 0;
+        for (; few == 16 && B.row == 1 && j + 4 <= count; j += 4) {
+            const char *line = at + (k + j * B.col) * size;
+            for (size_t l = 0; l < 4; l++) PREFETCH(line + (l * B.col + 64) * size);
+            for (size_t i = 0; i < 16; i++)
+                for (size_t l = 0; l < 4; l++)
+                    to[(k + i) * width + j + l] = element(line + l * B.col * size, i, type);
         }
-        for (size_t j = count; j < width; j++)
-            for (size_t i = 0; i < few; i++) to[(k + i) * width + j] = 0;
+        for (; j < width; j++)
+            for (size_t i = k; i < k + few; i++)
+                to[i * width + j] = j < count ? element(at, i * B.row + j * B.col, type) : 0;
     }
 }
 
@@ -646,8 +662,10 @@ static void pack(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t 
  * for each row where c_col > 1. */
 static void strip(size_t rows, size_t N, size_t k0, size_t K, matrix A, matrix B, size_t j0,
                   real *C, size_t c_row, size_t c_col, int add, const real *bias) {
+    static const real zero[NR];
     real room[PACK_K * NR + 64], *b = room + (64 - (uintptr_t)room % 64) / sizeof(real);
-    const size_t width = N > NARROW ? NR : N > SLIM ? NARROW : SLIM;
+    const size_t width = N > SLIM ? NR : SLIM;
+    tile *const run = N > SLIM ? tile_whole : tile_slim;
     const size_t deep = PACK_K * (NR / width); /* fills the room: A is read in long runs */
     const size_t depth = K - k0 < deep ? K - k0 : deep;
     if (k0 % deep) return;             /* a deeper one did these */
@@ -655,48 +673,40 @@ static void strip(size_t rows, size_t N, size_t k0, size_t K, matrix A, matrix B
     for (size_t i = 0; i < rows; i += MR) {
         const size_t few = rows - i < MR ? rows - i : MR;
         const real *a[MR];             /* rows past the last: any row, their sums are dropped */
-        real sum[MR][NR];
+        real *const at = C + i * c_row + j0 * c_col, sum[MR][NR];
         for (size_t l = 0; l < MR; l++)
             a[l] = (const real *)A.at + (l < few ? i + l : i) * A.row + k0 * A.col;
         for (size_t l = 0; l < few; l++)
-            for (size_t j = 0; j < N; j += LANES) PREFETCH(C + (i + l) * c_row + (j0 + j) * c_col);
-        if (width == NR) tile(depth, a, A.col, b, sum, NR);
-        else if (width == NARROW) tile(depth, a, A.col, b, sum, NARROW);
-        else tile_slim(depth, a, A.col, b, sum);
-        for (size_t l = 0; l < few; l++) {
-            real *c = C + (i + l) * c_row + j0 * c_col;
-            if (c_col > 1)
-                for (size_t j = 0; j < N; j++)
-                    c[j * c_col] = (k0 || add ? c[j * c_col] : bias ? bias[i + l] : 0) + sum[l][j];
-            else if (k0 || add) for (size_t j = 0; j < N; j++) c[j] += sum[l][j];
-            else if (bias) for (size_t j = 0; j < N; j++) c[j] = bias[j0 + j] + sum[l][j];
-            else for (size_t j = 0; j < N; j++) c[j] = sum[l][j];
-        }
+            for (size_t j = 0; j < N; j += LANES) PREFETCH(at + l * c_row + j * c_col);
+        const int direct = few == MR && N == width && c_col == 1, more = k0 || add;
+        const real *from = direct && more ? at : direct && bias ? bias + j0 : zero;
+        run(depth, a, A.col, b, from, direct && more ? c_row : 0, direct ? at : sum[0],
+            direct ? c_row : NR);
+        for (size_t l = direct ? few : 0; l < few; l++)
+            for (size_t j = 0; j < N; j++) {
+                real *c = at + l * c_row + j * c_col;
+                *c = (more ? *c : !bias ? 0 : bias[c_col > 1 ? i + l : j0 + j]) + sum[l][j];
+            }
     }
 }
 
 /* Columns first .. end-1. All strips use the same part of A before the next one is read. */
 static void strips(size_t rows, size_t first, size_t end, size_t K, matrix A, matrix B, real *C,
                    size_t c_row, size_t c_col, int add, const real *bias) {
-    size_t k0 = 0;
-    do {                               /* once at least: sums of nothing are their start */
+    for (size_t k0 = 0; k0 < K; k0 += PACK_K)
         for (size_t j = first; j < end; j += NR)
             strip(rows, end - j < NR ? end - j : NR, k0, K, A, B, j, C, c_row, c_col, add, bias);
-    } while ((k0 += PACK_K) < K);
 }
 
 static matrix transposed(matrix m) {
-    const size_t row = m.row;
-    m.row = m.col;
-    m.col = row;
-    return m;
+    const matrix t = {m.at, m.col, m.row, m.type};
+    return t;
 }
 
 /* from: what sums start from. NULL: 0; C: itself, which is added to; else one row for every row. */
 static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix B, real *C,
                    size_t c_row, const real *from) {
-    const int add = from == C;
-    const int one = M <= 2 && A.col == 1;  /* or two: a row at a time, as decoding has them */
+    const int add = from == C, one = M <= 2 && A.col == 1; /* or two, each as decoding has it */
     const dual_mark before = dual_mark_here(ctx);
     real *const room = one && B.row != 1 ? dual_alloc(ctx, product(ctx, PARTS, N), sizeof(real))
                                          : NULL;
@@ -729,8 +739,7 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
     OMP(omp parallel for schedule(static) if (M * N * K > 50000))
     for (size_t piece = 0; piece < groups * parts; piece++) {
         const size_t i = piece / parts * group, j = piece % parts * part;
-        matrix rows = A;
-        rows.at = (const real *)A.at + i * A.row;
+        const matrix rows = {(const real *)A.at + i * A.row, A.row, A.col, A.type};
         strips(M - i < group ? M - i : group, j, N < j + part ? N : j + part, K, rows, B,
                C + i * c_row, c_row, c_col, add, !from || add ? NULL : c_col > 1 ? from + i : from);
     }
@@ -905,7 +914,7 @@ static void linear_backward(dual_ctx *c, node *n) {
 dual_tensor *dual_linear(dual_ctx *c, dual_tensor *x, dual_tensor *w, dual_tensor *b, int layout) {
     const int out_in = layout == DUAL_OUT_IN;
     const size_t in = out_in ? w->cols : w->rows, out = out_in ? w->rows : w->cols;
-    if (x->cols != in || (b && (b->rows != 1 || b->cols != out)))
+    if (x->cols != in || !in || !out || (b && (b->rows != 1 || b->cols != out)))
         die(c, "linear: x [%zu,%zu] does not fit a weight %zu -> %zu", x->rows, x->cols, in, out);
     dual_tensor *y = dual_tensor_new(c, x->rows, out);
     const matrix weight = rows_of(w, numbers(w));
