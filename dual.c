@@ -60,18 +60,23 @@
 #define OMP(directive) _Pragma(#directive)
 #else
 #define OMP(directive)
+#define omp_get_max_threads() 1
+#define omp_set_num_threads(n) ((void)(n))
 #endif
 
 typedef dual_real real;
 
-/* A matmul tile is MR x NR sums, as many as the vector registers hold; or MR x SLIM where fewer
- * columns are left. A VECTOR is one register. */
+/* A matmul tile is MR x NR sums, about as many as the vector registers hold; or MR x SLIM where
+ * that is enough. A VECTOR is one register. PACK_A: A is packed too, unless a multiply-add takes a
+ * number straight from memory for all its lanes. ROWS of A, PACK_K numbers each, stay in cache. */
 #if defined(__AVX512F__)
-enum { VECTOR = 64 / sizeof(real), MR = 8, NR = 2 * VECTOR, SLIM = VECTOR };
+enum { VECTOR = 64 / sizeof(real), MR = 8, NR = 2 * VECTOR, SLIM = VECTOR, PACK_A = 0, ROWS = 512 };
 #elif defined(__AVX__)
-enum { VECTOR = 32 / sizeof(real), MR = 4, NR = 3 * VECTOR, SLIM = 2 * VECTOR };
+enum { VECTOR = 32 / sizeof(real), MR = 6, NR = 2 * VECTOR, SLIM = NR, PACK_A = 1, ROWS = 192 };
+#elif defined(__aarch64__)
+enum { VECTOR = 16 / sizeof(real), MR = 8, NR = 2 * VECTOR, SLIM = NR, PACK_A = 1, ROWS = 192 };
 #else
-enum { VECTOR = 16 / sizeof(real), MR = 4, NR = 6 * VECTOR, SLIM = 4 * VECTOR };
+enum { VECTOR = 16 / sizeof(real), MR = 6, NR = 2 * VECTOR, SLIM = NR, PACK_A = 1, ROWS = 192 };
 #endif
 #if defined(__clang__)                 /* keeps the sums in memory unless told otherwise */
 #define UNROLL _Pragma("clang loop unroll(full)")
@@ -83,36 +88,30 @@ enum { VECTOR = 16 / sizeof(real), MR = 4, NR = 6 * VECTOR, SLIM = 4 * VECTOR };
 #define UNROLL
 #define WHOLE
 #endif
-/* Numbers of the second-level cache: B is packed PACK_K x NR at a time (on each thread's stack),
- * and GROUP * MR rows of A, PACK_K numbers of each, stay there for STRIPS such strips. */
+/* B is packed PACK_K x NR at a time, and GROUP * MR rows of A, PACK_K numbers of each, meet STRIPS
+ * such strips. */
 #ifndef DUAL_PACK_K
 #define DUAL_PACK_K 256
 #endif
-enum { PACK_K = DUAL_PACK_K, GROUP = 512 / MR, STRIPS = 512 / NR };
-#ifdef __GNUC__
+enum { PACK_K = DUAL_PACK_K, GROUP = ROWS / MR, STRIPS = 512 / NR };
+#ifdef __GNUC__                        /* a type that is a constant must stay one */
+#define INLINE static inline __attribute__((always_inline))
 #define PREFETCH(address) __builtin_prefetch(address)
 #else
+#define INLINE static inline
 #define PREFETCH(address) ((void)(address))
 #endif
 /* BLOCK: queries and keys of attention, and numbers of a long sum, that are taken at a time; PARTS:
  * pieces that a row times a matrix is cut into. */
 enum { MAX_HEAD_DIM = 256, BLOCK = 64, LANES = 16, PARTS = 16 };
 
+static inline size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
 void dual_threads(int n) {
-#ifdef _OPENMP
-    if (n > 0) omp_set_num_threads(n < 256 ? n : 256);
-#else
-    (void)n;
-#endif
+    if (n > 0) omp_set_num_threads((int)least((size_t)n, 256));
 }
 
-static size_t workers(void) {
-#ifdef _OPENMP
-    return (size_t)omp_get_max_threads();
-#else
-    return 1;
-#endif
-}
+static size_t workers(void) { return (size_t)omp_get_max_threads(); }
 
 double dual_seconds(void) {
 #ifdef DUAL_POSIX
@@ -251,10 +250,7 @@ void dual_done(dual_ctx *c) {
 }
 
 dual_mark dual_mark_here(const dual_ctx *c) {
-    dual_mark m;
-    m.used = c->used;
-    m.tape = c->tape;
-    return m;
+    return (dual_mark){c->used, c->tape};
 }
 
 void dual_release(dual_ctx *c, dual_mark m) {
@@ -333,7 +329,7 @@ enum { NO_GRAD, WANTED, MADE };    /* dual_tensor.needs_grad */
 static inline size_t size_of(int type) { return type == DUAL_FULL ? sizeof(real) : 2; }
 
 /* Element i of an array of that type; type is a constant wherever speed matters. */
-static inline real element(const void *at, size_t i, int type) {
+INLINE real element(const void *at, size_t i, int type) {
     union { uint32_t bits; float f; } t;
     if (type == DUAL_FULL) return ((const real *)at)[i];
     const uint32_t half = ((const uint16_t *)at)[i];
@@ -499,6 +495,12 @@ void dual_backward(dual_ctx *c, dual_tensor *loss) {
 
 typedef struct { const void *at; size_t row, col; int type; } matrix; /* (i,j): [i*row + j*col] */
 
+static matrix transposed(matrix m) { return (matrix){m.at, m.col, m.row, m.type}; }
+
+static matrix rows_of(const dual_tensor *t, const void *at) {
+    return (matrix){at, t->stride, 1, t->type};
+}
+
 /* Sums keep LANES partial sums, so that a compiler may use vectors without reordering anything. */
 static inline real fold(real *s) { /* in halves, written out: each line is one vector addition */
     for (int j = 0; j < 8; j++) s[j] += s[j + 8];
@@ -509,24 +511,24 @@ static inline real fold(real *s) { /* in halves, written out: each line is one v
 /* One row times B (decoding): every weight is used once, so packing would cost more than all the
  * rest; B is read straight through, at the speed of memory. Where a column of B lies in one piece,
  * each c[j] is a dot product; where a row does, c is a weighted sum of rows. */
-static inline void row_dots(const real *a, matrix B, size_t K, size_t first, size_t end, real *c,
+INLINE void row_dots(const real *a, matrix B, size_t K, size_t first, size_t end, real *c,
                             const real *from, int type) {
     const size_t size = size_of(type);
     for (size_t j = first; j < end; j++) {
         const char *w = (const char *)B.at + j * B.col * size;
-        real s[2 * LANES] = {0};
+        real s[2 * LANES] = {0}, rest = from ? from[j] : 0;
         size_t k = 0;
         for (; k + 2 * LANES <= K; k += 2 * LANES) {
             for (size_t l = 0; l < 2 * LANES; l += 64 / size) PREFETCH(w + (k + l) * size + 4096);
             for (size_t l = 0; l < 2 * LANES; l++) s[l] += a[k + l] * element(w, k + l, type);
         }
-        for (size_t l = 0; k < K; k++, l++) s[l] += a[k] * element(w, k, type);
+        for (; k < K; k++) rest += a[k] * element(w, k, type);
         for (size_t l = 0; l < LANES; l++) s[l] += s[l + LANES];
-        c[j] = (from ? from[j] : 0) + fold(s);
+        c[j] = rest + fold(s);
     }
 }
 
-static inline void row_sums(const real *a, matrix B, size_t first, size_t end, size_t N, real *c,
+INLINE void row_sums(const real *a, matrix B, size_t first, size_t end, size_t N, real *c,
                             int add, int type) {
     const size_t size = size_of(type);
     for (size_t j = 0; j < N && !add; j++) c[j] = 0;
@@ -554,8 +556,7 @@ static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, con
     OMP(omp parallel if (N * K > 50000)) {
         OMP(omp for schedule(static))
         for (size_t p = 0; p < PARTS; p++) {
-            const size_t first = p * part < length ? p * part : length;
-            const size_t end = first + part < length ? first + part : length;
+            const size_t first = least(p * part, length), end = least(first + part, length);
             if (dots && B.type == DUAL_FULL) row_dots(a, B, K, first, end, c, from, DUAL_FULL);
             else if (dots && B.type == DUAL_BF16) row_dots(a, B, K, first, end, c, from, DUAL_BF16);
             else if (dots) row_dots(a, B, K, first, end, c, from, DUAL_F16);
@@ -577,28 +578,31 @@ static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, con
  * MR x NR sums in vector registers; one step of k then costs NR numbers of B and MR of A, and gives
  * MR*NR multiply-adds. The NR of B are whole vectors, so they must lie side by side, k after k; in
  * B itself the next k may be a whole row away, on another page. So a strip of B, NR columns wide
- * and PACK_K deep (deeper where narrower), is first copied into just the order of its use, packed:
+ * and PACK_K deep (deeper if SLIM columns are all), is first copied into the order of use, packed:
  *
  *     B, columns j..j+NR-1:  b(0,j) b(0,j+1) .. | b(1,j) b(1,j+1) .. | ..      [k][NR]
  *
- * That is one copy for hundreds of uses, as all rows of A pass by the strip while it stays in the
- * cache. A's numbers are wanted one at a time (each is multiplied by all NR), so A is read where
- * it is, MR rows side by side, whichever way it lies.
+ * That is one copy for hundreds of uses, as a group of A's rows passes by the strip while it stays
+ * in the cache, then the next group. A's numbers are wanted one at a time (each is multiplied by
+ * all NR), MR of them for a k. With PACK_A they are packed as well, [k][MR] for a tile: then one
+ * address does for MR rows, and rows cannot fall on the same place of the cache. That pays where
+ * several strips use it; elsewhere A is read where it is, MR rows side by side.
  * Every C(i,j) is summed by one thread, in the order of k: results do not depend on how many
  * threads there are. */
 
-/* c = from + the sums over k < depth, a tile of them; from: rows of numbers, may be c itself. Not
- * part of its caller: compilers keep all sums and addresses in registers only in so small a text */
+/* c = from + the sums over k < depth, a tile of them. a: MR rows, `step` from k to k + 1; packed,
+ * a[0] is all of them. b: a packed strip. from: rows of numbers, may be c itself. Not part of its
+ * caller: compilers keep all sums and addresses in registers only in so small a text */
 typedef void tile(size_t depth, const real *const *a, size_t step, const real *b, const real *from,
                   size_t from_row, real *c, size_t c_row);
 static void tile_whole(size_t depth, const real *const *a, size_t step, const real *b,
                        const real *from, size_t from_row, real *c, size_t c_row) {
-    real s[MR][NR];
-    UNROLL for (int i = 0; i < MR; i++)
-        UNROLL for (int j = 0; j < NR; j++) s[i][j] = a[i][0] * b[j];
-    for (size_t k = 1; k < depth; k++)
+    real s[MR][NR] = {{0}};
+    for (size_t k = 0, at = 0; k < depth; k++, at += PACK_A ? MR : step, b += NR)
         UNROLL for (int i = 0; i < MR; i++)
-            UNROLL for (int j = 0; j < NR; j++) s[i][j] += a[i][k * step] * b[k * NR + j];
+            UNROLL for (int j = 0; j < NR; j += VECTOR)
+                WHOLE for (int l = j; l < j + VECTOR; l++)
+                    s[i][l] += (PACK_A ? a[0][at + i] : a[i][at]) * b[l];
     UNROLL for (size_t i = 0; i < MR; i++)
         UNROLL for (size_t j = 0; j < NR; j++) s[i][j] += from[i * from_row + j];
     UNROLL for (size_t i = 0; i < MR; i++)
@@ -607,14 +611,11 @@ static void tile_whole(size_t depth, const real *const *a, size_t step, const re
 
 static void tile_slim(size_t depth, const real *const *a, size_t step, const real *b,
                       const real *from, size_t from_row, real *c, size_t c_row) {
-    real s[MR][SLIM];
-    UNROLL for (int i = 0; i < MR; i++)
-        UNROLL for (int j = 0; j < SLIM; j++) s[i][j] = a[i][0] * b[j];
-    for (size_t k = 1; k < depth; k++)
+    real s[MR][SLIM] = {{0}};
+    for (size_t k = 0; k < depth; k++, b += SLIM)
         UNROLL for (int i = 0; i < MR; i++)
             UNROLL for (int j = 0; j < SLIM; j += VECTOR)
-                WHOLE for (int l = j; l < j + VECTOR; l++)
-                    s[i][l] += a[i][k * step] * b[k * SLIM + l];
+                WHOLE for (int l = j; l < j + VECTOR; l++) s[i][l] += a[i][k * step] * b[l];
     UNROLL for (size_t i = 0; i < MR; i++)
         UNROLL for (size_t j = 0; j < SLIM; j++) s[i][j] += from[i * from_row + j];
     UNROLL for (size_t i = 0; i < MR; i++)
@@ -623,19 +624,20 @@ static void tile_slim(size_t depth, const real *const *a, size_t step, const rea
 
 /* to[k*width + j] = B(k0+k, j0+j) for j < count, 0 for the columns beyond. Where B's rows lie in
  * one piece that is a copy, else a transposition: of four columns at a time, a cache line each. */
-static inline void pack_as(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t count,
+INLINE void pack_as(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t count,
                            size_t width, int type) {
     const size_t size = size_of(type);
     const char *at = (const char *)B.at + (k0 * B.row + j0 * B.col) * size;
     if (B.col == 1 && count == width) {
         for (size_t k = 0; k < depth; k++, at += B.row * size) {
-            for (size_t j = 0; j < width; j += 64 / size) PREFETCH(at + (8 * B.row + j) * size);
-            for (size_t j = 0; j < width; j++) to[k * width + j] = element(at, j, type);
+            for (size_t j = 0; j < width; j += 64 / size) PREFETCH(at + (16 * B.row + j) * size);
+            if (type == DUAL_FULL) memcpy(to + k * width, at, width * sizeof(real));
+            else for (size_t j = 0; j < width; j++) to[k * width + j] = element(at, j, type);
         }
         return;
     }
     for (size_t k = 0; k < depth; k += 16) {
-        const size_t few = depth - k < 16 ? depth - k : 16;
+        const size_t few = least(depth - k, 16);
         size_t j = 0;
         for (; few == 16 && B.row == 1 && j + 4 <= count; j += 4) {
             const char *line = at + (k + j * B.col) * size;
@@ -657,108 +659,116 @@ static void pack(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t 
     else pack_as(to, B, k0, j0, depth, count, width, DUAL_F16);
 }
 
-/* C[rows, N] (+)= A[rows, K] B[K, N] for one strip of B, N <= NR, and the PACK_K steps from k0 on.
- * C(i,j): [i*c_row + j*c_col]. bias, or NULL: what sums start from, a number for each column, or
- * for each row where c_col > 1. */
-static void strip(size_t rows, size_t N, size_t k0, size_t K, matrix A, matrix B, size_t j0,
-                  real *C, size_t c_row, size_t c_col, int add, const real *bias) {
+/* C[M, N] (+)= A[M, K] B[K, N]. C(i,j): [i*c_row + j*c_col]. bias, or NULL: what sums start from,
+ * a number for each column, or for each row where c_col > 1. */
+typedef struct {
+    size_t M, N, K, c_row, c_col;
+    matrix A, B;
+    real *C;
+    const real *bias;
+    int add;
+} job;
+
+/* Of that, rows i0.., one strip of N <= NR columns and the steps of k from k0 on. a_packed: those
+ * numbers of A, tile by tile, or NULL; b: the strip. */
+static void strip(const job *p, size_t i0, size_t rows, size_t j0, size_t N, size_t k0,
+                  size_t depth, const real *a_packed, const real *b) {
     static const real zero[NR];
-    real room[PACK_K * NR + 64], *b = room + (64 - (uintptr_t)room % 64) / sizeof(real);
-    const size_t width = N > SLIM ? NR : SLIM;
-    tile *const run = N > SLIM ? tile_whole : tile_slim;
-    const size_t deep = PACK_K * (NR / width); /* fills the room: A is read in long runs */
-    const size_t depth = K - k0 < deep ? K - k0 : deep;
-    if (k0 % deep) return;             /* a deeper one did these */
-    pack(b, B, k0, j0, depth, N, width);
-    for (size_t i = 0; i < rows; i += MR) {
-        const size_t few = rows - i < MR ? rows - i : MR;
+    const int whole = a_packed || N > SLIM, add = p->add || k0;
+    const size_t c_row = p->c_row, c_col = p->c_col, width = whole ? NR : SLIM;
+    for (size_t i = i0; i < i0 + rows; i += MR) {
+        const size_t few = least(i0 + rows - i, MR);
         const real *a[MR];             /* rows past the last: any row, their sums are dropped */
-        real *const at = C + i * c_row + j0 * c_col, sum[MR][NR];
+        real *const at = p->C + i * c_row + j0 * c_col, sum[MR][NR];
         for (size_t l = 0; l < MR; l++)
-            a[l] = (const real *)A.at + (l < few ? i + l : i) * A.row + k0 * A.col;
+            a[l] = a_packed ? a_packed + (i - i0) * depth
+                 : (const real *)p->A.at + (l < few ? i + l : i) * p->A.row + k0 * p->A.col;
         for (size_t l = 0; l < few; l++)
             for (size_t j = 0; j < N; j += LANES) PREFETCH(at + l * c_row + j * c_col);
-        const int direct = few == MR && N == width && c_col == 1, more = k0 || add;
-        const real *from = direct && more ? at : direct && bias ? bias + j0 : zero;
-        run(depth, a, A.col, b, from, direct && more ? c_row : 0, direct ? at : sum[0],
-            direct ? c_row : NR);
+        const int direct = few == MR && N == width && c_col == 1;
+        const real *from = direct && add ? at : direct && p->bias ? p->bias + j0 : zero;
+        (whole ? tile_whole : tile_slim)(depth, a, p->A.col, b, from, direct && add ? c_row : 0,
+                                         direct ? at : sum[0], direct ? c_row : NR);
         for (size_t l = direct ? few : 0; l < few; l++)
             for (size_t j = 0; j < N; j++) {
                 real *c = at + l * c_row + j * c_col;
-                *c = (more ? *c : !bias ? 0 : bias[c_col > 1 ? i + l : j0 + j]) + sum[l][j];
+                *c = (add ? *c : !p->bias ? 0 : p->bias[c_col > 1 ? i + l : j0 + j]) + sum[l][j];
             }
     }
 }
 
-/* Columns first .. end-1. All strips use the same part of A before the next one is read. */
-static void strips(size_t rows, size_t first, size_t end, size_t K, matrix A, matrix B, real *C,
-                   size_t c_row, size_t c_col, int add, const real *bias) {
-    for (size_t k0 = 0; k0 < K; k0 += PACK_K)
-        for (size_t j = first; j < end; j += NR)
-            strip(rows, end - j < NR ? end - j : NR, k0, K, A, B, j, C, c_row, c_col, add, bias);
-}
-
-static matrix transposed(matrix m) {
-    const matrix t = {m.at, m.col, m.row, m.type};
-    return t;
+/* A piece of work: rows from i0 and columns from j0, strip by strip, `deep` steps of k from k0 on.
+ * Rooms, a: [rows, in whole tiles][deep]; b: strips, b_step apart; fresh: they are to be packed. */
+static void strips(const job *p, size_t i0, size_t rows, size_t j0, size_t cols, size_t k0,
+                   size_t deep, real *a, real *b, size_t b_step, int fresh) {
+    const size_t M = least(p->M - i0, rows), N = least(p->N - j0, cols);
+    const size_t depth = least(p->K - k0, deep);
+    const matrix a_by_k = transposed(p->A);
+    if (!PACK_A || p->N <= SLIM) a = NULL;
+    for (size_t i = 0; i < (a ? M : 0); i += MR)
+        pack_as(a + i * depth, a_by_k, k0, i0 + i, depth, least(M - i, MR), MR, DUAL_FULL);
+    for (size_t j = 0; j < N; j += NR, b += b_step) {
+        const size_t count = least(N - j, NR);
+        if (fresh) pack(b, p->B, k0, j0 + j, depth, count, a || count > SLIM ? NR : SLIM);
+        strip(p, i0, M, j0 + j, count, k0, depth, a, b);
+    }
 }
 
 /* from: what sums start from. NULL: 0; C: itself, which is added to; else one row for every row. */
 static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix B, real *C,
                    size_t c_row, const real *from) {
-    const int add = from == C, one = M <= 2 && A.col == 1; /* or two, each as decoding has it */
-    const dual_mark before = dual_mark_here(ctx);
-    real *const room = one && B.row != 1 ? dual_alloc(ctx, product(ctx, PARTS, N), sizeof(real))
-                                         : NULL;
-    dual_release(ctx, before);         /* only this call uses it */
+    const int one = M <= 2 && A.col == 1, add = from == C; /* or two, one after the other */
+    job p = {M, N, K, c_row, 1, A, B, C, add ? NULL : from, add};
     ctx->flops += 2.0 * (double)M * (double)N * (double)K;
-    if (!ctx->memory || !M || !N) return;
+    if (!M || !N) return;
+    /* Few rows would not pay for packing all of B: there it is C^T = B^T A^T, packing A^T. */
+    if (!one && M <= SLIM && M < N && B.row == 1 && B.type == DUAL_FULL && A.col == 1)
+        p = (job){N, M, K, 1, c_row, transposed(B), transposed(A), C, p.bias, add};
+    /* Pieces of work, at least one for every thread: a group of rows and some strips of B, a part.
+     * A thread takes neighbours, part by part: so it packs a part once for several groups. */
+    const size_t all = (p.N + NR - 1) / NR, tiles = (p.M + MR - 1) / MR, threads = workers();
+    const size_t most = least((tiles * all + threads - 1) / threads, GROUP);
+    const size_t groups = (tiles + most - 1) / most, group = MR * ((tiles + groups - 1) / groups);
+    size_t parts = (all + STRIPS - 1) / STRIPS;
+    while (parts < all && groups * parts % threads) parts++;
+    const size_t part = NR * ((all + parts - 1) / parts), pieces = groups * parts;
+    const size_t deep = least(K, p.N > SLIM ? PACK_K : PACK_K * (NR / SLIM));
+    const size_t b_room = deep * (p.N > SLIM ? NR * least(all, STRIPS) : SLIM);
+    const size_t a_room = PACK_A && p.N > SLIM ? deep * MR * least(tiles, GROUP) : 0;
+    const size_t each = one ? product(ctx, PARTS, B.row == 1 ? 0 : N)
+                            : (b_room + a_room + 63) / 64 * 64;    /* whole lines of the cache */
+    const dual_mark before = dual_mark_here(ctx);
+    real *const room = dual_alloc(ctx, product(ctx, one ? 1 : threads, each), sizeof(real));
+    dual_release(ctx, before);         /* only this call uses it */
+    if (!ctx->memory) return;
     for (size_t i = 0; i < (one ? M : 0); i++)
         matmul_row((const real *)A.at + i * A.row, B, N, K, C + i * c_row,
                    add ? C + i * c_row : from, room);
     if (one) return;
-    /* Few rows would not pay for packing all of B: there it is C^T = B^T A^T, and A is packed. */
-    size_t c_col = 1;
-    if (M <= SLIM && M < N && B.row == 1 && B.type == DUAL_FULL && A.col == 1) {
-        const matrix rows = transposed(A);
-        const size_t n = M;
-        A = transposed(B);
-        B = rows;
-        M = N;
-        N = n;
-        c_col = c_row;
-        c_row = 1;
-    }
-    /* pieces of work, at least one for every thread: a group of rows and some strips of B */
-    const size_t all = (N + NR - 1) / NR, tiles = (M + MR - 1) / MR, threads = workers();
-    const size_t fair = (tiles * all + threads - 1) / threads, most = fair < GROUP ? fair : GROUP;
-    const size_t groups = (tiles + most - 1) / most, group = MR * ((tiles + groups - 1) / groups);
-    size_t parts = (all + STRIPS - 1) / STRIPS;
-    while (parts < all && groups * parts % threads) parts++;
-    const size_t part = NR * ((all + parts - 1) / parts);
     OMP(omp parallel for schedule(static) if (M * N * K > 50000))
-    for (size_t piece = 0; piece < groups * parts; piece++) {
-        const size_t i = piece / parts * group, j = piece % parts * part;
-        const matrix rows = {(const real *)A.at + i * A.row, A.row, A.col, A.type};
-        strips(M - i < group ? M - i : group, j, N < j + part ? N : j + part, K, rows, B,
-               C + i * c_row, c_row, c_col, add, !from || add ? NULL : c_col > 1 ? from + i : from);
-    }
+    for (size_t t = 0; t < threads; t++)
+        for (size_t k0 = 0; k0 < K; k0 += deep)
+            for (size_t l = t * pieces / threads; l < (t + 1) * pieces / threads; l++) {
+                real *const b = room + t * each;
+                const size_t i = l % groups, j = l / groups * part;
+                if (j < p.N) strips(&p, i * group, group, j, part, k0, deep, b + b_room, b,
+                                    deep * NR, i == 0 || l == t * pieces / threads);
+            }
 }
 
-/* The same for a small product within one thread, as attention needs them. */
+/* The same for a small product within one thread, M <= BLOCK, as attention needs them. */
 static void matmul_small(size_t M, size_t N, size_t K, matrix A, matrix B, real *C, size_t c_row,
                          int add) {
+    real room[BLOCK * (NR + PACK_A * (BLOCK + MR)) + 64];
+    real *const b = room + (64 - (uintptr_t)room % 64) / sizeof(real);
+    const job p = {M, N, K, c_row, 1, A, B, C, NULL, add};
     if (M == 1 && A.col == 1) {
         if (B.row == 1) row_dots(A.at, B, K, 0, N, C, add ? C : NULL, DUAL_FULL);
         else row_sums(A.at, B, 0, K, N, C, add, DUAL_FULL);
         return;
     }
-    strips(M, 0, N, K, A, B, C, c_row, 1, add, NULL);
-}
-
-static matrix rows_of(const dual_tensor *t, const void *at) {
-    matrix m = {at, t->stride, 1, t->type};
-    return m;
+    for (size_t k0 = 0; k0 < K; k0 += BLOCK)
+        strips(&p, 0, M, 0, N, k0, BLOCK, b + BLOCK * NR, b, 0, 1);
 }
 
 /* ==== OPERATIONS =================================================================================
@@ -840,8 +850,7 @@ static void gather_backward(dual_ctx *c, node *n) {
     const size_t cols = n->out->cols, tiles = (cols + COLUMN_TILE - 1) / COLUMN_TILE;
     OMP(omp parallel for schedule(static) if (n->out->rows * cols > 20000))
     for (size_t t = 0; t < tiles; t++) {
-        const size_t first = t * COLUMN_TILE;
-        const size_t width = cols - first < COLUMN_TILE ? cols - first : COLUMN_TILE;
+        const size_t first = t * COLUMN_TILE, width = least(cols - first, COLUMN_TILE);
         for (size_t r = 0; r < n->out->rows; r++) {
             const dual_tensor *s = n->in[n->which ? n->which[r] : 0];
             if (!s->grad) continue;
@@ -904,7 +913,7 @@ static void linear_backward(dual_ctx *c, node *n) {
     if (b && b->grad && c->memory) {
         OMP(omp parallel for schedule(static) if (y->rows * y->cols > 20000))
         for (size_t first = 0; first < y->cols; first += COLUMN_TILE) {
-            const size_t end = first + COLUMN_TILE < y->cols ? first + COLUMN_TILE : y->cols;
+            const size_t end = least(first + COLUMN_TILE, y->cols);
             for (size_t r = 0; r < y->rows; r++)
                 for (size_t j = first; j < end; j++) b->grad[j] += y->grad[r * y->stride + j];
         }
@@ -920,9 +929,7 @@ dual_tensor *dual_linear(dual_ctx *c, dual_tensor *x, dual_tensor *w, dual_tenso
     const matrix weight = rows_of(w, numbers(w));
     matmul(c, x->rows, out, in, rows_of(x, x->data), out_in ? transposed(weight) : weight, y->data,
            y->stride, b ? b->data : NULL);
-    dual_tensor *ins[3];
-    ins[0] = x; ins[1] = w; ins[2] = b;
-    node *n = record(c, y, linear_backward, 3, ins);
+    node *n = record(c, y, linear_backward, 3, (dual_tensor *[]){x, w, b});
     if (n) {
         n->a = (size_t)layout;
         n->sets = 1;
@@ -946,7 +953,7 @@ static void add_backward(dual_ctx *c, node *n) {
 dual_tensor *dual_add(dual_ctx *c, dual_tensor *a, dual_tensor *b) {
     if (a->rows != b->rows || a->cols != b->cols)
         die(c, "add: [%zu,%zu] and [%zu,%zu]", a->rows, a->cols, b->rows, b->cols);
-    dual_tensor *y = dual_tensor_new(c, a->rows, a->cols), *ins[2];
+    dual_tensor *y = dual_tensor_new(c, a->rows, a->cols);
     if (c->memory) {
         OMP(omp parallel for schedule(static) if (y->rows * y->cols > 20000))
         for (size_t r = 0; r < y->rows; r++)
@@ -954,8 +961,7 @@ dual_tensor *dual_add(dual_ctx *c, dual_tensor *a, dual_tensor *b) {
                 y->data[r * y->stride + j] =
                     a->data[r * a->stride + j] + b->data[r * b->stride + j];
     }
-    ins[0] = a; ins[1] = b;
-    record(c, y, add_backward, 2, ins);
+    record(c, y, add_backward, 2, (dual_tensor *[]){a, b});
     return y;
 }
 
@@ -975,13 +981,12 @@ static void gain_backward(dual_ctx *c, node *n) {
 
 dual_tensor *dual_gain(dual_ctx *c, dual_tensor *x, dual_tensor *g) {
     if (g->rows != 1 || g->cols != 1) die(c, "gain: must be [1,1]");
-    dual_tensor *y = dual_tensor_new(c, x->rows, x->cols), *ins[2];
+    dual_tensor *y = dual_tensor_new(c, x->rows, x->cols);
     if (c->memory)
         for (size_t r = 0; r < y->rows; r++)
             for (size_t j = 0; j < y->cols; j++)
                 y->data[r * y->stride + j] = g->data[0] * x->data[r * x->stride + j];
-    ins[0] = x; ins[1] = g;
-    record(c, y, gain_backward, 2, ins);
+    record(c, y, gain_backward, 2, (dual_tensor *[]){x, g});
     return y;
 }
 
@@ -1008,7 +1013,7 @@ static void layernorm_backward(dual_ctx *c, node *n) {
     if (!w->grad && !b->grad) return;
     OMP(omp parallel for schedule(static) if (rows * d > 20000))
     for (size_t first = 0; first < d; first += COLUMN_TILE) {
-        const size_t end = first + COLUMN_TILE < d ? first + COLUMN_TILE : d;
+        const size_t end = least(first + COLUMN_TILE, d);
         for (size_t r = 0; r < rows; r++) {
             const real mean = n->saved[2 * r], rstd = n->saved[2 * r + 1];
             const real *dy = y->grad + r * d, *xr = x->data + r * x->stride;
@@ -1023,7 +1028,7 @@ dual_tensor *dual_layernorm(dual_ctx *c, dual_tensor *x, dual_tensor *w, dual_te
                             double eps) {
     const size_t rows = x->rows, d = x->cols;
     if (w->cols != d || b->cols != d) die(c, "layernorm: weight of %zu for %zu", w->cols, d);
-    dual_tensor *y = dual_tensor_new(c, rows, d), *ins[3];
+    dual_tensor *y = dual_tensor_new(c, rows, d);
     real *saved = dual_alloc(c, product(c, rows, 2), sizeof(real));
     if (c->memory) {
         OMP(omp parallel for schedule(static) if (rows * d > 20000))
@@ -1038,8 +1043,7 @@ dual_tensor *dual_layernorm(dual_ctx *c, dual_tensor *x, dual_tensor *w, dual_te
             saved[2 * r + 1] = rstd;
         }
     }
-    ins[0] = x; ins[1] = w; ins[2] = b;
-    node *n = record(c, y, layernorm_backward, 3, ins);
+    node *n = record(c, y, layernorm_backward, 3, (dual_tensor *[]){x, w, b});
     if (n) n->saved = saved;
     return y;
 }
@@ -1063,7 +1067,7 @@ static void rmsnorm_backward(dual_ctx *c, node *n) {
     if (!w->grad) return;
     OMP(omp parallel for schedule(static) if (x->rows * x->cols > 20000))
     for (size_t first = 0; first < d; first += COLUMN_TILE) {
-        const size_t end = first + COLUMN_TILE < d ? first + COLUMN_TILE : d;
+        const size_t end = least(first + COLUMN_TILE, d);
         for (size_t i = 0; i < x->rows * runs; i++) {
             const real *xr = x->data + i / runs * x->stride + i % runs * d, *dy = y->grad + i * d;
             for (size_t j = first; j < end; j++) w->grad[j] += dy[j] * xr[j] * n->saved[i];
@@ -1075,7 +1079,7 @@ dual_tensor *dual_rmsnorm(dual_ctx *c, dual_tensor *x, dual_tensor *w, double ep
     const size_t d = w->cols, runs = d ? x->cols / d : 0;
     if (w->rows != 1 || runs * d != x->cols)
         die(c, "rmsnorm: weight of %zu for rows of %zu", d, x->cols);
-    dual_tensor *y = dual_tensor_new(c, x->rows, x->cols), *ins[2];
+    dual_tensor *y = dual_tensor_new(c, x->rows, x->cols);
     real *saved = dual_alloc(c, product(c, x->rows, runs), sizeof(real));
     if (c->memory) {
         OMP(omp parallel for schedule(static) if (x->rows * x->cols > 20000))
@@ -1087,8 +1091,7 @@ dual_tensor *dual_rmsnorm(dual_ctx *c, dual_tensor *x, dual_tensor *w, double ep
             saved[i] = rstd;
         }
     }
-    ins[0] = x; ins[1] = w;
-    node *n = record(c, y, rmsnorm_backward, 2, ins);
+    node *n = record(c, y, rmsnorm_backward, 2, (dual_tensor *[]){x, w});
     if (n) n->saved = saved;
     return y;
 }
@@ -1151,7 +1154,7 @@ static void swiglu_backward(dual_ctx *c, node *n) {
 
 dual_tensor *dual_swiglu(dual_ctx *c, dual_tensor *g, dual_tensor *u) {
     if (g->rows != u->rows || g->cols != u->cols) die(c, "swiglu: gate and up differ in shape");
-    dual_tensor *y = dual_tensor_new(c, g->rows, g->cols), *ins[2];
+    dual_tensor *y = dual_tensor_new(c, g->rows, g->cols);
     if (c->memory) {
         OMP(omp parallel for schedule(static) if (y->rows * y->cols > 5000))
         for (size_t r = 0; r < y->rows; r++) {
@@ -1161,8 +1164,7 @@ dual_tensor *dual_swiglu(dual_ctx *c, dual_tensor *g, dual_tensor *u) {
                 yr[j] = gr[j] / (1 + exponential(-gr[j])) * ur[j];
         }
     }
-    ins[0] = g; ins[1] = u;
-    record(c, y, swiglu_backward, 2, ins);
+    record(c, y, swiglu_backward, 2, (dual_tensor *[]){g, u});
     return y;
 }
 
@@ -1232,17 +1234,14 @@ static matrix block_of(const dual_tensor *t, const real *at, size_t row, size_t 
     return rows_of(t, at + row * t->stride + col);
 }
 
-static matrix square(const real *s) {
-    matrix m = {s, BLOCK, 1, DUAL_FULL};
-    return m;
-}
+static matrix square(const real *s) { return (matrix){s, BLOCK, 1, DUAL_FULL}; }
 
 /* The keys of list K within k0 .. k0+count-1 that row r sees: *from .. *to-1, counted from k0. */
 static void visible(const dual_keys *K, size_t r, size_t k0, size_t count, size_t *from,
                     size_t *to) {
     const size_t begin = (size_t)K->begin[r], end = (size_t)K->end[r];
-    *from = begin < k0 ? 0 : begin - k0 < count ? begin - k0 : count;
-    *to = end < k0 ? 0 : end - k0 < count ? end - k0 : count;
+    *from = begin < k0 ? 0 : least(begin - k0, count);
+    *to = end < k0 ? 0 : least(end - k0, count);
     if (*to < *from) *to = *from;
 }
 
@@ -1331,7 +1330,7 @@ static void attention_block(const node *n, size_t r0, size_t rows, size_t h, siz
             if ((size_t)K->end[r] > end) end = (size_t)K->end[r];
         }
         for (size_t k0 = begin; k0 < end; k0 += BLOCK) {
-            const size_t count = end - k0 < BLOCK ? end - k0 : BLOCK;
+            const size_t count = least(end - k0, BLOCK);
             if (back) attend_backward(n, K, r0, rows, h, kv, k0, count, &b, top);
             else attend(n, K, r0, rows, h, kv, k0, count, &b, top, sum);
         }
@@ -1352,7 +1351,7 @@ static void attention_run(const node *n, int back) {
         const size_t end = (size_t)border[part + 1];
         for (size_t r = (size_t)border[part]; r < end; r += BLOCK)
             for (size_t h = kv * group; h < (kv + 1) * group; h++)
-                attention_block(n, r, end - r < BLOCK ? end - r : BLOCK, h, kv, back);
+                attention_block(n, r, least(end - r, BLOCK), h, kv, back);
     }
 }
 
@@ -1439,7 +1438,7 @@ dual_tensor *dual_cross_entropy(dual_ctx *c, dual_tensor *z, const int32_t *targ
             const real top = largest(zr, z->cols);
             real part[BLOCK], sum = 0;
             for (size_t j = 0; j < z->cols; j += BLOCK) {
-                const size_t count = z->cols - j < BLOCK ? z->cols - j : BLOCK;
+                const size_t count = least(z->cols - j, BLOCK);
                 for (size_t i = 0; i < count; i++) part[i] = exponential(zr[j + i] - top);
                 sum += total(part, count);
             }
@@ -2714,10 +2713,10 @@ static double square_sum(const real *g, size_t n) {
     double sum = 0;
     OMP(omp parallel for ordered schedule(static, 1) if (n > 4 * CHUNK))
     for (size_t k = 0; k < chunks; k++) {
-        const size_t first = k * CHUNK, count = n - first < CHUNK ? n - first : CHUNK;
+        const size_t first = k * CHUNK, count = least(n - first, CHUNK);
         double part = 0;
         for (size_t i = 0; i < count; i += BLOCK) {
-            const size_t w = count - i < BLOCK ? count - i : BLOCK;
+            const size_t w = least(count - i, BLOCK);
             part += (double)dot(g + first + i, g + first + i, w);
         }
         OMP(omp ordered)
@@ -3221,7 +3220,7 @@ static int read_tensor(dual_ctx *c, dual_file *s, size_t i, dual_tensor *out) {
     }
     const size_t width = TYPES[t->type].size, most = sizeof chunk / width;
     for (size_t done = 0; done < t->count;) {
-        const size_t n = t->count - done < most ? t->count - done : most;
+        const size_t n = least(t->count - done, most);
         if (fread(chunk, width, n, s->f) != n) {
             s->at = UINT64_MAX;        /* wherever it stands now, start over next time */
             return dual_failed(c, "%s: %s is cut short", s->path, t->name);
@@ -3278,7 +3277,7 @@ int dual_file_save(dual_ctx *c, const char *path, size_t n, const dual_param *co
         const size_t count = t->rows * t->cols, width = TYPES[t->type].size;
         const size_t most = sizeof chunk / width;
         for (size_t done = 0; good && done < count;) {
-            const size_t k = count - done < most ? count - done : most;
+            const size_t k = least(count - done, most);
             for (size_t j = 0; j < k; j++) {
                 union { uint32_t i; float f; } x;
                 if (t->half) x.i = t->half[done + j];

@@ -65,7 +65,7 @@ void *dual_alloc(dual_ctx *, size_t count, size_t size);  /* 64-byte aligned, no
 dual_mark dual_mark_here(const dual_ctx *);
 void dual_release(dual_ctx *, dual_mark);                 /* forget all made since the mark */
 int dual_failed(dual_ctx *, const char *format, ...);     /* sets error, returns 0 */
-void dual_threads(int n);                                 /* 0: leave it to OpenMP */
+void dual_threads(int n);      /* 0: leave it to OpenMP. Before counting: a thread takes memory */
 double dual_seconds(void);                                /* wall clock, arbitrary origin */
 int dual_make_folder(const char *path);                   /* parents too; 1 if it then exists */
 
