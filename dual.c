@@ -512,7 +512,7 @@ static inline real fold(real *s) { /* in halves, written out: each line is one v
  * rest; B is read straight through, at the speed of memory. Where a column of B lies in one piece,
  * each c[j] is a dot product; where a row does, c is a weighted sum of rows. */
 INLINE void row_dots(const real *a, matrix B, size_t K, size_t first, size_t end, real *c,
-                            const real *from, int type) {
+                     const real *from, int type) {
     const size_t size = size_of(type);
     for (size_t j = first; j < end; j++) {
         const char *w = (const char *)B.at + j * B.col * size;
@@ -529,7 +529,7 @@ INLINE void row_dots(const real *a, matrix B, size_t K, size_t first, size_t end
 }
 
 INLINE void row_sums(const real *a, matrix B, size_t first, size_t end, size_t N, real *c,
-                            int add, int type) {
+                     int add, int type) {
     const size_t size = size_of(type);
     for (size_t j = 0; j < N && !add; j++) c[j] = 0;
     for (size_t k = first; k < end; k += 8) {
@@ -625,7 +625,7 @@ static void tile_slim(size_t depth, const real *const *a, size_t step, const rea
 /* to[k*width + j] = B(k0+k, j0+j) for j < count, 0 for the columns beyond. Where B's rows lie in
  * one piece that is a copy, else a transposition: of four columns at a time, a cache line each. */
 INLINE void pack_as(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t count,
-                           size_t width, int type) {
+                    size_t width, int type) {
     const size_t size = size_of(type);
     const char *at = (const char *)B.at + (k0 * B.row + j0 * B.col) * size;
     if (B.col == 1 && count == width) {
@@ -670,12 +670,14 @@ typedef struct {
 } job;
 
 /* Of that, rows i0.., one strip of N <= NR columns and the steps of k from k0 on. a_packed: those
- * numbers of A, tile by tile, or NULL; b: the strip. */
+ * numbers of A, tile by tile, or NULL; b: room for the strip, which is packed now if fresh. */
 static void strip(const job *p, size_t i0, size_t rows, size_t j0, size_t N, size_t k0,
-                  size_t depth, const real *a_packed, const real *b) {
+                  size_t depth, const real *a_packed, real *b, int fresh) {
     static const real zero[NR];
     const int whole = a_packed || N > SLIM, add = p->add || k0;
     const size_t c_row = p->c_row, c_col = p->c_col, width = whole ? NR : SLIM;
+    tile *const run = whole ? tile_whole : tile_slim;
+    if (fresh) pack(b, p->B, k0, j0, depth, N, width);
     for (size_t i = i0; i < i0 + rows; i += MR) {
         const size_t few = least(i0 + rows - i, MR);
         const real *a[MR];             /* rows past the last: any row, their sums are dropped */
@@ -687,8 +689,8 @@ static void strip(const job *p, size_t i0, size_t rows, size_t j0, size_t N, siz
             for (size_t j = 0; j < N; j += LANES) PREFETCH(at + l * c_row + j * c_col);
         const int direct = few == MR && N == width && c_col == 1;
         const real *from = direct && add ? at : direct && p->bias ? p->bias + j0 : zero;
-        (whole ? tile_whole : tile_slim)(depth, a, p->A.col, b, from, direct && add ? c_row : 0,
-                                         direct ? at : sum[0], direct ? c_row : NR);
+        run(depth, a, p->A.col, b, from, direct && add ? c_row : 0, direct ? at : sum[0],
+            direct ? c_row : NR);
         for (size_t l = direct ? few : 0; l < few; l++)
             for (size_t j = 0; j < N; j++) {
                 real *c = at + l * c_row + j * c_col;
@@ -698,7 +700,7 @@ static void strip(const job *p, size_t i0, size_t rows, size_t j0, size_t N, siz
 }
 
 /* A piece of work: rows from i0 and columns from j0, strip by strip, `deep` steps of k from k0 on.
- * Rooms, a: [rows, in whole tiles][deep]; b: strips, b_step apart; fresh: they are to be packed. */
+ * Rooms, a: [rows, in whole tiles][deep]; b: strips, b_step apart. */
 static void strips(const job *p, size_t i0, size_t rows, size_t j0, size_t cols, size_t k0,
                    size_t deep, real *a, real *b, size_t b_step, int fresh) {
     const size_t M = least(p->M - i0, rows), N = least(p->N - j0, cols);
@@ -707,11 +709,8 @@ static void strips(const job *p, size_t i0, size_t rows, size_t j0, size_t cols,
     if (!PACK_A || p->N <= SLIM) a = NULL;
     for (size_t i = 0; i < (a ? M : 0); i += MR)
         pack_as(a + i * depth, a_by_k, k0, i0 + i, depth, least(M - i, MR), MR, DUAL_FULL);
-    for (size_t j = 0; j < N; j += NR, b += b_step) {
-        const size_t count = least(N - j, NR);
-        if (fresh) pack(b, p->B, k0, j0 + j, depth, count, a || count > SLIM ? NR : SLIM);
-        strip(p, i0, M, j0 + j, count, k0, depth, a, b);
-    }
+    for (size_t j = 0; j < N; j += NR, b += b_step)
+        strip(p, i0, M, j0 + j, least(N - j, NR), k0, depth, a, b, fresh);
 }
 
 /* from: what sums start from. NULL: 0; C: itself, which is added to; else one row for every row. */
