@@ -7,7 +7,8 @@ OMP ?= 1
 # -ffp-contract=fast: gcc makes no fused multiply-add under -std=c99 without it.
 # -fno-math-errno: sqrt may be an instruction. -fno-trapping-math: a comparison may be a choice of
 # lanes, or gcc's loops over e^x stay scalar without AVX-512; no value changes. No fast math: NaN
-# and the order of sums stay honest.
+# and the order of sums stay honest. -falign-loops: the matmul's inner loop starts on a cache line;
+# where it did not, a Zen 3 decoded it at 4/5 of its speed.
 BASIC := -std=c99 -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math -Wall -Wextra -pedantic
 try = $(shell echo 'int main(void){return 0;}' | $(CC) $(1) -x c - -o /dev/null 2>/dev/null && echo $(1))
 ifeq ($(PORTABLE),0)
@@ -16,7 +17,7 @@ endif
 ifeq ($(OMP),1)
 OPENMP := $(call try,-fopenmp)
 endif
-CFLAGS ?= $(BASIC) $(NATIVE) $(OPENMP)
+CFLAGS ?= $(BASIC) $(call try,-falign-loops=64) $(NATIVE) $(OPENMP)
 LDLIBS := -lm
 
 DATA := data/bpe.c data/countdown.c data/examples.c data/latents.c data/prosqa.c data/run.c \
