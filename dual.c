@@ -78,18 +78,20 @@ enum { VECTOR = 16 / sizeof(real), MR = 8, NR = 2 * VECTOR, SLIM = NR, PACK_A = 
 #else
 enum { VECTOR = 16 / sizeof(real), MR = 6, NR = 2 * VECTOR, SLIM = NR, PACK_A = 1, ROWS = 192 };
 #endif
-#if defined(__clang__)                 /* keeps the sums in memory unless told otherwise */
+#if defined(__clang__)                 /* keeps the tile's sums in memory unless told otherwise */
 #define UNROLL _Pragma("clang loop unroll(full)")
 #define WHOLE UNROLL
+#define ROLLED _Pragma("clang loop unroll(disable)")
 #elif defined(__GNUC__)                /* makes no vectors of a loop of one, once it is unrolled */
 #define UNROLL
 #define WHOLE _Pragma("GCC unroll 1")
+#define ROLLED
 #else
 #define UNROLL
 #define WHOLE
+#define ROLLED
 #endif
-/* B is packed PACK_K x NR at a time, and GROUP * MR rows of A, PACK_K numbers of each, meet STRIPS
- * such strips. */
+/* B is packed PACK_K x NR at a time; GROUP * MR rows of A meet STRIPS such strips. */
 #ifndef DUAL_PACK_K
 #define DUAL_PACK_K 256
 #endif
@@ -587,12 +589,11 @@ static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, con
  * all NR), MR of them for a k. With PACK_A they are packed as well, [k][MR] for a tile: then one
  * address does for MR rows, and rows cannot fall on the same place of the cache. That pays where
  * several strips use it; elsewhere A is read where it is, MR rows side by side.
- * Every C(i,j) is summed by one thread, in the order of k: results do not depend on how many
- * threads there are. */
+ * Every C(i,j) is summed by one thread, in the order of k: any number of threads gives the same. */
 
 /* c = from + the sums over k < depth, a tile of them. a: MR rows, `step` from k to k + 1; packed,
- * a[0] is all of them. b: a packed strip. from: rows of numbers, may be c itself. Not part of its
- * caller: compilers keep all sums and addresses in registers only in so small a text */
+ * all at a[0]. b: a packed strip. from: rows, may be c. A function of its own: only in so small a
+ * text do compilers keep all sums and addresses in registers. */
 typedef void tile(size_t depth, const real *const *a, size_t step, const real *b, const real *from,
                   size_t from_row, real *c, size_t c_row);
 static void tile_whole(size_t depth, const real *const *a, size_t step, const real *b,
@@ -612,7 +613,7 @@ static void tile_whole(size_t depth, const real *const *a, size_t step, const re
 static void tile_slim(size_t depth, const real *const *a, size_t step, const real *b,
                       const real *from, size_t from_row, real *c, size_t c_row) {
     real s[MR][SLIM] = {{0}};
-    for (size_t k = 0; k < depth; k++, b += SLIM)
+    ROLLED for (size_t k = 0; k < depth; k++, b += SLIM)
         UNROLL for (int i = 0; i < MR; i++)
             UNROLL for (int j = 0; j < SLIM; j += VECTOR)
                 WHOLE for (int l = j; l < j + VECTOR; l++) s[i][l] += a[i][k * step] * b[l];
@@ -622,37 +623,43 @@ static void tile_slim(size_t depth, const real *const *a, size_t step, const rea
         UNROLL for (size_t j = 0; j < SLIM; j++) c[i * c_row + j] = s[i][j];
 }
 
-/* to[k*width + j] = B(k0+k, j0+j) for j < count, 0 for the columns beyond. Where B's rows lie in
- * one piece that is a copy, else a transposition: of four columns at a time, a cache line each. */
+/* to[s][k][j] = B(k0+k, j0 + s*width + j), strip after strip of `width` columns; 0 for columns from
+ * `count` on. Where B's rows lie in one piece that is a copy, through all strips, else a
+ * transposition: of two columns at a time, a cache line each. */
 INLINE void pack_as(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t count,
                     size_t width, int type) {
     const size_t size = size_of(type);
     const char *at = (const char *)B.at + (k0 * B.row + j0 * B.col) * size;
-    if (B.col == 1 && count == width) {
-        for (size_t k = 0; k < depth; k++, at += B.row * size) {
-            for (size_t j = 0; j < width; j += 64 / size) PREFETCH(at + (16 * B.row + j) * size);
-            if (type == DUAL_FULL) memcpy(to + k * width, at, width * sizeof(real));
-            else for (size_t j = 0; j < width; j++) to[k * width + j] = element(at, j, type);
+    for (size_t k = 0; B.col == 1 && k < depth; k++, at += B.row * size) {
+        for (size_t j = 0; j < count; j += 64 / size) PREFETCH(at + (8 * B.row + j) * size);
+        for (size_t j = 0; j < count; j += width) {
+            real *const row = to + j * depth + k * width;
+            if (type == DUAL_FULL && j + width <= count)
+                memcpy(row, at + j * size, width * sizeof(real));
+            else for (size_t l = 0; l < width; l++)
+                row[l] = j + width <= count || j + l < count ? element(at, j + l, type) : 0;
         }
-        return;
     }
-    for (size_t k = 0; k < depth; k += 16) {
-        const size_t few = least(depth - k, 16);
-        size_t j = 0;
-        for (; few == 16 && B.row == 1 && j + 4 <= count; j += 4) {
-            const char *line = at + (k + j * B.col) * size;
-            for (size_t l = 0; l < 4; l++) PREFETCH(line + (l * B.col + 64) * size);
-            for (size_t i = 0; i < 16; i++)
-                for (size_t l = 0; l < 4; l++)
-                    to[(k + i) * width + j + l] = element(line + l * B.col * size, i, type);
+    for (size_t s = 0; B.col != 1 && s < count; s += width, to += depth * width)
+        for (size_t k = 0; k < depth; k += 16) {
+            const size_t few = least(depth - k, 16), wide = least(count - s, width);
+            size_t j = 0;
+            for (; few == 16 && B.row == 1 && j + 2 <= wide; j += 2) {
+                const char *line = at + (k + (s + j) * B.col) * size, *next = line + B.col * size;
+                PREFETCH(line + width * B.col * size);     /* of the strip after this */
+                PREFETCH(next + width * B.col * size);
+                for (size_t i = 0; i < 16; i++) {
+                    to[(k + i) * width + j] = element(line, i, type);
+                    to[(k + i) * width + j + 1] = element(next, i, type);
+                }
+            }
+            for (; j < width; j++)
+                for (size_t i = k, l = (s + j) * B.col; i < k + few; i++)
+                    to[i * width + j] = j < wide ? element(at, i * B.row + l, type) : 0;
         }
-        for (; j < width; j++)
-            for (size_t i = k; i < k + few; i++)
-                to[i * width + j] = j < count ? element(at, i * B.row + j * B.col, type) : 0;
-    }
 }
 
-static void pack(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t count,
+INLINE void pack(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t count,
                  size_t width) {
     if (B.type == DUAL_FULL) pack_as(to, B, k0, j0, depth, count, width, DUAL_FULL);
     else if (B.type == DUAL_BF16) pack_as(to, B, k0, j0, depth, count, width, DUAL_BF16);
@@ -669,48 +676,44 @@ typedef struct {
     int add;
 } job;
 
-/* Of that, rows i0.., one strip of N <= NR columns and the steps of k from k0 on. a_packed: those
- * numbers of A, tile by tile, or NULL; b: room for the strip, which is packed now if fresh. */
-static void strip(const job *p, size_t i0, size_t rows, size_t j0, size_t N, size_t k0,
-                  size_t depth, const real *a_packed, real *b, int fresh) {
+/* A piece of it: rows from i0, columns from j0, `deep` steps of k from k0 on. Rooms, a: A's rows,
+ * in whole tiles; b: strips, b_step apart, each packed before its first use if fresh. */
+static void piece(const job *p, size_t i0, size_t rows, size_t j0, size_t cols, size_t k0,
+                  size_t deep, real *a, real *b, size_t b_step, int fresh) {
     static const real zero[NR];
-    const int whole = a_packed || N > SLIM, add = p->add || k0;
-    const size_t c_row = p->c_row, c_col = p->c_col, width = whole ? NR : SLIM;
-    tile *const run = whole ? tile_whole : tile_slim;
-    if (fresh) pack(b, p->B, k0, j0, depth, N, width);
-    for (size_t i = i0; i < i0 + rows; i += MR) {
-        const size_t few = least(i0 + rows - i, MR);
-        const real *a[MR];             /* rows past the last: any row, their sums are dropped */
-        real *const at = p->C + i * c_row + j0 * c_col, sum[MR][NR];
-        for (size_t l = 0; l < MR; l++)
-            a[l] = a_packed ? a_packed + (i - i0) * depth
-                 : (const real *)p->A.at + (l < few ? i + l : i) * p->A.row + k0 * p->A.col;
-        for (size_t l = 0; l < few; l++)
-            for (size_t j = 0; j < N; j += LANES) PREFETCH(at + l * c_row + j * c_col);
-        const int direct = few == MR && N == width && c_col == 1;
-        const real *from = direct && add ? at : direct && p->bias ? p->bias + j0 : zero;
-        run(depth, a, p->A.col, b, from, direct && add ? c_row : 0, direct ? at : sum[0],
-            direct ? c_row : NR);
-        for (size_t l = direct ? few : 0; l < few; l++)
-            for (size_t j = 0; j < N; j++) {
-                real *c = at + l * c_row + j * c_col;
-                *c = (add ? *c : !p->bias ? 0 : p->bias[c_col > 1 ? i + l : j0 + j]) + sum[l][j];
-            }
-    }
-}
-
-/* A piece of work: rows from i0 and columns from j0, strip by strip, `deep` steps of k from k0 on.
- * Rooms, a: [rows, in whole tiles][deep]; b: strips, b_step apart. */
-static void strips(const job *p, size_t i0, size_t rows, size_t j0, size_t cols, size_t k0,
-                   size_t deep, real *a, real *b, size_t b_step, int fresh) {
     const size_t M = least(p->M - i0, rows), N = least(p->N - j0, cols);
-    const size_t depth = least(p->K - k0, deep);
+    const size_t depth = least(p->K - k0, deep), c_row = p->c_row, c_col = p->c_col;
+    const int whole = p->N > SLIM, pack_a = PACK_A && whole, add = p->add || k0;
+    const size_t width = whole ? NR : SLIM, some = 8 * MR;     /* more would meet in the cache */
     const matrix a_by_k = transposed(p->A);
-    if (!PACK_A || p->N <= SLIM) a = NULL;
-    for (size_t i = 0; i < (a ? M : 0); i += MR)
-        pack_as(a + i * depth, a_by_k, k0, i0 + i, depth, least(M - i, MR), MR, DUAL_FULL);
-    for (size_t j = 0; j < N; j += NR, b += b_step)
-        strip(p, i0, M, j0 + j, least(N - j, NR), k0, depth, a, b, fresh);
+    tile *const run = whole ? tile_whole : tile_slim;
+    for (size_t i = 0; pack_a && i < M; i += some)
+        pack_as(a + i * depth, a_by_k, k0, i0 + i, depth, least(M - i, some), MR, DUAL_FULL);
+    for (size_t j = 0; j < N; j += width, b += b_step) {
+        const size_t n = least(N - j, width);
+        if (fresh && whole) pack(b, p->B, k0, j0 + j, depth, n, NR);
+        else if (fresh) pack(b, p->B, k0, j0 + j, depth, n, SLIM);
+        for (size_t i = 0; i < M; i += MR) {
+            const size_t m = least(M - i, MR);
+            const int direct = m == MR && n == width && c_col == 1;
+            real *const at = p->C + (i0 + i) * c_row + (j0 + j) * c_col, sum[MR][NR];
+            const real *from = direct && add ? at : direct && p->bias ? p->bias + j0 + j : zero;
+            const real *row[MR];       /* past the last: the last, whose sums are dropped there */
+            for (size_t l = 0; l < MR; l++)
+                row[l] = pack_a ? a + i * depth : (const real *)p->A.at + k0 * p->A.col
+                                                + (i0 + least(i + l, M - 1)) * p->A.row;
+            for (size_t l = 0; l < m; l++)
+                for (size_t h = 0; h < n; h += LANES) PREFETCH(at + l * c_row + h * c_col);
+            run(depth, row, p->A.col, b, from, direct && add ? c_row : 0, direct ? at : sum[0],
+                direct ? c_row : NR);
+            for (size_t l = direct ? m : 0; l < m; l++)
+                for (size_t h = 0; h < n; h++) {
+                    real *c = at + l * c_row + h * c_col;
+                    const size_t which = c_col > 1 ? i0 + i + l : j0 + j + h;
+                    *c = (add ? *c : p->bias ? p->bias[which] : 0) + sum[l][h];
+                }
+        }
+    }
 }
 
 /* from: what sums start from. NULL: 0; C: itself, which is added to; else one row for every row. */
@@ -750,8 +753,8 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
             for (size_t l = t * pieces / threads; l < (t + 1) * pieces / threads; l++) {
                 real *const b = room + t * each;
                 const size_t i = l % groups, j = l / groups * part;
-                if (j < p.N) strips(&p, i * group, group, j, part, k0, deep, b + b_room, b,
-                                    deep * NR, i == 0 || l == t * pieces / threads);
+                if (j < p.N) piece(&p, i * group, group, j, part, k0, deep, b + b_room, b,
+                                   deep * NR, i == 0 || l == t * pieces / threads);
             }
 }
 
@@ -767,7 +770,7 @@ static void matmul_small(size_t M, size_t N, size_t K, matrix A, matrix B, real 
         return;
     }
     for (size_t k0 = 0; k0 < K; k0 += BLOCK)
-        strips(&p, 0, M, 0, N, k0, BLOCK, b + BLOCK * NR, b, 0, 1);
+        piece(&p, 0, M, 0, N, k0, BLOCK, b + BLOCK * NR, b, 0, 1);
 }
 
 /* ==== OPERATIONS =================================================================================
@@ -957,8 +960,7 @@ dual_tensor *dual_add(dual_ctx *c, dual_tensor *a, dual_tensor *b) {
         OMP(omp parallel for schedule(static) if (y->rows * y->cols > 20000))
         for (size_t r = 0; r < y->rows; r++)
             for (size_t j = 0; j < y->cols; j++)
-                y->data[r * y->stride + j] =
-                    a->data[r * a->stride + j] + b->data[r * b->stride + j];
+                y->data[r * y->cols + j] = a->data[r * a->stride + j] + b->data[r * b->stride + j];
     }
     record(c, y, add_backward, 2, (dual_tensor *[]){a, b});
     return y;
