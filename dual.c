@@ -66,17 +66,17 @@
 
 typedef dual_real real;
 
-/* A matmul tile is MR x NR sums, about as many as the vector registers hold; or MR x SLIM where
- * that is enough. A VECTOR is one register. PACK_A: A is packed too, unless a multiply-add takes a
- * number straight from memory for all its lanes. ROWS of A, PACK_K numbers each, stay in cache. */
+/* A matmul tile is MR x NR sums, about as many as the vector registers hold, or MR x SLIM for up to
+ * FEW columns. A VECTOR is one register. PACK_A: beyond FEW columns A is packed too, unless a
+ * multiply-add takes a number straight from memory for all its lanes. GROUP tiles stay in cache. */
 #if defined(__AVX512F__)
-enum { VECTOR = 64 / sizeof(real), MR = 8, NR = 2 * VECTOR, SLIM = VECTOR, PACK_A = 0, ROWS = 512 };
+enum { VECTOR = 64 / sizeof(real), MR = 8, PACK_A = 0, GROUP = 64 };
 #elif defined(__AVX__)
-enum { VECTOR = 32 / sizeof(real), MR = 6, NR = 2 * VECTOR, SLIM = NR, PACK_A = 1, ROWS = 192 };
+enum { VECTOR = 32 / sizeof(real), MR = 6, PACK_A = 1, GROUP = 32 };
 #elif defined(__aarch64__)
-enum { VECTOR = 16 / sizeof(real), MR = 8, NR = 2 * VECTOR, SLIM = NR, PACK_A = 1, ROWS = 192 };
+enum { VECTOR = 16 / sizeof(real), MR = 8, PACK_A = 1, GROUP = 24 };
 #else
-enum { VECTOR = 16 / sizeof(real), MR = 6, NR = 2 * VECTOR, SLIM = NR, PACK_A = 1, ROWS = 192 };
+enum { VECTOR = 16 / sizeof(real), MR = 6, PACK_A = 1, GROUP = 32 };
 #endif
 #if defined(__clang__)                 /* keeps the tile's sums in memory unless told otherwise */
 #define UNROLL _Pragma("clang loop unroll(full)")
@@ -91,11 +91,12 @@ enum { VECTOR = 16 / sizeof(real), MR = 6, NR = 2 * VECTOR, SLIM = NR, PACK_A = 
 #define WHOLE
 #define ROLLED
 #endif
-/* B is packed PACK_K x NR at a time; GROUP * MR rows of A meet STRIPS such strips. */
+/* B is packed PACK_K x NR at a time; GROUP tiles' rows of A meet STRIPS such strips. */
 #ifndef DUAL_PACK_K
 #define DUAL_PACK_K 256
 #endif
-enum { PACK_K = DUAL_PACK_K, GROUP = ROWS / MR, STRIPS = 512 / NR };
+enum { NR = 2 * VECTOR, SLIM = PACK_A ? NR : VECTOR, FEW = PACK_A ? 4 * NR : SLIM,
+       PACK_K = DUAL_PACK_K, STRIPS = 512 / NR };
 #ifdef __GNUC__                        /* a type that is a constant must stay one */
 #define INLINE static inline __attribute__((always_inline))
 #define PREFETCH(address) __builtin_prefetch(address)
@@ -103,8 +104,7 @@ enum { PACK_K = DUAL_PACK_K, GROUP = ROWS / MR, STRIPS = 512 / NR };
 #define INLINE static inline
 #define PREFETCH(address) ((void)(address))
 #endif
-/* BLOCK: queries and keys of attention, and numbers of a long sum, that are taken at a time; PARTS:
- * pieces that a row times a matrix is cut into. */
+/* BLOCK: queries, keys, numbers of a sum at a time; PARTS: pieces of a row times a matrix. */
 enum { MAX_HEAD_DIM = 256, BLOCK = 64, LANES = 16, PARTS = 16 };
 
 static inline size_t least(size_t a, size_t b) { return a < b ? a : b; }
@@ -588,7 +588,7 @@ static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, con
  * in the cache, then the next group. A's numbers are wanted one at a time (each is multiplied by
  * all NR), MR of them for a k. With PACK_A they are packed as well, [k][MR] for a tile: then one
  * address does for MR rows, and rows cannot fall on the same place of the cache. That pays where
- * several strips use it; elsewhere A is read where it is, MR rows side by side.
+ * many columns use it; elsewhere A is read where it is, MR rows side by side.
  * Every C(i,j) is summed by one thread, in the order of k: any number of threads gives the same. */
 
 /* c = from + the sums over k < depth, a tile of them. a: MR rows, `step` from k to k + 1; packed,
@@ -631,7 +631,7 @@ INLINE void pack_as(real *to, matrix B, size_t k0, size_t j0, size_t depth, size
     const size_t size = size_of(type);
     const char *at = (const char *)B.at + (k0 * B.row + j0 * B.col) * size;
     for (size_t k = 0; B.col == 1 && k < depth; k++, at += B.row * size) {
-        for (size_t j = 0; j < count; j += 64 / size) PREFETCH(at + (8 * B.row + j) * size);
+        for (size_t j = 0; j < count; j += 64 / size) PREFETCH(at + (16 * B.row + j) * size);
         for (size_t j = 0; j < count; j += width) {
             real *const row = to + j * depth + k * width;
             if (type == DUAL_FULL && j + width <= count)
@@ -683,7 +683,7 @@ static void piece(const job *p, size_t i0, size_t rows, size_t j0, size_t cols, 
     static const real zero[NR];
     const size_t M = least(p->M - i0, rows), N = least(p->N - j0, cols);
     const size_t depth = least(p->K - k0, deep), c_row = p->c_row, c_col = p->c_col;
-    const int whole = p->N > SLIM, pack_a = PACK_A && whole, add = p->add || k0;
+    const int whole = p->N > FEW, pack_a = PACK_A && whole, add = p->add || k0;
     const size_t width = whole ? NR : SLIM, some = 8 * MR;     /* more would meet in the cache */
     const matrix a_by_k = transposed(p->A);
     tile *const run = whole ? tile_whole : tile_slim;
@@ -736,7 +736,7 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
     const size_t part = NR * ((all + parts - 1) / parts), pieces = groups * parts;
     const size_t deep = least(K, p.N > SLIM ? PACK_K : PACK_K * (NR / SLIM));
     const size_t b_room = deep * (p.N > SLIM ? NR * least(all, STRIPS) : SLIM);
-    const size_t a_room = PACK_A && p.N > SLIM ? deep * MR * least(tiles, GROUP) : 0;
+    const size_t a_room = PACK_A && p.N > FEW ? deep * MR * least(tiles, GROUP) : 0;
     const size_t each = one ? product(ctx, PARTS, B.row == 1 ? 0 : N)
                             : (b_room + a_room + 63) / 64 * 64;    /* whole lines of the cache */
     const dual_mark before = dual_mark_here(ctx);
