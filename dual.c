@@ -105,7 +105,7 @@ enum { NR = 2 * VECTOR, SLIM = PACK_A ? NR : VECTOR, FEW = PACK_A ? 4 * NR : SLI
 #define PREFETCH(address) ((void)(address))
 #endif
 /* BLOCK: queries, keys, numbers of a sum at a time; PARTS: pieces of a row times a matrix. */
-enum { MAX_HEAD_DIM = 256, BLOCK = 64, LANES = 16, PARTS = 16 };
+enum { MAX_HEAD_DIM = 256, BLOCK = 64, LANES = 8, PARTS = 16 };
 
 static inline size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
@@ -505,28 +505,33 @@ static matrix rows_of(const dual_tensor *t, const void *at) {
 
 /* Sums keep LANES partial sums, so that a compiler may use vectors without reordering anything. */
 static inline real fold(real *s) { /* in halves, written out: each line is one vector addition */
-    for (int j = 0; j < 8; j++) s[j] += s[j + 8];
-    for (int j = 0; j < 4; j++) s[j] += s[j + 4];
+    for (int j = 0; j < LANES / 2; j++) s[j] += s[j + LANES / 2];
     return (s[0] + s[2]) + (s[1] + s[3]);
 }
 
-/* One row times B (decoding): every weight is used once, so packing would cost more than all the
- * rest; B is read straight through, at the speed of memory. Where a column of B lies in one piece,
- * each c[j] is a dot product; where a row does, c is a weighted sum of rows. */
+/* One row times B (decoding): every weight is used once, so packing would cost more than it saves.
+ * B is read where it is, from several places at once: so memory is fastest. Where a column of B
+ * lies in one piece, each c[j] is a dot product; where a row does, c is a weighted sum of rows. */
 INLINE void row_dots(const real *a, matrix B, size_t K, size_t first, size_t end, real *c,
                      const real *from, int type) {
-    const size_t size = size_of(type);
-    for (size_t j = first; j < end; j++) {
-        const char *w = (const char *)B.at + j * B.col * size;
-        real s[2 * LANES] = {0}, rest = from ? from[j] : 0;
-        size_t k = 0;
-        for (; k + 2 * LANES <= K; k += 2 * LANES) {
-            for (size_t l = 0; l < 2 * LANES; l += 64 / size) PREFETCH(w + (k + l) * size + 4096);
-            for (size_t l = 0; l < 2 * LANES; l++) s[l] += a[k + l] * element(w, k + l, type);
+    const size_t size = size_of(type), apart = (end - first + 3) / 4;
+    for (size_t j = first; j < first + apart; j++) {
+        const char *w[4];              /* past the last column: the last, and its sum is dropped */
+        real s[4][LANES] = {{0}};
+        for (size_t q = 0; q < 4; q++)
+            w[q] = (const char *)B.at + least(j + q * apart, end - 1) * B.col * size;
+        for (size_t k = 0; k + LANES <= K; k += LANES)
+            WHOLE for (size_t l = 0; l < LANES; l++) {
+                s[0][l] += a[k + l] * element(w[0], k + l, type);
+                s[1][l] += a[k + l] * element(w[1], k + l, type);
+                s[2][l] += a[k + l] * element(w[2], k + l, type);
+                s[3][l] += a[k + l] * element(w[3], k + l, type);
+            }
+        for (size_t q = 0, at = j; q < 4; q++, at += apart) {
+            real rest = 0;
+            for (size_t k = K / LANES * LANES; k < K; k++) rest += a[k] * element(w[q], k, type);
+            if (at < end) c[at] = (from ? from[at] : 0) + rest + fold(s[q]);
         }
-        for (; k < K; k++) rest += a[k] * element(w, k, type);
-        for (size_t l = 0; l < LANES; l++) s[l] += s[l + LANES];
-        c[j] = rest + fold(s);
     }
 }
 
@@ -585,10 +590,9 @@ static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, con
  *     B, columns j..j+NR-1:  b(0,j) b(0,j+1) .. | b(1,j) b(1,j+1) .. | ..      [k][NR]
  *
  * That is one copy for hundreds of uses, as a group of A's rows passes by the strip while it stays
- * in the cache, then the next group. A's numbers are wanted one at a time (each is multiplied by
- * all NR), MR of them for a k. With PACK_A they are packed as well, [k][MR] for a tile: then one
- * address does for MR rows, and rows cannot fall on the same place of the cache. That pays where
- * many columns use it; elsewhere A is read where it is, MR rows side by side.
+ * in the cache, then the next group. Of A a step of k wants MR numbers, one by one. With PACK_A
+ * they are packed as well, [k][MR] for a tile: one address does for MR rows, and rows cannot meet
+ * in one place of the cache. That pays where many columns use it; else A is read where it is.
  * Every C(i,j) is summed by one thread, in the order of k: any number of threads gives the same. */
 
 /* c = from + the sums over k < depth, a tile of them. a: MR rows, `step` from k to k + 1; packed,
@@ -703,7 +707,7 @@ static void piece(const job *p, size_t i0, size_t rows, size_t j0, size_t cols, 
                 row[l] = pack_a ? a + i * depth : (const real *)p->A.at + k0 * p->A.col
                                                 + (i0 + least(i + l, M - 1)) * p->A.row;
             for (size_t l = 0; l < m; l++)
-                for (size_t h = 0; h < n; h += LANES) PREFETCH(at + l * c_row + h * c_col);
+                for (size_t h = 0; h < n; h += 16) PREFETCH(at + l * c_row + h * c_col);
             run(depth, row, p->A.col, b, from, direct && add ? c_row : 0, direct ? at : sum[0],
                 direct ? c_row : NR);
             for (size_t l = direct ? m : 0; l < m; l++)
@@ -820,8 +824,7 @@ static real largest(const real *a, size_t n) {
 /* e^x without a call or a branch, so that loops over it vectorise: 2^n e^r with |r| <= ln 2 / 2.
  * Adding 1.5 * 2^23 rounds to a whole number and leaves it in the low bits, which make 2^n's
  * exponent; e^r is the minimax polynomial of Cephes' expf. Relative error 1e-7; x is held within
- * -87..88, where 2^n is a normal number: e^-87 is small enough for every use here. Doubles call
- * libm. */
+ * -87..88, where 2^n is a normal number: e^-87 is small enough here. Doubles call libm. */
 static inline real exponential(real value) {
     if (sizeof(real) != sizeof(float)) return (real)exp((double)value);
     union { float f; uint32_t bits; } t;
@@ -843,8 +846,7 @@ static inline real exponential(real value) {
 }
 
 /* ---- gather: out[r] = source[which[r]] row index[r] ----
- * Backward scatters: dsource[which[r]][index[r]] += dout[r], parallel over tiles of columns since
- * many r may name the same row. */
+ * Backward: dsource[which[r]][index[r]] += dout[r], by tiles of columns: many r may name a row. */
 enum { COLUMN_TILE = 64 };
 
 static void gather_backward(dual_ctx *c, node *n) {
@@ -2383,8 +2385,7 @@ static void message_kv(talk *t) {
     }
 }
 
-/* PAUSE, SOFT: learned vectors at the latents' positions. For a control each group gets rows of its
- * own, which are then replaced. */
+/* PAUSE, SOFT: learned vectors at the latents' positions; a control replaces each group's own. */
 static dual_tensor *message_learned(talk *t, layout *y) {
     const size_t N = t->e->system.latents, rows = N * t->b->n_groups;
     dual_tensor *s = t->e->soft.tensor;
@@ -3242,8 +3243,7 @@ int dual_file_read(dual_ctx *c, dual_file *s, size_t i, real *out) {
     return read_tensor(c, s, i, &t);
 }
 
-/* Writes the header in the order of the table, then every tensor, little-endian: reals as F32, 16
- * bits as they are. */
+/* The header in the order of the table, then every tensor, little-endian: F32, or 16 bits kept. */
 int dual_file_save(dual_ctx *c, const char *path, size_t n, const dual_param *const *p,
                    const char *note) {
     char temporary[1100], line[400];
