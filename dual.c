@@ -504,8 +504,8 @@ static matrix rows_of(const dual_tensor *t, const void *at) {
 }
 
 /* Sums keep LANES partial sums, so that a compiler may use vectors without reordering anything. */
-static inline real fold(real *s) { /* in halves, written out: each line is one vector addition */
-    for (int j = 0; j < LANES / 2; j++) s[j] += s[j + LANES / 2];
+static inline real fold(real *s) { /* all 8 of them, in halves: the loop is one vector addition */
+    for (int j = 0; j < 4; j++) s[j] += s[j + 4];
     return (s[0] + s[2]) + (s[1] + s[3]);
 }
 
@@ -640,7 +640,7 @@ INLINE void pack_as(real *to, matrix B, size_t k0, size_t j0, size_t depth, size
             real *const row = to + j * depth + k * width;
             if (type == DUAL_FULL && j + width <= count)
                 memcpy(row, at + j * size, width * sizeof(real));
-            else for (size_t l = 0; l < width; l++)
+            else for (size_t l = 0; l < width; l++)        /* the first test leaves the loop */
                 row[l] = j + width <= count || j + l < count ? element(at, j + l, type) : 0;
         }
     }
@@ -732,14 +732,14 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
         p = (job){N, M, K, 1, c_row, transposed(B), transposed(A), C, p.bias, add};
     /* Pieces of work, at least one for every thread: a group of rows and some strips of B, a part.
      * A thread takes neighbours, part by part: so it packs a part once for several groups. */
-    const size_t all = (p.N + NR - 1) / NR, tiles = (p.M + MR - 1) / MR, threads = workers();
+    const size_t width = p.N > FEW ? NR : SLIM, all = (p.N + width - 1) / width;
+    const size_t tiles = (p.M + MR - 1) / MR, threads = workers();
     const size_t most = least((tiles * all + threads - 1) / threads, GROUP);
     const size_t groups = (tiles + most - 1) / most, group = MR * ((tiles + groups - 1) / groups);
     size_t parts = (all + STRIPS - 1) / STRIPS;
     while (parts < all && groups * parts % threads) parts++;
-    const size_t part = NR * ((all + parts - 1) / parts), pieces = groups * parts;
-    const size_t deep = least(K, p.N > SLIM ? PACK_K : PACK_K * (NR / SLIM));
-    const size_t b_room = deep * (p.N > SLIM ? NR * least(all, STRIPS) : SLIM);
+    const size_t part = width * ((all + parts - 1) / parts), pieces = groups * parts;
+    const size_t deep = least(K, PACK_K * NR / width), b_room = deep * width * least(all, STRIPS);
     const size_t a_room = PACK_A && p.N > FEW ? deep * MR * least(tiles, GROUP) : 0;
     const size_t each = one ? product(ctx, PARTS, B.row == 1 ? 0 : N)
                             : (b_room + a_room + 63) / 64 * 64;    /* whole lines of the cache */
@@ -758,7 +758,7 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
                 real *const b = room + t * each;
                 const size_t i = l % groups, j = l / groups * part;
                 if (j < p.N) piece(&p, i * group, group, j, part, k0, deep, b + b_room, b,
-                                   deep * NR, i == 0 || l == t * pieces / threads);
+                                   deep * width, i == 0 || l == t * pieces / threads);
             }
 }
 
@@ -846,7 +846,7 @@ static inline real exponential(real value) {
 }
 
 /* ---- gather: out[r] = source[which[r]] row index[r] ----
- * Backward: dsource[which[r]][index[r]] += dout[r], by tiles of columns: many r may name a row. */
+ * Backward: dsource[which[r]][index[r]] += dout[r], by columns, as many r may name one row. */
 enum { COLUMN_TILE = 64 };
 
 static void gather_backward(dual_ctx *c, node *n) {
@@ -2385,7 +2385,7 @@ static void message_kv(talk *t) {
     }
 }
 
-/* PAUSE, SOFT: learned vectors at the latents' positions; a control replaces each group's own. */
+/* PAUSE, SOFT: learned vectors at the latents' positions; a control replaces each group's copy. */
 static dual_tensor *message_learned(talk *t, layout *y) {
     const size_t N = t->e->system.latents, rows = N * t->b->n_groups;
     dual_tensor *s = t->e->soft.tensor;
