@@ -105,7 +105,7 @@ enum { NR = 2 * VECTOR, SLIM = PACK_A ? NR : VECTOR, FEW = PACK_A ? 4 * NR : SLI
 #define PREFETCH(address) ((void)(address))
 #endif
 /* BLOCK: queries, keys, numbers of a sum at a time; PARTS: pieces of a row times a matrix. */
-enum { MAX_HEAD_DIM = 256, BLOCK = 64, LANES = 8, PARTS = 16 };
+enum { MAX_HEAD_DIM = 256, BLOCK = 64, LANES = 8, PARTS = 8 };
 
 static inline size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
@@ -211,9 +211,7 @@ static void *take(dual_ctx *c, size_t bytes) {
     return c->memory ? c->memory + at : NULL;
 }
 
-void *dual_alloc(dual_ctx *c, size_t count, size_t size) {
-    return take(c, product(c, count, size));
-}
+void *dual_alloc(dual_ctx *c, size_t count, size_t n) { return take(c, product(c, count, n)); }
 
 static void *describe(dual_ctx *c, size_t count, size_t size) {
     size_t bytes = product(c, count, size);
@@ -251,9 +249,7 @@ void dual_done(dual_ctx *c) {
     }
 }
 
-dual_mark dual_mark_here(const dual_ctx *c) {
-    return (dual_mark){c->used, c->tape};
-}
+dual_mark dual_mark_here(const dual_ctx *c) { return (dual_mark){c->used, c->tape}; }
 
 void dual_release(dual_ctx *c, dual_mark m) {
     c->used = m.used;
@@ -503,6 +499,13 @@ static matrix rows_of(const dual_tensor *t, const void *at) {
     return (matrix){at, t->stride, 1, t->type};
 }
 
+/* A call with the type of its numbers as a constant, so that loops have no test in them. */
+#define TYPED(call, type, ...) do {                                       \
+        if ((type) == DUAL_FULL) call(__VA_ARGS__, DUAL_FULL);            \
+        else if ((type) == DUAL_BF16) call(__VA_ARGS__, DUAL_BF16);       \
+        else call(__VA_ARGS__, DUAL_F16);                                 \
+    } while (0)
+
 /* Sums keep LANES partial sums, so that a compiler may use vectors without reordering anything. */
 static inline real fold(real *s) { /* all 8 of them, in halves: the loop is one vector addition */
     for (int j = 0; j < 4; j++) s[j] += s[j + 4];
@@ -537,20 +540,19 @@ INLINE void row_dots(const real *a, matrix B, size_t K, size_t first, size_t end
 
 INLINE void row_sums(const real *a, matrix B, size_t first, size_t end, size_t N, real *c,
                      int add, int type) {
-    const size_t size = size_of(type);
+    const size_t size = size_of(type), apart = (end - first + 3) / 4;
     for (size_t j = 0; j < N && !add; j++) c[j] = 0;
-    for (size_t k = first; k < end; k += 8) {
-        const char *w[8];
-        real x[8];
-        for (size_t l = 0; l < 8; l++) { /* rows past the last: any row, times 0 */
-            w[l] = (const char *)B.at + (k + l < end ? k + l : k) * B.row * size;
-            x[l] = k + l < end ? a[k + l] : 0;
+    for (size_t k = first; k < first + apart; k++) {
+        const char *w[4];
+        real x[4];
+        for (size_t l = 0; l < 4; l++) { /* past the last row: the last, times 0 */
+            const size_t i = k + l * apart;
+            w[l] = (const char *)B.at + least(i, end - 1) * B.row * size;
+            x[l] = i < end ? a[i] : 0;
         }
         for (size_t j = 0; j < N; j++)
             c[j] = c[j] + x[0] * element(w[0], j, type) + x[1] * element(w[1], j, type)
-                 + x[2] * element(w[2], j, type) + x[3] * element(w[3], j, type)
-                 + x[4] * element(w[4], j, type) + x[5] * element(w[5], j, type)
-                 + x[6] * element(w[6], j, type) + x[7] * element(w[7], j, type);
+                 + x[2] * element(w[2], j, type) + x[3] * element(w[3], j, type);
     }
 }
 
@@ -564,12 +566,8 @@ static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, con
         OMP(omp for schedule(static))
         for (size_t p = 0; p < PARTS; p++) {
             const size_t first = least(p * part, length), end = least(first + part, length);
-            if (dots && B.type == DUAL_FULL) row_dots(a, B, K, first, end, c, from, DUAL_FULL);
-            else if (dots && B.type == DUAL_BF16) row_dots(a, B, K, first, end, c, from, DUAL_BF16);
-            else if (dots) row_dots(a, B, K, first, end, c, from, DUAL_F16);
-            else if (B.type == DUAL_FULL) row_sums(a, B, first, end, N, room + p * N, 0, DUAL_FULL);
-            else if (B.type == DUAL_BF16) row_sums(a, B, first, end, N, room + p * N, 0, DUAL_BF16);
-            else row_sums(a, B, first, end, N, room + p * N, 0, DUAL_F16);
+            if (dots) TYPED(row_dots, B.type, a, B, K, first, end, c, from);
+            else TYPED(row_sums, B.type, a, B, first, end, N, room + p * N, 0);
         }
         OMP(omp for schedule(static))
         for (size_t j = 0; j < (dots ? 0 : N); j++) {
@@ -581,7 +579,7 @@ static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, con
 }
 
 /* ==== MATMUL =====================================================================================
- * Why this is not three loops: memory is slow and registers are few. The inner loop (`tile`) keeps
+ * Why this is not three loops: memory is slow and registers are few. The inner loop (a tile) keeps
  * MR x NR sums in vector registers; one step of k then costs NR numbers of B and MR of A, and gives
  * MR*NR multiply-adds. The NR of B are whole vectors, so they must lie side by side, k after k; in
  * B itself the next k may be a whole row away, on another page. So a strip of B, NR columns wide
@@ -590,16 +588,15 @@ static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, con
  *     B, columns j..j+NR-1:  b(0,j) b(0,j+1) .. | b(1,j) b(1,j+1) .. | ..      [k][NR]
  *
  * That is one copy for hundreds of uses, as a group of A's rows passes by the strip while it stays
- * in the cache, then the next group. Of A a step of k wants MR numbers, one by one. With PACK_A
- * they are packed as well, [k][MR] for a tile: one address does for MR rows, and rows cannot meet
- * in one place of the cache. That pays where many columns use it; else A is read where it is.
+ * in the cache, then the next group. Of A a step of k wants MR numbers. With PACK_A they are packed
+ * as well, [k][MR] for a tile: one address does for MR rows, and no two meet in one place of the
+ * cache. Up to FEW columns do not pay for that: A is read where it is; for a single strip, which
+ * little else does with memory, in MR streams from far apart, each going on where it stopped.
  * Every C(i,j) is summed by one thread, in the order of k: any number of threads gives the same. */
 
 /* c = from + the sums over k < depth, a tile of them. a: MR rows, `step` from k to k + 1; packed,
  * all at a[0]. b: a packed strip. from: rows, may be c. A function of its own: only in so small a
  * text do compilers keep all sums and addresses in registers. */
-typedef void tile(size_t depth, const real *const *a, size_t step, const real *b, const real *from,
-                  size_t from_row, real *c, size_t c_row);
 static void tile_whole(size_t depth, const real *const *a, size_t step, const real *b,
                        const real *from, size_t from_row, real *c, size_t c_row) {
     real s[MR][NR] = {{0}};
@@ -630,8 +627,8 @@ static void tile_slim(size_t depth, const real *const *a, size_t step, const rea
 /* to[s][k][j] = B(k0+k, j0 + s*width + j), strip after strip of `width` columns; 0 for columns from
  * `count` on. Where B's rows lie in one piece that is a copy, through all strips, else a
  * transposition: of two columns at a time, a cache line each. */
-INLINE void pack_as(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t count,
-                    size_t width, int type) {
+INLINE void pack(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t count,
+                 size_t width, int type) {
     const size_t size = size_of(type);
     const char *at = (const char *)B.at + (k0 * B.row + j0 * B.col) * size;
     for (size_t k = 0; B.col == 1 && k < depth; k++, at += B.row * size) {
@@ -650,8 +647,7 @@ INLINE void pack_as(real *to, matrix B, size_t k0, size_t j0, size_t depth, size
             size_t j = 0;
             for (; few == 16 && B.row == 1 && j + 2 <= wide; j += 2) {
                 const char *line = at + (k + (s + j) * B.col) * size, *next = line + B.col * size;
-                PREFETCH(line + width * B.col * size);     /* of the strip after this */
-                PREFETCH(next + width * B.col * size);
+                for (size_t l = 0; l < 2; l++) PREFETCH(line + (width + l) * B.col * size);
                 for (size_t i = 0; i < 16; i++) {
                     to[(k + i) * width + j] = element(line, i, type);
                     to[(k + i) * width + j + 1] = element(next, i, type);
@@ -663,11 +659,13 @@ INLINE void pack_as(real *to, matrix B, size_t k0, size_t j0, size_t depth, size
         }
 }
 
-INLINE void pack(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t count,
-                 size_t width) {
-    if (B.type == DUAL_FULL) pack_as(to, B, k0, j0, depth, count, width, DUAL_FULL);
-    else if (B.type == DUAL_BF16) pack_as(to, B, k0, j0, depth, count, width, DUAL_BF16);
-    else pack_as(to, B, k0, j0, depth, count, width, DUAL_F16);
+/* Share t of n of what packing a strip will read: asked for while the strip before it is used. */
+static void fetch(matrix B, size_t k0, size_t j0, size_t depth, size_t width, size_t t, size_t n) {
+    const size_t size = size_of(B.type), apart = (B.col == 1 ? B.row : B.col) * size;
+    const size_t runs = B.col == 1 ? depth : width, length = (B.col == 1 ? width : depth) * size;
+    const char *const at = (const char *)B.at + (k0 * B.row + j0 * B.col) * size;
+    for (size_t r = t * runs / n; r < (t + 1) * runs / n; r++)
+        for (size_t l = 0; l < length; l += 64) PREFETCH(at + r * apart + l);
 }
 
 /* C[M, N] (+)= A[M, K] B[K, N]. C(i,j): [i*c_row + j*c_col]. bias, or NULL: what sums start from,
@@ -688,32 +686,34 @@ static void piece(const job *p, size_t i0, size_t rows, size_t j0, size_t cols, 
     const size_t M = least(p->M - i0, rows), N = least(p->N - j0, cols);
     const size_t depth = least(p->K - k0, deep), c_row = p->c_row, c_col = p->c_col;
     const int whole = p->N > FEW, pack_a = PACK_A && whole, add = p->add || k0;
-    const size_t width = whole ? NR : SLIM, some = 8 * MR;     /* more would meet in the cache */
-    const matrix a_by_k = transposed(p->A);
-    tile *const run = whole ? tile_whole : tile_slim;
+    const size_t tiles = (M + MR - 1) / MR, apart = p->N <= SLIM && p->A.col == 1 ? tiles : 1;
+    const size_t width = whole ? NR : SLIM, down = apart * c_row, some = 8 * MR; /* more collide */
     for (size_t i = 0; pack_a && i < M; i += some)
-        pack_as(a + i * depth, a_by_k, k0, i0 + i, depth, least(M - i, some), MR, DUAL_FULL);
+        pack(a + i * depth, transposed(p->A), k0, i0 + i, depth, least(M - i, some), MR, DUAL_FULL);
     for (size_t j = 0; j < N; j += width, b += b_step) {
         const size_t n = least(N - j, width);
-        if (fresh && whole) pack(b, p->B, k0, j0 + j, depth, n, NR);
-        else if (fresh) pack(b, p->B, k0, j0 + j, depth, n, SLIM);
-        for (size_t i = 0; i < M; i += MR) {
-            const size_t m = least(M - i, MR);
+        if (fresh && whole) TYPED(pack, p->B.type, b, p->B, k0, j0 + j, depth, n, NR);
+        else if (fresh) TYPED(pack, p->B.type, b, p->B, k0, j0 + j, depth, n, SLIM);
+        for (size_t t = 0; t < tiles; t++) {
+            const size_t i = apart > 1 ? t : t * MR;
+            const size_t m = apart > 1 ? (M - i + apart - 1) / apart : least(M - i, MR);
             const int direct = m == MR && n == width && c_col == 1;
             real *const at = p->C + (i0 + i) * c_row + (j0 + j) * c_col, sum[MR][NR];
             const real *from = direct && add ? at : direct && p->bias ? p->bias + j0 + j : zero;
             const real *row[MR];       /* past the last: the last, whose sums are dropped there */
             for (size_t l = 0; l < MR; l++)
                 row[l] = pack_a ? a + i * depth : (const real *)p->A.at + k0 * p->A.col
-                                                + (i0 + least(i + l, M - 1)) * p->A.row;
+                                                + (i0 + least(i + l * apart, M - 1)) * p->A.row;
             for (size_t l = 0; l < m; l++)
-                for (size_t h = 0; h < n; h += 16) PREFETCH(at + l * c_row + h * c_col);
-            run(depth, row, p->A.col, b, from, direct && add ? c_row : 0, direct ? at : sum[0],
-                direct ? c_row : NR);
+                for (size_t h = 0; h < n; h += 16) PREFETCH(at + l * down + h * c_col);
+            if (fresh) fetch(p->B, k0, j0 + j + width, depth, width, t, tiles);
+            (whole ? tile_whole : tile_slim)(depth, row, p->A.col, b, from,
+                                             direct && add ? down : 0, direct ? at : sum[0],
+                                             direct ? down : NR);
             for (size_t l = direct ? m : 0; l < m; l++)
                 for (size_t h = 0; h < n; h++) {
-                    real *c = at + l * c_row + h * c_col;
-                    const size_t which = c_col > 1 ? i0 + i + l : j0 + j + h;
+                    real *c = at + l * down + h * c_col;
+                    const size_t which = c_col > 1 ? i0 + i + l * apart : j0 + j + h;
                     *c = (add ? *c : p->bias ? p->bias[which] : 0) + sum[l][h];
                 }
         }
@@ -739,7 +739,8 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
     size_t parts = (all + STRIPS - 1) / STRIPS;
     while (parts < all && groups * parts % threads) parts++;
     const size_t part = width * ((all + parts - 1) / parts), pieces = groups * parts;
-    const size_t deep = least(K, PACK_K * NR / width), b_room = deep * width * least(all, STRIPS);
+    const size_t deep = all == 1 ? K : least(K, PACK_K * NR / width);
+    const size_t b_room = deep * width * least(all, STRIPS);
     const size_t a_room = PACK_A && p.N > FEW ? deep * MR * least(tiles, GROUP) : 0;
     const size_t each = one ? product(ctx, PARTS, B.row == 1 ? 0 : N)
                             : (b_room + a_room + 63) / 64 * 64;    /* whole lines of the cache */
@@ -750,9 +751,8 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
     for (size_t i = 0; i < (one ? M : 0); i++)
         matmul_row((const real *)A.at + i * A.row, B, N, K, C + i * c_row,
                    add ? C + i * c_row : from, room);
-    if (one) return;
-    OMP(omp parallel for schedule(static) if (M * N * K > 50000))
-    for (size_t t = 0; t < threads; t++)
+    OMP(omp parallel for schedule(static) if (!one && M * N * K > 50000))
+    for (size_t t = 0; t < (one ? 0 : threads); t++)
         for (size_t k0 = 0; k0 < K; k0 += deep)
             for (size_t l = t * pieces / threads; l < (t + 1) * pieces / threads; l++) {
                 real *const b = room + t * each;
