@@ -91,7 +91,7 @@ enum { VECTOR = 16 / sizeof(real), MR = 6, PACK_A = 1, GROUP = 32 };
 #define WHOLE
 #define ROLLED
 #endif
-/* B is packed PACK_K x NR at a time; GROUP tiles' rows of A meet STRIPS such strips. */
+/* B is packed PACK_K x NR at a time (one slim strip: deeper); GROUP tiles of A meet STRIPS such. */
 #ifndef DUAL_PACK_K
 #define DUAL_PACK_K 256
 #endif
@@ -583,15 +583,15 @@ static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, con
  * MR x NR sums in vector registers; one step of k then costs NR numbers of B and MR of A, and gives
  * MR*NR multiply-adds. The NR of B are whole vectors, so they must lie side by side, k after k; in
  * B itself the next k may be a whole row away, on another page. So a strip of B, NR columns wide
- * and PACK_K deep (deeper if SLIM columns are all), is first copied into the order of use, packed:
+ * and PACK_K deep (deeper if B is one slim strip), is first copied into the order of use, packed:
  *
  *     B, columns j..j+NR-1:  b(0,j) b(0,j+1) .. | b(1,j) b(1,j+1) .. | ..      [k][NR]
  *
  * That is one copy for hundreds of uses, as a group of A's rows passes by the strip while it stays
  * in the cache, then the next group. Of A a step of k wants MR numbers. With PACK_A they are packed
- * as well, [k][MR] for a tile: one address does for MR rows, and no two meet in one place of the
- * cache. Up to FEW columns do not pay for that: A is read where it is; for a single strip, which
- * little else does with memory, in MR streams from far apart, each going on where it stopped.
+ * as well, [k][MR] for a tile: one address does for MR rows, and no two rows meet in one place of
+ * the cache. Up to FEW columns do not pay for that: A is read where it is. If B is one slim strip,
+ * nearly all that is read is A: a tile's rows then lie far apart, so that each goes on as a stream.
  * Every C(i,j) is summed by one thread, in the order of k: any number of threads gives the same. */
 
 /* c = from + the sums over k < depth, a tile of them. a: MR rows, `step` from k to k + 1; packed,
@@ -626,7 +626,7 @@ static void tile_slim(size_t depth, const real *const *a, size_t step, const rea
 
 /* to[s][k][j] = B(k0+k, j0 + s*width + j), strip after strip of `width` columns; 0 for columns from
  * `count` on. Where B's rows lie in one piece that is a copy, through all strips, else a
- * transposition: of two columns at a time, a cache line each. */
+ * transposition: of two columns at a time, a cache line each, the next strip's asked for. */
 INLINE void pack(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t count,
                  size_t width, int type) {
     const size_t size = size_of(type);
@@ -659,7 +659,7 @@ INLINE void pack(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t 
         }
 }
 
-/* Share t of n of what packing a strip will read: asked for while the strip before it is used. */
+/* Share t of n of what packing `width` columns will read, while the strip before them is used. */
 static void fetch(matrix B, size_t k0, size_t j0, size_t depth, size_t width, size_t t, size_t n) {
     const size_t size = size_of(B.type), apart = (B.col == 1 ? B.row : B.col) * size;
     const size_t runs = B.col == 1 ? depth : width, length = (B.col == 1 ? width : depth) * size;
@@ -679,7 +679,7 @@ typedef struct {
 } job;
 
 /* A piece of it: rows from i0, columns from j0, `deep` steps of k from k0 on. Rooms, a: A's rows,
- * in whole tiles; b: strips, b_step apart, each packed before its first use if fresh. */
+ * in whole tiles; b: strips, b_step apart, packed here if fresh. Tile t: rows t, t + apart, .. */
 static void piece(const job *p, size_t i0, size_t rows, size_t j0, size_t cols, size_t k0,
                   size_t deep, real *a, real *b, size_t b_step, int fresh) {
     static const real zero[NR];
@@ -687,8 +687,8 @@ static void piece(const job *p, size_t i0, size_t rows, size_t j0, size_t cols, 
     const size_t depth = least(p->K - k0, deep), c_row = p->c_row, c_col = p->c_col;
     const int whole = p->N > FEW, pack_a = PACK_A && whole, add = p->add || k0;
     const size_t tiles = (M + MR - 1) / MR, apart = p->N <= SLIM && p->A.col == 1 ? tiles : 1;
-    const size_t width = whole ? NR : SLIM, down = apart * c_row, some = 8 * MR; /* more collide */
-    for (size_t i = 0; pack_a && i < M; i += some)
+    const size_t width = whole ? NR : SLIM, down = apart * c_row, some = 8 * MR;
+    for (size_t i = 0; pack_a && i < M; i += some)             /* more of them would collide */
         pack(a + i * depth, transposed(p->A), k0, i0 + i, depth, least(M - i, some), MR, DUAL_FULL);
     for (size_t j = 0; j < N; j += width, b += b_step) {
         const size_t n = least(N - j, width);
@@ -706,7 +706,7 @@ static void piece(const job *p, size_t i0, size_t rows, size_t j0, size_t cols, 
                                                 + (i0 + least(i + l * apart, M - 1)) * p->A.row;
             for (size_t l = 0; l < m; l++)
                 for (size_t h = 0; h < n; h += 16) PREFETCH(at + l * down + h * c_col);
-            if (fresh) fetch(p->B, k0, j0 + j + width, depth, width, t, tiles);
+            if (fresh) fetch(p->B, k0, j0 + j + n, depth, least(N - j - n, width), t, tiles);
             (whole ? tile_whole : tile_slim)(depth, row, p->A.col, b, from,
                                              direct && add ? down : 0, direct ? at : sum[0],
                                              direct ? down : NR);
@@ -739,7 +739,7 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
     size_t parts = (all + STRIPS - 1) / STRIPS;
     while (parts < all && groups * parts % threads) parts++;
     const size_t part = width * ((all + parts - 1) / parts), pieces = groups * parts;
-    const size_t deep = all == 1 ? K : least(K, PACK_K * NR / width);
+    const size_t deep = least(K, p.N <= SLIM && p.A.col == 1 ? PACK_K * STRIPS : PACK_K);
     const size_t b_room = deep * width * least(all, STRIPS);
     const size_t a_room = PACK_A && p.N > FEW ? deep * MR * least(tiles, GROUP) : 0;
     const size_t each = one ? product(ctx, PARTS, B.row == 1 ? 0 : N)
@@ -2660,7 +2660,7 @@ void dual_generate(dual_ctx *c, dual_exchange *e, const dual_batch *batch, dual_
         }
         n = left;
         if (!n || done + 1 == stride) break;
-        if (!c->memory && done) break; /* counting: every later pass is as large as this one */
+        if (!c->memory && done) break; /* counting: no later pass is larger */
         if (done) dual_release(c, kept);
         p = decode_pass(&t, active, n, newest, position, &buffer, stride, done);
         logits = dual_logits(c, e->base, p->hidden);
