@@ -7,7 +7,7 @@ Without --as-installed it starts itself over with what had to be set by hand to 
 that is kept and reused instead of given back after every step, huge pages for it, the widest
 vectors, threads that do not fight over the cores. What is set already stays. The BLAS below it is
 the system's choice: on Debian openblas-openmp is fast (update-alternatives --config
-libblas.so.3-x86_64-linux-gnu)."""
+libblas.so.3-x86_64-linux-gnu); openblas-pthread, where both are installed, was seen to hang."""
 import os
 import sys
 import time

@@ -302,9 +302,10 @@ def main():
     for section in ("step", "decode"):
         here = [p for p in found if p[0] == section]
         mine, theirs, ratio = {}, {}, {}
-        for _ in range(rounds if here else 0):
+        for i in range(rounds if here else 0):
             now = ours(sys.argv[1], section)
             for _, name, peer, run in here:
+                print("  round %d of %d: %s, %s" % (i + 1, rounds, peer, name), file=sys.stderr)
                 speed = run()
                 mine.setdefault(name, []).append(now[name])
                 theirs.setdefault((name, peer), []).append(speed)
