@@ -581,18 +581,15 @@ static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, con
 /* ==== MATMUL =====================================================================================
  * Why this is not three loops: memory is slow and registers are few. The inner loop (a tile) keeps
  * MR x NR sums in vector registers; one step of k then costs NR numbers of B and MR of A, and gives
- * MR*NR multiply-adds. The NR of B are whole vectors, so they must lie side by side, k after k; in
- * B itself the next k may be a whole row away, on another page. So a strip of B, NR columns wide
- * and PACK_K deep (deeper if B is one slim strip), is first copied into the order of use, packed:
- *
+ * MR*NR multiply-adds. The NR of B must lie side by side, k after k; in B the next k may be a whole
+ * row away. So a strip of B, NR columns wide and PACK_K deep, is copied into that order, packed:
  *     B, columns j..j+NR-1:  b(0,j) b(0,j+1) .. | b(1,j) b(1,j+1) .. | ..      [k][NR]
- *
- * That is one copy for hundreds of uses, as a group of A's rows passes by the strip while it stays
- * in the cache, then the next group. Of A a step of k wants MR numbers. With PACK_A they are packed
- * as well, [k][MR] for a tile: one address does for MR rows, and no two rows meet in one place of
- * the cache. Up to FEW columns do not pay for that: A is read where it is. If B is one slim strip,
- * nearly all that is read is A: a tile's rows then lie far apart, so that each goes on as a stream.
- * Every C(i,j) is summed by one thread, in the order of k: any number of threads gives the same. */
+ * That is one copy for hundreds of uses, as a group of A's rows passes by the strip while it is in
+ * the cache. With PACK_A the MR numbers of A are packed too, [k][MR] for a tile: one address does
+ * for MR rows, and no two rows meet in one place of the cache. Up to FEW columns do not pay for it.
+ * With few rows (8 tiles) memory is the limit, fastest in long runs: strips are packed several at a
+ * time, row by row. One slim strip of B is deep, and a tile's rows of A lie far apart, each the
+ * start of a stream. Each C(i,j) is summed by one thread, in the order of k, however many run. */
 
 /* c = from + the sums over k < depth, a tile of them. a: MR rows, `step` from k to k + 1; packed,
  * all at a[0]. b: a packed strip. from: rows, may be c. A function of its own: only in so small a
@@ -633,8 +630,8 @@ INLINE void pack(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t 
     const char *at = (const char *)B.at + (k0 * B.row + j0 * B.col) * size;
     for (size_t k = 0; B.col == 1 && k < depth; k++, at += B.row * size) {
         for (size_t j = 0; j < count; j += 64 / size) PREFETCH(at + (16 * B.row + j) * size);
-        for (size_t j = 0; j < count; j += width) {
-            real *const row = to + j * depth + k * width;
+        real *row = to + k * width;
+        for (size_t j = 0; j < count; j += width, row += depth * width) {
             if (type == DUAL_FULL && j + width <= count)
                 memcpy(row, at + j * size, width * sizeof(real));
             else for (size_t l = 0; l < width; l++)        /* the first test leaves the loop */
@@ -659,12 +656,12 @@ INLINE void pack(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t 
         }
 }
 
-/* Share t of n of what packing `width` columns will read, while the strip before them is used. */
-static void fetch(matrix B, size_t k0, size_t j0, size_t depth, size_t width, size_t t, size_t n) {
+/* Of the runs of memory that packing `width` columns will read, n from run r on. */
+static void fetch(matrix B, size_t k0, size_t j0, size_t depth, size_t width, size_t r, size_t n) {
     const size_t size = size_of(B.type), apart = (B.col == 1 ? B.row : B.col) * size;
     const size_t runs = B.col == 1 ? depth : width, length = (B.col == 1 ? width : depth) * size;
     const char *const at = (const char *)B.at + (k0 * B.row + j0 * B.col) * size;
-    for (size_t r = t * runs / n; r < (t + 1) * runs / n; r++)
+    for (const size_t end = least(r + n, runs); r < end; r++)
         for (size_t l = 0; l < length; l += 64) PREFETCH(at + r * apart + l);
 }
 
@@ -678,23 +675,28 @@ typedef struct {
     int add;
 } job;
 
-/* A piece of it: rows from i0, columns from j0, `deep` steps of k from k0 on. Rooms, a: A's rows,
- * in whole tiles; b: strips, b_step apart, packed here if fresh. Tile t: rows t, t + apart, .. */
+/* A piece of it: rows from i0, columns from j0, `deep` steps of k from k0 on. a: room for A's rows;
+ * b: for strips, packed if fresh, in one place unless kept. Tile t: rows t, t + apart, .. */
 static void piece(const job *p, size_t i0, size_t rows, size_t j0, size_t cols, size_t k0,
-                  size_t deep, real *a, real *b, size_t b_step, int fresh) {
+                  size_t deep, real *a, real *b, int fresh, int kept) {
     static const real zero[NR];
     const size_t M = least(p->M - i0, rows), N = least(p->N - j0, cols);
     const size_t depth = least(p->K - k0, deep), c_row = p->c_row, c_col = p->c_col;
     const int whole = p->N > FEW, pack_a = PACK_A && whole, add = p->add || k0;
     const size_t tiles = (M + MR - 1) / MR, apart = p->N <= SLIM && p->A.col == 1 ? tiles : 1;
     const size_t width = whole ? NR : SLIM, down = apart * c_row, some = 8 * MR;
+    const size_t wide = kept && whole && p->B.col == 1 && tiles <= 8 ? STRIPS / 4 * width : width;
+    const size_t share = (p->B.col == 1 ? depth : width) * width / (wide * tiles) + 1;
+    size_t asked = 0, next = fresh ? 0 : N;
     for (size_t i = 0; pack_a && i < M; i += some)             /* more of them would collide */
         pack(a + i * depth, transposed(p->A), k0, i0 + i, depth, least(M - i, some), MR, DUAL_FULL);
-    for (size_t j = 0; j < N; j += width, b += b_step) {
-        const size_t n = least(N - j, width);
-        if (fresh && whole) TYPED(pack, p->B.type, b, p->B, k0, j0 + j, depth, n, NR);
-        else if (fresh) TYPED(pack, p->B.type, b, p->B, k0, j0 + j, depth, n, SLIM);
-        for (size_t t = 0; t < tiles; t++) {
+    for (size_t j = 0; j < N; j += width, b += kept ? depth * width : 0) {
+        const size_t n = least(N - j, width), many = least(N - j, wide);
+        if (j == next && wide > width) TYPED(pack, p->B.type, b, p->B, k0, j0 + j, depth, many, NR);
+        else if (j == next && whole) TYPED(pack, p->B.type, b, p->B, k0, j0 + j, depth, n, NR);
+        else if (j == next) TYPED(pack, p->B.type, b, p->B, k0, j0 + j, depth, n, SLIM);
+        if (j == next) next += many, asked = 0;
+        for (size_t t = 0; t < tiles; t++, asked += share) {
             const size_t i = apart > 1 ? t : t * MR;
             const size_t m = apart > 1 ? (M - i + apart - 1) / apart : least(M - i, MR);
             const int direct = m == MR && n == width && c_col == 1;
@@ -706,7 +708,7 @@ static void piece(const job *p, size_t i0, size_t rows, size_t j0, size_t cols, 
                                                 + (i0 + least(i + l * apart, M - 1)) * p->A.row;
             for (size_t l = 0; l < m; l++)
                 for (size_t h = 0; h < n; h += 16) PREFETCH(at + l * down + h * c_col);
-            if (fresh) fetch(p->B, k0, j0 + j + n, depth, least(N - j - n, width), t, tiles);
+            if (next < N) fetch(p->B, k0, j0 + next, depth, least(N - next, wide), asked, share);
             (whole ? tile_whole : tile_slim)(depth, row, p->A.col, b, from,
                                              direct && add ? down : 0, direct ? at : sum[0],
                                              direct ? down : NR);
@@ -758,7 +760,7 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
                 real *const b = room + t * each;
                 const size_t i = l % groups, j = l / groups * part;
                 if (j < p.N) piece(&p, i * group, group, j, part, k0, deep, b + b_room, b,
-                                   deep * width, i == 0 || l == t * pieces / threads);
+                                   i == 0 || l == t * pieces / threads, 1);
             }
 }
 
@@ -768,13 +770,11 @@ static void matmul_small(size_t M, size_t N, size_t K, matrix A, matrix B, real 
     real room[BLOCK * (NR + PACK_A * (BLOCK + MR)) + 64];
     real *const b = room + (64 - (uintptr_t)room % 64) / sizeof(real);
     const job p = {M, N, K, c_row, 1, A, B, C, NULL, add};
-    if (M == 1 && A.col == 1) {
-        if (B.row == 1) row_dots(A.at, B, K, 0, N, C, add ? C : NULL, DUAL_FULL);
-        else row_sums(A.at, B, 0, K, N, C, add, DUAL_FULL);
-        return;
-    }
-    for (size_t k0 = 0; k0 < K; k0 += BLOCK)
-        piece(&p, 0, M, 0, N, k0, BLOCK, b + BLOCK * NR, b, 0, 1);
+    const int one = M == 1 && A.col == 1;
+    if (one && B.row == 1) row_dots(A.at, B, K, 0, N, C, add ? C : NULL, DUAL_FULL);
+    else if (one) row_sums(A.at, B, 0, K, N, C, add, DUAL_FULL);
+    else for (size_t k0 = 0; k0 < K; k0 += BLOCK)
+        piece(&p, 0, M, 0, N, k0, BLOCK, b + BLOCK * NR, b, 1, 0);
 }
 
 /* ==== OPERATIONS =================================================================================

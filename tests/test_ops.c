@@ -644,6 +644,35 @@ static void test_attention_values(void)
     dual_release(&lab, mark);
 }
 
+/* heads as wide as may be, more rows and keys than a block: a product there is many strips wide */
+static void test_attention_wide(void)
+{
+    enum { ROWS = 70, WIDE = 256 };
+    int32_t begin[ROWS], end[ROWS];
+    const int32_t border[] = { 0, ROWS };
+    dual_mark mark = dual_mark_here(&lab);
+    dual_tensor *q = check_random(&lab, ROWS, WIDE, 1), *out;
+    dual_keys keys;
+    double worst = 0;
+    size_t r, c;
+
+    keys.k = check_random(&lab, ROWS, WIDE, 2);
+    keys.v = check_random(&lab, ROWS, WIDE, 3);
+    keys.begin = begin;
+    keys.end = end;
+    for (r = 0; r < ROWS; r++) {
+        begin[r] = 0;
+        end[r] = (int32_t)r + 1;
+    }
+    out = dual_attention(&lab, q, 1, 1, 1, &keys, 1, border);
+    for (r = 0; r < ROWS; r++)
+        for (c = 0; c < WIDE; c++)
+            worst = fmax(worst, fabs(attend(q, r, 0, 1, WIDE, 1, &keys, c) -
+                                     (double)out->data[r * out->stride + c]));
+    check_close(worst, 0, check_limit(1e-13, 1e-5), "attention, heads of 256, by a naive loop");
+    dual_release(&lab, mark);
+}
+
 static void test_cross_entropy(void)
 {
     static const int32_t target[] = { 2, 0, 4, 1 };
@@ -1343,6 +1372,7 @@ int main(void)
     test_activations();
     test_norms_and_rotary();
     test_attention_values();
+    test_attention_wide();
     test_cross_entropy();
     test_matmul();
     test_rng();
