@@ -581,15 +581,15 @@ static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, con
 /* ==== MATMUL =====================================================================================
  * Why this is not three loops: memory is slow and registers are few. The inner loop (a tile) keeps
  * MR x NR sums in vector registers; one step of k then costs NR numbers of B and MR of A, and gives
- * MR*NR multiply-adds. The NR of B must lie side by side, k after k; in B the next k may be a whole
- * row away. So a strip of B, NR columns wide and PACK_K deep, is copied into that order, packed:
+ * MR*NR multiply-adds. The NR of B are whole vectors, so must lie side by side, k after k; in B the
+ * next may be a row away. So a strip, NR columns wide and PACK_K deep, is packed into that order:
  *     B, columns j..j+NR-1:  b(0,j) b(0,j+1) .. | b(1,j) b(1,j+1) .. | ..      [k][NR]
  * That is one copy for hundreds of uses, as a group of A's rows passes by the strip while it is in
  * the cache. With PACK_A the MR numbers of A are packed too, [k][MR] for a tile: one address does
  * for MR rows, and no two rows meet in one place of the cache. Up to FEW columns do not pay for it.
- * With few rows (8 tiles) memory is the limit, fastest in long runs: strips are packed several at a
- * time, row by row. One slim strip of B is deep, and a tile's rows of A lie far apart, each the
- * start of a stream. Each C(i,j) is summed by one thread, in the order of k, however many run. */
+ * With up to 8 tiles of rows memory is the limit, fastest in long runs: 128 columns of B's rows are
+ * packed at a time. One slim strip is deep, and a tile's rows of A lie far apart, so that each goes
+ * on as a stream. One thread sums a C(i,j), in the order of k: the same for any number of them. */
 
 /* c = from + the sums over k < depth, a tile of them. a: MR rows, `step` from k to k + 1; packed,
  * all at a[0]. b: a packed strip. from: rows, may be c. A function of its own: only in so small a
@@ -656,7 +656,7 @@ INLINE void pack(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t 
         }
 }
 
-/* Of the runs of memory that packing `width` columns will read, n from run r on. */
+/* Asks the cache for n of the runs, from run r on, that packing `width` columns will read next. */
 static void fetch(matrix B, size_t k0, size_t j0, size_t depth, size_t width, size_t r, size_t n) {
     const size_t size = size_of(B.type), apart = (B.col == 1 ? B.row : B.col) * size;
     const size_t runs = B.col == 1 ? depth : width, length = (B.col == 1 ? width : depth) * size;
@@ -676,7 +676,7 @@ typedef struct {
 } job;
 
 /* A piece of it: rows from i0, columns from j0, `deep` steps of k from k0 on. a: room for A's rows;
- * b: for strips, packed if fresh, in one place unless kept. Tile t: rows t, t + apart, .. */
+ * b: for strips, packed if fresh, else left by the piece before, which kept each in its place. */
 static void piece(const job *p, size_t i0, size_t rows, size_t j0, size_t cols, size_t k0,
                   size_t deep, real *a, real *b, int fresh, int kept) {
     static const real zero[NR];
@@ -687,7 +687,7 @@ static void piece(const job *p, size_t i0, size_t rows, size_t j0, size_t cols, 
     const size_t width = whole ? NR : SLIM, down = apart * c_row, some = 8 * MR;
     const size_t wide = kept && whole && p->B.col == 1 && tiles <= 8 ? STRIPS / 4 * width : width;
     const size_t share = (p->B.col == 1 ? depth : width) * width / (wide * tiles) + 1;
-    size_t asked = 0, next = fresh ? 0 : N;
+    size_t asked = 0, next = fresh ? 0 : N;    /* packed up to next; asked: runs of what follows */
     for (size_t i = 0; pack_a && i < M; i += some)             /* more of them would collide */
         pack(a + i * depth, transposed(p->A), k0, i0 + i, depth, least(M - i, some), MR, DUAL_FULL);
     for (size_t j = 0; j < N; j += width, b += kept ? depth * width : 0) {
@@ -697,7 +697,7 @@ static void piece(const job *p, size_t i0, size_t rows, size_t j0, size_t cols, 
         else if (j == next) TYPED(pack, p->B.type, b, p->B, k0, j0 + j, depth, n, SLIM);
         if (j == next) next += many, asked = 0;
         for (size_t t = 0; t < tiles; t++, asked += share) {
-            const size_t i = apart > 1 ? t : t * MR;
+            const size_t i = apart > 1 ? t : t * MR;   /* a tile: rows i, i + apart, .. */
             const size_t m = apart > 1 ? (M - i + apart - 1) / apart : least(M - i, MR);
             const int direct = m == MR && n == width && c_col == 1;
             real *const at = p->C + (i0 + i) * c_row + (j0 + j) * c_col, sum[MR][NR];
