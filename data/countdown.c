@@ -26,8 +26,7 @@ typedef struct {
     int size;
 } tree;
 
-static int add_node(tree *t, char op, int left, int right, int64_t value)
-{
+static int add_node(tree *t, char op, int left, int right, int64_t value) {
     tree_node *n = &t->node[t->size];
 
     n->op = op;
@@ -38,8 +37,7 @@ static int add_node(tree *t, char op, int left, int right, int64_t value)
 }
 
 /* a op b as the generator allows it; a must be the larger one for - and /. 0: not allowed. */
-static int combine(char op, int64_t a, int64_t b, int64_t *value)
-{
+static int combine(char op, int64_t a, int64_t b, int64_t *value) {
     if (op == '+')
         *value = a + b;
     else if (op == '-')
@@ -55,8 +53,7 @@ static int combine(char op, int64_t a, int64_t b, int64_t *value)
 
 /* The operators the generator may choose for a >= b, and what they give. Never none: - is
  * always allowed. */
-static int choices(int64_t a, int64_t b, char op[4], int64_t value[4])
-{
+static int choices(int64_t a, int64_t b, char op[4], int64_t value[4]) {
     const char *all;
     int n = 0;
 
@@ -68,8 +65,7 @@ static int choices(int64_t a, int64_t b, char op[4], int64_t value[4])
 
 /* A random expression: two of the values left become one, until one is left. Tame: only what
  * choices allows, so values are known; else any operator, either order, and no values. */
-static void grow(tree *t, const int *numbers, int count, int tame, dual_rng *rng)
-{
+static void grow(tree *t, const int *numbers, int count, int tame, dual_rng *rng) {
     int open[COUNTDOWN_MAX];           /* roots of the parts not joined yet */
     int left, i, j;
 
@@ -105,14 +101,12 @@ static void grow(tree *t, const int *numbers, int count, int tame, dual_rng *rng
 
 typedef struct { int64_t num, den; } fraction;
 
-static int64_t magnitude(int64_t a)
-{
+static int64_t magnitude(int64_t a) {
     return a < 0 ? -a : a;
 }
 
 /* *c = a * b; 0: does not fit. */
-static int multiply(int64_t a, int64_t b, int64_t *c)
-{
+static int multiply(int64_t a, int64_t b, int64_t *c) {
     if (b != 0 && magnitude(a) > INT64_MAX / magnitude(b))
         return 0;
     *c = a * b;
@@ -120,16 +114,14 @@ static int multiply(int64_t a, int64_t b, int64_t *c)
 }
 
 /* *c = a + b; 0: does not fit. */
-static int add(int64_t a, int64_t b, int64_t *c)
-{
+static int add(int64_t a, int64_t b, int64_t *c) {
     if (b > 0 ? a > INT64_MAX - b : a < -INT64_MAX - b)
         return 0;
     *c = a + b;
     return 1;
 }
 
-static countdown_verdict apply(char op, fraction a, fraction b, fraction *c)
-{
+static countdown_verdict apply(char op, fraction a, fraction b, fraction *c) {
     int64_t x, y, u, v;
 
     if (op == '-')
@@ -164,8 +156,7 @@ static countdown_verdict apply(char op, fraction a, fraction b, fraction *c)
 }
 
 /* COUNTDOWN_CORRECT: the tree has a value and it is in *value. */
-static countdown_verdict evaluate(const tree *t, fraction *value)
-{
+static countdown_verdict evaluate(const tree *t, fraction *value) {
     fraction at[NODES];
     int i;
 
@@ -185,8 +176,7 @@ static countdown_verdict evaluate(const tree *t, fraction *value)
 }
 
 /* A random expression that has a value: what someone writes who knows the form and no more. */
-static fraction guess(tree *t, const int *numbers, int count, dual_rng *rng)
-{
+static fraction guess(tree *t, const int *numbers, int count, dual_rng *rng) {
     fraction value;
 
     do {
@@ -203,8 +193,7 @@ typedef struct {
     size_t size, used;     /* used counts on beyond size */
 } sink;
 
-static sink open_sink(char *out, size_t size)
-{
+static sink open_sink(char *out, size_t size) {
     sink s;
 
     s.out = out;
@@ -215,8 +204,7 @@ static sink open_sink(char *out, size_t size)
     return s;
 }
 
-static void put(sink *s, const char *text)
-{
+static void put(sink *s, const char *text) {
     for (; *text; text++, s->used++)
         if (s->used + 1 < s->size) {
             s->out[s->used] = *text;
@@ -224,8 +212,7 @@ static void put(sink *s, const char *text)
         }
 }
 
-static void put_char(sink *s, char c)
-{
+static void put_char(sink *s, char c) {
     char text[2];
 
     text[0] = c;
@@ -233,16 +220,14 @@ static void put_char(sink *s, char c)
     put(s, text);
 }
 
-static void put_number(sink *s, int64_t value)
-{
+static void put_number(sink *s, int64_t value) {
     char text[24];
 
     snprintf(text, sizeof text, "%ld", (long)value);   /* |value| <= VALUE_MAX fits a long */
     put(s, text);
 }
 
-static void put_step(sink *s, char op, int64_t a, int64_t b, int64_t value)
-{
+static void put_step(sink *s, char op, int64_t a, int64_t b, int64_t value) {
     put_number(s, a);
     put_char(s, op);
     put_number(s, b);
@@ -250,14 +235,12 @@ static void put_step(sink *s, char op, int64_t a, int64_t b, int64_t value)
     put_number(s, value);
 }
 
-static int binds(char op)
-{
+static int binds(char op) {
     return op == 0 ? 3 : op == '*' || op == '/' ? 2 : 1;
 }
 
 /* Parentheses only where the value needs them: a+(b-c) is written a+b-c, a-(b+c) keeps them. */
-static void put_tree(sink *s, const tree *t, int at)
-{
+static void put_tree(sink *s, const tree *t, int at) {
     const tree_node *n = &t->node[at];
     int side;
 
@@ -280,8 +263,7 @@ static void put_tree(sink *s, const tree *t, int at)
     }
 }
 
-size_t countdown_prompt(const countdown_problem *p, char *out, size_t size)
-{
+size_t countdown_prompt(const countdown_problem *p, char *out, size_t size) {
     sink s = open_sink(out, size);
     int i;
 
@@ -295,15 +277,13 @@ size_t countdown_prompt(const countdown_problem *p, char *out, size_t size)
     return s.used;
 }
 
-const char *countdown_final(const char *y)
-{
+const char *countdown_final(const char *y) {
     const char *mark = strrchr(y, '#');
 
     return mark ? mark + 1 : y;
 }
 
-int countdown_parse(const char *prompt, countdown_problem *p)
-{
+int countdown_parse(const char *prompt, countdown_problem *p) {
     const char *at = prompt + strspn(prompt, " ");
     char *end;
     long value;
@@ -326,8 +306,7 @@ int countdown_parse(const char *prompt, countdown_problem *p)
     return 1;
 }
 
-int countdown_put(const countdown_problem *p, task_set *set)
-{
+int countdown_put(const countdown_problem *p, task_set *set) {
     char prompt[COUNTDOWN_TEXT];
     int fine, i;
 
@@ -347,15 +326,13 @@ typedef struct {
     int count, numbers[COUNTDOWN_MAX], target;   /* sorted, unused ones 0 */
 } problem_key;
 
-static int compare_ints(const void *a, const void *b)
-{
+static int compare_ints(const void *a, const void *b) {
     int x = *(const int *)a, y = *(const int *)b;
 
     return (x > y) - (x < y);
 }
 
-static problem_key key_of(const int *numbers, int count, int target)
-{
+static problem_key key_of(const int *numbers, int count, int target) {
     problem_key key;
     int i;
 
@@ -368,8 +345,7 @@ static problem_key key_of(const int *numbers, int count, int target)
     return key;
 }
 
-size_t countdown_key(const countdown_problem *p, char *out, size_t size)
-{
+size_t countdown_key(const countdown_problem *p, char *out, size_t size) {
     problem_key key = key_of(p->numbers, p->count, p->target);
     sink s = open_sink(out, size);
     int i;
@@ -383,16 +359,14 @@ size_t countdown_key(const countdown_problem *p, char *out, size_t size)
 }
 
 /* One round of splitmix64's finaliser: values, not bytes, go in, so endianness plays no part. */
-static uint64_t mix(uint64_t hash, int value)
-{
+static uint64_t mix(uint64_t hash, int value) {
     hash += (uint64_t)value + UINT64_C(0x9E3779B97F4A7C15);
     hash = (hash ^ (hash >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
     hash = (hash ^ (hash >> 27)) * UINT64_C(0x94D049BB133111EB);
     return hash ^ (hash >> 31);
 }
 
-countdown_split countdown_split_of(const int *numbers, int count, int target)
-{
+countdown_split countdown_split_of(const int *numbers, int count, int target) {
     /* Two unrelated hashes; the start 1 holds out 9 of the 91 targets 10..100. Never change
      * either: every score ever reported rests on them. */
     const uint64_t target_hash = mix(UINT64_C(1), target);
@@ -408,8 +382,7 @@ countdown_split countdown_split_of(const int *numbers, int count, int target)
     return hash == 0 ? COUNTDOWN_TEST : hash == 1 ? COUNTDOWN_VALID : COUNTDOWN_TRAIN;
 }
 
-const char *countdown_split_name(countdown_split split)
-{
+const char *countdown_split_name(countdown_split split) {
     static const char *const names[] = { "train", "valid", "test", "heldout" };
 
     return names[split];
@@ -420,15 +393,13 @@ const char *countdown_split_name(countdown_split split)
 
 enum { TRIES = 1000000 };   /* a second or so; the rarest useful split takes a few hundred */
 
-countdown_options countdown_defaults(void)
-{
+countdown_options countdown_defaults(void) {
     countdown_options o = { 3, 5, 1, 99, 10, 100, COUNTDOWN_TRAIN };
 
     return o;
 }
 
-const char *countdown_check(const countdown_options *o)
-{
+const char *countdown_check(const countdown_options *o) {
     if (o->count_min < COUNTDOWN_MIN || o->count_max > COUNTDOWN_MAX
         || o->count_min > o->count_max)
         return "how many numbers: expected 2 <= min <= max <= 6";
@@ -441,13 +412,11 @@ const char *countdown_check(const countdown_options *o)
     return NULL;
 }
 
-static int draw_between(dual_rng *rng, int low, int high)
-{
+static int draw_between(dual_rng *rng, int low, int high) {
     return low + (int)dual_rng_below(rng, (size_t)(high - low) + 1);
 }
 
-static void draw_numbers(const countdown_options *o, dual_rng *rng, int count, int *numbers)
-{
+static void draw_numbers(const countdown_options *o, dual_rng *rng, int count, int *numbers) {
     int i;
 
     for (i = 0; i < count; i++)
@@ -455,8 +424,7 @@ static void draw_numbers(const countdown_options *o, dual_rng *rng, int count, i
 }
 
 /* Fills in steps and solution from the expression that made the problem. */
-static void explain(countdown_problem *p, const tree *t)
-{
+static void explain(countdown_problem *p, const tree *t) {
     sink s = open_sink(p->solution, sizeof p->solution);
     int i, step = 0;
 
@@ -472,8 +440,7 @@ static void explain(countdown_problem *p, const tree *t)
     }
 }
 
-int countdown_draw(const countdown_options *o, dual_rng *rng, countdown_problem *p)
-{
+int countdown_draw(const countdown_options *o, dual_rng *rng, countdown_problem *p) {
     tree t;
     long tries;
 
@@ -501,8 +468,7 @@ int countdown_draw(const countdown_options *o, dual_rng *rng, countdown_problem 
 
 /* Draws among all facts of one operator by drawing pairs until one is a fact: for * and / about
  * one pair in 15 is. */
-static void put_fact(sink *s, dual_rng *rng)
-{
+static void put_fact(sink *s, dual_rng *rng) {
     char op = "+-*/"[dual_rng_below(rng, 4)];
     int64_t a, b, value;
 
@@ -514,8 +480,7 @@ static void put_fact(sink *s, dual_rng *rng)
 }
 
 size_t countdown_base(const countdown_options *o, double facts, dual_rng *rng, char *out,
-                      size_t size)
-{
+                      size_t size) {
     sink s = open_sink(out, size);
     countdown_problem p;
     tree t;
@@ -559,14 +524,12 @@ typedef struct {
 
 static int parse_sum(parser *p);
 
-static void skip_blanks(parser *p)
-{
+static void skip_blanks(parser *p) {
     while (*p->at == ' ' || *p->at == '\t')
         p->at++;
 }
 
-static void expect(parser *p, char c)
-{
+static void expect(parser *p, char c) {
     skip_blanks(p);
     if (*p->at == c)
         p->at++;
@@ -575,14 +538,12 @@ static void expect(parser *p, char c)
     skip_blanks(p);
 }
 
-static int is_digit(char c)
-{
+static int is_digit(char c) {
     return c >= '0' && c <= '9';
 }
 
 /* Digits without a leading zero; a value above VALUE_MAX stays just above it. */
-static int64_t parse_digits(parser *p)
-{
+static int64_t parse_digits(parser *p) {
     int64_t value = 0;
 
     skip_blanks(p);
@@ -595,8 +556,7 @@ static int64_t parse_digits(parser *p)
     return value > VALUE_MAX ? VALUE_MAX + 1 : value;
 }
 
-static int parse_factor(parser *p)
-{
+static int parse_factor(parser *p) {
     int node = 0;
     int64_t value;
 
@@ -621,13 +581,11 @@ static int parse_factor(parser *p)
 
 /* left op right, unless there is no tree to keep: after too many numbers or an error, operators
  * may outnumber the room for them and nodes mean nothing. */
-static int join(parser *p, char op, int left, int right)
-{
+static int join(parser *p, char op, int left, int right) {
     return p->bad || p->numbers > COUNTDOWN_MAX ? 0 : add_node(&p->t, op, left, right, 0);
 }
 
-static int parse_product(parser *p)
-{
+static int parse_product(parser *p) {
     int node = parse_factor(p);
 
     while (!p->bad && (*p->at == '*' || *p->at == '/')) {
@@ -638,8 +596,7 @@ static int parse_product(parser *p)
     return node;
 }
 
-static int parse_sum(parser *p)
-{
+static int parse_sum(parser *p) {
     int node = parse_product(p);
 
     while (!p->bad && (*p->at == '+' || *p->at == '-')) {
@@ -651,8 +608,7 @@ static int parse_sum(parser *p)
 }
 
 /* 1: all of the text is one expression; its tree is in p->t if p->numbers <= COUNTDOWN_MAX. */
-static int parse(parser *p, const char *text)
-{
+static int parse(parser *p, const char *text) {
     size_t length = 0;
 
     memset(p, 0, sizeof *p);
@@ -670,8 +626,7 @@ static int parse(parser *p, const char *text)
 
 /* Form and numbers only. */
 static countdown_verdict parse_answer(const countdown_problem *problem, const char *answer,
-                                      parser *p)
-{
+                                      parser *p) {
     int given[COUNTDOWN_MAX], left = problem->count, i, j;
 
     if (!parse(p, answer))
@@ -692,8 +647,7 @@ static countdown_verdict parse_answer(const countdown_problem *problem, const ch
     return COUNTDOWN_CORRECT;
 }
 
-countdown_verdict countdown_grade(const countdown_problem *problem, const char *answer)
-{
+countdown_verdict countdown_grade(const countdown_problem *problem, const char *answer) {
     parser p;
     fraction value;
     countdown_verdict verdict = parse_answer(problem, answer, &p);
@@ -705,8 +659,7 @@ countdown_verdict countdown_grade(const countdown_problem *problem, const char *
     return verdict;
 }
 
-const char *countdown_verdict_name(countdown_verdict verdict)
-{
+const char *countdown_verdict_name(countdown_verdict verdict) {
     static const char *const names[] = {
         "correct", "malformed", "wrong numbers", "wrong value", "division by zero", "overflow"
     };
@@ -714,8 +667,7 @@ const char *countdown_verdict_name(countdown_verdict verdict)
     return names[verdict];
 }
 
-int countdown_uses_each_once(const countdown_problem *problem, const char *answer)
-{
+int countdown_uses_each_once(const countdown_problem *problem, const char *answer) {
     parser p;
 
     return parse_answer(problem, answer, &p) == COUNTDOWN_CORRECT;
@@ -723,8 +675,7 @@ int countdown_uses_each_once(const countdown_problem *problem, const char *answe
 
 /* ---- What a problem asks for --------------------------------------------------------------- */
 
-int countdown_plus_minus_suffice(const countdown_problem *p)
-{
+int countdown_plus_minus_suffice(const countdown_problem *p) {
     unsigned plus;   /* bit i: number i is added, else subtracted */
 
     /* Without * and / every expression is a signed sum, and every choice of signs with one plus
@@ -741,8 +692,7 @@ int countdown_plus_minus_suffice(const countdown_problem *p)
     return 0;
 }
 
-double countdown_floor(const countdown_problem *p, dual_rng *rng, size_t draws)
-{
+double countdown_floor(const countdown_problem *p, dual_rng *rng, size_t draws) {
     size_t hits = 0, i;
 
     for (i = 0; i < draws; i++) {
@@ -758,8 +708,7 @@ double countdown_floor(const countdown_problem *p, dual_rng *rng, size_t draws)
  * Refuses any row it could not train or grade on; data that is wrong in silence costs days. */
 
 /* A whole number 0..COUNTDOWN_NUMBER_MAX, or -1. */
-static int whole_number(dual_json json)
-{
+static int whole_number(dual_json json) {
     double value = dual_json_type(json) == '0' ? dual_json_number(json, -1) : -1;
 
     if (!(value >= 0 && value <= COUNTDOWN_NUMBER_MAX) || value != (double)(int)value)
@@ -768,8 +717,7 @@ static int whole_number(dual_json json)
 }
 
 /* 1: a string without NUL bytes that fits into out. */
-static int plain_string(dual_json json, char *out, size_t size)
-{
+static int plain_string(dual_json json, char *out, size_t size) {
     size_t length;
 
     if (dual_json_type(json) != '"')
@@ -779,8 +727,7 @@ static int plain_string(dual_json json, char *out, size_t size)
 }
 
 /* Takes value out of the n values; 0: it is not there. */
-static int take(int64_t *values, int n, int64_t value)
-{
+static int take(int64_t *values, int n, int64_t value) {
     int i;
 
     for (i = 0; i < n; i++)
@@ -792,8 +739,7 @@ static int take(int64_t *values, int n, int64_t value)
 }
 
 /* Replays one step on the n values left: two go, one comes. Writes its canonical spelling. */
-static int replay(const char *text, int64_t *values, int n, char *out, size_t size)
-{
+static int replay(const char *text, int64_t *values, int n, char *out, size_t size) {
     parser p;
     int64_t a, b, claimed, value;
     char op;
@@ -819,8 +765,7 @@ static int replay(const char *text, int64_t *values, int n, char *out, size_t si
 }
 
 /* NULL: the row is in *p. Otherwise what was expected of it. */
-static const char *read_numbers(dual_json row, countdown_problem *p)
-{
+static const char *read_numbers(dual_json row, countdown_problem *p) {
     dual_json nums = dual_json_get(row, "nums"), key, value = { NULL, NULL };
 
     if (dual_json_type(nums) != '[')
@@ -840,8 +785,7 @@ static const char *read_numbers(dual_json row, countdown_problem *p)
     return NULL;
 }
 
-static const char *read_steps(dual_json row, countdown_problem *p)
-{
+static const char *read_steps(dual_json row, countdown_problem *p) {
     dual_json steps = dual_json_get(row, "steps"), key, value = { NULL, NULL };
     int64_t values[COUNTDOWN_MAX];
     char text[128];
@@ -866,8 +810,7 @@ static const char *read_steps(dual_json row, countdown_problem *p)
     return NULL;
 }
 
-const char *countdown_read_row(dual_json row, countdown_problem *p)
-{
+const char *countdown_read_row(dual_json row, countdown_problem *p) {
     char answer[LONGEST + 1];
     parser parsed;
     sink s;

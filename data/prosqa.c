@@ -18,20 +18,17 @@ static const char *const WORDS[PROSQA_CONCEPTS + PROSQA_NAMES] = {
     "Rex", "Sally", "Sam", "Stella", "Tom", "Wren"
 };
 
-const char *prosqa_word(size_t i)
-{
+const char *prosqa_word(size_t i) {
     return i < PROSQA_CONCEPTS + PROSQA_NAMES ? WORDS[i] : NULL;
 }
 
-prosqa_options prosqa_defaults(void)
-{
+prosqa_options prosqa_defaults(void) {
     const prosqa_options o = { 14, 28, 3, 6, PROSQA_CONCEPTS, PROSQA_NAMES };
 
     return o;
 }
 
-const char *prosqa_check(const prosqa_options *o)
-{
+const char *prosqa_check(const prosqa_options *o) {
     if (o->nodes_min < 4 || o->nodes_max > PROSQA_NODES || o->nodes_min > o->nodes_max)
         return "--nodes: expected 4 <= min <= max <= 64";
     if (o->path_min < 1 || o->path_min > o->path_max || o->path_max > 6)
@@ -53,8 +50,7 @@ typedef struct {
 } draft;
 
 /* Poisson(1.5), by Knuth's product of uniforms. */
-static int draw_parents(dual_rng *rng)
-{
+static int draw_parents(dual_rng *rng) {
     const double limit = exp(-1.5);
     double product = dual_rng_uniform(rng);
     int n = 0;
@@ -65,8 +61,7 @@ static int draw_parents(dual_rng *rng)
 }
 
 /* One of the nodes that are left, node i with weight 1.5 * depth + 1. */
-static int draw_weighted(const draft *d, const int *left, int n, dual_rng *rng)
-{
+static int draw_weighted(const draft *d, const int *left, int n, dual_rng *rng) {
     double sum = 0, at;
     int i;
 
@@ -83,8 +78,7 @@ static int draw_weighted(const draft *d, const int *left, int n, dual_rng *rng)
 
 /* The node's parents come from those of label 0 or 1, of 0 or 2, or from all; a draw of no parent
  * is mostly repeated. The shares .36, .83 and .82 are fitted: the appendix has .35, .70 and 0. */
-static void add_node(draft *d, dual_rng *rng)
-{
+static void add_node(draft *d, dual_rng *rng) {
     const int node = d->n;
     int wanted = draw_parents(rng), left[PROSQA_NODES], n = 0, i;
     double u;
@@ -112,8 +106,7 @@ static void add_node(draft *d, dual_rng *rng)
 }
 
 /* Leaves out nodes with no edge at all: no fact would mention them. */
-static void drop_lonely(draft *d)
-{
+static void drop_lonely(draft *d) {
     int kept[PROSQA_NODES], n = 0, i, j;
 
     for (i = 0; i < d->n; i++) {
@@ -131,8 +124,7 @@ static void drop_lonely(draft *d)
 }
 
 /* Length of the shortest path from `root` to every node, -1: none. */
-static void distances(const draft *d, int root, int *length)
-{
+static void distances(const draft *d, int root, int *length) {
     int i, j;
 
     for (i = 0; i < d->n; i++)
@@ -143,8 +135,7 @@ static void distances(const draft *d, int root, int *length)
                 length[i] = length[j] + 1;
 }
 
-static int is_leaf(const draft *d, int node)
-{
+static int is_leaf(const draft *d, int node) {
     int j;
 
     for (j = 0; j < d->n; j++)
@@ -157,8 +148,7 @@ static int is_leaf(const draft *d, int node)
  * target; the wrong option is any leaf out of the root's reach. 0: there is none, or the path has
  * another length than wanted. Ties are drawn. */
 static int choose(const prosqa_options *o, const draft *d, dual_rng *rng, prosqa_graph *g,
-                  int length[2][PROSQA_NODES])
-{
+                  int length[2][PROSQA_NODES]) {
     int leaf[2][PROSQA_NODES], n[2] = { 0, 0 }, deepest[2] = { -1, -1 }, side, i, m = 0;
 
     for (side = 0; side < 2; side++)
@@ -187,8 +177,7 @@ static int choose(const prosqa_options *o, const draft *d, dual_rng *rng, prosqa
 /* ---- The text ------------------------------------------------------------------------------ */
 
 /* `n` of the numbers first .. first + of - 1 without repeats, in random order. */
-static void draw_symbols(int first, int of, int n, int *out, dual_rng *rng)
-{
+static void draw_symbols(int first, int of, int n, int *out, dual_rng *rng) {
     int all[PROSQA_CONCEPTS], i;
 
     for (i = 0; i < of; i++)
@@ -202,8 +191,7 @@ static void draw_symbols(int first, int of, int n, int *out, dual_rng *rng)
 }
 
 /* Names for nodes without parents, concepts for all others; 0: not enough of them. */
-static int name_nodes(const prosqa_options *o, const draft *d, prosqa_graph *g, dual_rng *rng)
-{
+static int name_nodes(const prosqa_options *o, const draft *d, prosqa_graph *g, dual_rng *rng) {
     int named[PROSQA_NODES], names[PROSQA_NAMES], concepts[PROSQA_CONCEPTS];
     int n_names = 0, n_concepts, i, j;
 
@@ -225,8 +213,7 @@ static int name_nodes(const prosqa_options *o, const draft *d, prosqa_graph *g, 
 
 /* Which split a problem belongs to, from its facts in whatever order and whom it asks about: 10 %
  * test, 10 % valid, the rest train. Never change this: scores of older runs rest on it. */
-static prosqa_split split_of(const prosqa_graph *g)
-{
+static prosqa_split split_of(const prosqa_graph *g) {
     uint64_t sum = 0;
     dual_rng hash;
     int i;
@@ -240,8 +227,7 @@ static prosqa_split split_of(const prosqa_graph *g)
     return sum == 0 ? PROSQA_TEST : sum == 1 ? PROSQA_VALID : PROSQA_TRAIN;
 }
 
-static size_t put_fact(const prosqa_graph *g, int from, int to, char *out, size_t size)
-{
+static size_t put_fact(const prosqa_graph *g, int from, int to, char *out, size_t size) {
     const int name = g->symbol[from] >= PROSQA_CONCEPTS;
 
     return (size_t)snprintf(out, size, "%s%s is a %s.", name ? "" : "Every ",
@@ -251,8 +237,7 @@ static size_t put_fact(const prosqa_graph *g, int from, int to, char *out, size_
 /* One shortest path from the root, fact by fact: from each node on to a child that is one nearer
  * to the target. `away`: distances from the root. */
 static int put_steps(const prosqa_graph *g, const draft *d, const int *away, task_set *set,
-                     dual_rng *rng)
-{
+                     dual_rng *rng) {
     int path[PROSQA_NODES], n = away[g->target], at, i;
     char fact[80];
 
@@ -275,8 +260,7 @@ static int put_steps(const prosqa_graph *g, const draft *d, const int *away, tas
 }
 
 static int put_problem(const prosqa_graph *g, const draft *d, const int *away, task_set *set,
-                       dual_rng *rng)
-{
+                       dual_rng *rng) {
     char text[PROSQA_EDGES * 40];
     size_t n = 0;
     int order[PROSQA_EDGES], i;
@@ -304,8 +288,7 @@ static int put_problem(const prosqa_graph *g, const draft *d, const int *away, t
 }
 
 /* Sizes as published: 23.2 +- 2 nodes within 14..28; other ranges in proportion. */
-static int draw_size(const prosqa_options *o, dual_rng *rng)
-{
+static int draw_size(const prosqa_options *o, dual_rng *rng) {
     const double span = o->nodes_max - o->nodes_min;
     int n;
 
@@ -316,8 +299,7 @@ static int draw_size(const prosqa_options *o, dual_rng *rng)
 }
 
 int prosqa_draw(const prosqa_options *o, prosqa_split split, dual_rng *rng, prosqa_graph *g,
-                task_set *set)
-{
+                task_set *set) {
     int length[2][PROSQA_NODES], tries, n, i, j;
     draft d;
 
@@ -350,8 +332,7 @@ int prosqa_draw(const prosqa_options *o, prosqa_split split, dual_rng *rng, pros
 
 /* ---- Statistics ----------------------------------------------------------------------------- */
 
-void prosqa_measure(prosqa_stats *s, const prosqa_graph *g, const task_row *row)
-{
+void prosqa_measure(prosqa_stats *s, const prosqa_graph *g, const task_row *row) {
     int parents[PROSQA_NODES] = { 0 }, children[PROSQA_NODES] = { 0 }, label[PROSQA_NODES] = { 0 };
     const char *question = strstr(row->question, "Is "), *at;
     size_t words = 1;
@@ -397,16 +378,14 @@ void prosqa_measure(prosqa_stats *s, const prosqa_graph *g, const task_row *row)
 }
 
 /* A node's number, or -1. */
-static int node_of(dual_json json, int nodes)
-{
+static int node_of(dual_json json, int nodes) {
     const double x = dual_json_number(json, -1);
 
     return x >= 0 && x < nodes && x == (double)(int)x ? (int)x : -1;
 }
 
 /* "idx_to_symbol", "edges", "root", "target", "neg_target"; the symbols' words do not matter. */
-static int read_graph(dual_json row, prosqa_graph *g)
-{
+static int read_graph(dual_json row, prosqa_graph *g) {
     dual_json list = dual_json_get(row, "idx_to_symbol"), key, value = { NULL, NULL };
     dual_json pair, end;
 
@@ -436,8 +415,7 @@ static int read_graph(dual_json row, prosqa_graph *g)
     return g->root >= 0 && g->target >= 0 && g->wrong >= 0;
 }
 
-int prosqa_measure_file(prosqa_stats *s, const char *file, char *error, size_t size)
-{
+int prosqa_measure_file(prosqa_stats *s, const char *file, char *error, size_t size) {
     size_t length, i = 0, graphs = 0;
     task_set set;
     task_walk w;
@@ -476,8 +454,7 @@ int prosqa_measure_file(prosqa_stats *s, const char *file, char *error, size_t s
     return graphs > 0;
 }
 
-size_t prosqa_report(const prosqa_stats *s, char *out, size_t size)
-{
+size_t prosqa_report(const prosqa_stats *s, char *out, size_t size) {
     const double rows = (double)s->rows;
     double sum = 0, square = 0, nodes = 0;
     int low = 0, high = 0, i;

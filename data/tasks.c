@@ -19,8 +19,7 @@ static const struct { const char *name; size_t stages, max_new; int unfinished; 
     { "gsm8k", 3, 64, GSM8K_NO_NUMBER }, { "prosqa", 6, 128, PROSQA_NEITHER }, { "text", 0, 32, 1 }
 };
 
-int task_find(const char *name, task_kind *kind)
-{
+int task_find(const char *name, task_kind *kind) {
     int i = 0;
 
     while (i <= TASK_TEXT && strcmp(name, TASKS[i].name) != 0)
@@ -29,31 +28,26 @@ int task_find(const char *name, task_kind *kind)
     return i <= TASK_TEXT;
 }
 
-const char *task_name(task_kind kind)
-{
+const char *task_name(task_kind kind) {
     return TASKS[kind].name;
 }
 
-size_t task_stages(task_kind kind)
-{
+size_t task_stages(task_kind kind) {
     return TASKS[kind].stages;
 }
 
-size_t task_max_new(task_kind kind)
-{
+size_t task_max_new(task_kind kind) {
     return TASKS[kind].max_new;
 }
 
-int task_unfinished(task_kind kind)
-{
+int task_unfinished(task_kind kind) {
     return TASKS[kind].unfinished;
 }
 
 /* ---- Rows --------------------------------------------------------------------------------- */
 
 /* Room for n items of `size` bytes, doubling; 0: no memory, *block is as it was. */
-static int grow(void **block, size_t *room, size_t n, size_t size)
-{
+static int grow(void **block, size_t *room, size_t n, size_t size) {
     size_t more = *room ? *room : 64;
     void *grown;
 
@@ -71,8 +65,7 @@ static int grow(void **block, size_t *room, size_t n, size_t size)
     return 1;
 }
 
-int task_put(task_set *set, const char *text, size_t length)
-{
+int task_put(task_set *set, const char *text, size_t length) {
     void *block = set->text;
     int fine = length < (size_t)-1 - set->used - 1
         && grow(&block, &set->room, set->used + length + 1, 1);
@@ -86,8 +79,7 @@ int task_put(task_set *set, const char *text, size_t length)
     return 1;
 }
 
-int task_close(task_set *set, size_t n_steps)
-{
+int task_close(task_set *set, size_t n_steps) {
     void *block = set->place;
     int fine = grow(&block, &set->room_places, set->count + 1, sizeof *set->place);
 
@@ -100,20 +92,17 @@ int task_close(task_set *set, size_t n_steps)
     return 1;
 }
 
-void task_free(task_set *set)
-{
+void task_free(task_set *set) {
     free(set->text);
     free(set->place);
     memset(set, 0, sizeof *set);
 }
 
-static const char *after(const char *text)
-{
+static const char *after(const char *text) {
     return text + strlen(text) + 1;
 }
 
-task_row task_get(const task_set *set, size_t i)
-{
+task_row task_get(const task_set *set, size_t i) {
     task_row row;
 
     row.question = set->text + set->place[i].begin;
@@ -123,8 +112,7 @@ task_row task_get(const task_set *set, size_t i)
     return row;
 }
 
-const char *task_step(const task_row *row, size_t i)
-{
+const char *task_step(const task_row *row, size_t i) {
     const char *step = row->steps;
 
     for (; i > 0; i--)
@@ -135,22 +123,19 @@ const char *task_step(const task_row *row, size_t i)
 /* ---- Walking over a file -------------------------------------------------------------------
  * Finds the borders of rows without trusting them: one damaged row costs one row, not the file. */
 
-static int is_blank(char c)
-{
+static int is_blank(char c) {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
 /* `bytes` without blanks at either end. */
-static void strip(const char **begin, const char **end)
-{
+static void strip(const char **begin, const char **end) {
     while (*begin < *end && is_blank(**begin))
         (*begin)++;
     while (*end > *begin && is_blank((*end)[-1]))
         (*end)--;
 }
 
-task_walk task_walk_begin(const char *text, size_t length)
-{
+task_walk task_walk_begin(const char *text, size_t length) {
     task_walk w;
 
     memset(&w, 0, sizeof w);
@@ -167,8 +152,7 @@ task_walk task_walk_begin(const char *text, size_t length)
 }
 
 /* The end of the {...} that begins at `at`, strings skipped; `end` if it is never closed. */
-static const char *object_end(const char *at, const char *end)
-{
+static const char *object_end(const char *at, const char *end) {
     int depth = 0, quoted = 0;
 
     for (; at < end; at++) {
@@ -188,8 +172,7 @@ static const char *object_end(const char *at, const char *end)
     return end;
 }
 
-int task_walk_next(task_walk *w, dual_json *row)
-{
+int task_walk_next(task_walk *w, dual_json *row) {
     const char *stop, *c;
 
     for (; w->at < w->end && (is_blank(*w->at) || (w->array && *w->at == ',')); w->at++)
@@ -227,8 +210,7 @@ int task_walk_next(task_walk *w, dual_json *row)
     return 1;
 }
 
-char *task_string(dual_json json)
-{
+char *task_string(dual_json json) {
     size_t room, length;
     char *text;
 
@@ -252,8 +234,7 @@ char *task_string(dual_json json)
 static const char MEMORY[] = "out of memory, expected a file that fits in it";
 
 /* Appends a JSON string, stripped. 0: it is none. */
-static int put_string(task_set *set, dual_json json)
-{
+static int put_string(task_set *set, dual_json json) {
     char *text = task_string(json);
     const char *begin = text, *end;
     int fine;
@@ -267,14 +248,12 @@ static int put_string(task_set *set, dual_json json)
     return fine;
 }
 
-static const char *close_row(task_set *set, size_t n_steps)
-{
+static const char *close_row(task_set *set, size_t n_steps) {
     return task_close(set, n_steps) ? NULL : MEMORY;
 }
 
 /* An answer as it is graded: no blanks around, no commas. */
-static int put_number(task_set *set, const char *begin, const char *end)
-{
+static int put_number(task_set *set, const char *begin, const char *end) {
     const size_t at = set->used;
     char *to, *from;
 
@@ -291,8 +270,7 @@ static int put_number(task_set *set, const char *begin, const char *end)
 
 /* question||step step #### answer, as iCoT has it: steps parted by one blank, the answer behind
  * the last ##. */
-static const char *read_icot(task_set *set, const char *begin, const char *end)
-{
+static const char *read_icot(task_set *set, const char *begin, const char *end) {
     const char *bar = begin, *mark, *last = NULL, *at;
     size_t n = 0;
 
@@ -325,8 +303,7 @@ static const char *read_icot(task_set *set, const char *begin, const char *end)
 }
 
 /* {"question", "steps": ["..", ".."], "answer"}, Coconut's form; no step may be [""]. */
-static const char *read_steps(task_set *set, dual_json steps, size_t *n)
-{
+static const char *read_steps(task_set *set, dual_json steps, size_t *n) {
     dual_json key, value = { NULL, NULL };
 
     *n = 0;
@@ -345,8 +322,7 @@ static const char *read_steps(task_set *set, dual_json steps, size_t *n)
 
 /* {"question", "answer"} as published: the steps are the <<..>> of the answer, the number stands
  * behind its ####. */
-static const char *read_worked(task_set *set, char *worked)
-{
+static const char *read_worked(task_set *set, char *worked) {
     char *mark = strstr(worked, "####"), *at = worked, *close;
     size_t n = 0;
 
@@ -364,8 +340,7 @@ static const char *read_worked(task_set *set, char *worked)
     return close_row(set, n);
 }
 
-static const char *read_gsm8k(task_set *set, dual_json row)
-{
+static const char *read_gsm8k(task_set *set, dual_json row) {
     dual_json steps = dual_json_get(row, "steps");
     const char *wrong;
     char *answer;
@@ -390,8 +365,7 @@ static const char *read_gsm8k(task_set *set, dual_json row)
 }
 
 /* "Is Tom a lempus or scrompus?" at the end of a question. 0: it does not end like that. */
-static int read_options(const char *question, char name[32], char option[2][32])
-{
+static int read_options(const char *question, char name[32], char option[2][32]) {
     const char *last = question, *at;
 
     for (at = question; (at = strstr(at, "Is ")) != NULL; at += 3)
@@ -400,8 +374,7 @@ static int read_options(const char *question, char name[32], char option[2][32])
         && sscanf(last, "Is %31s a %31s or %31[^?]", name, option[0], option[1]) == 3;
 }
 
-static const char *read_prosqa(task_set *set, dual_json row)
-{
+static const char *read_prosqa(task_set *set, dual_json row) {
     dual_json steps = dual_json_get(row, "steps");
     char name[32], option[2][32];
     const char *wrong;
@@ -422,16 +395,14 @@ static const char *read_prosqa(task_set *set, dual_json row)
     return close_row(set, n);
 }
 
-static const char *read_countdown(task_set *set, dual_json row)
-{
+static const char *read_countdown(task_set *set, dual_json row) {
     countdown_problem p;
     const char *wrong = countdown_read_row(row, &p);
 
     return wrong ? wrong : countdown_put(&p, set) ? NULL : MEMORY;
 }
 
-static const char *read_text(task_set *set, dual_json row)
-{
+static const char *read_text(task_set *set, dual_json row) {
     char *text = task_string(dual_json_get(row, "text"));
     int fine;
 
@@ -448,8 +419,7 @@ static const char *read_text(task_set *set, dual_json row)
 
 /* One choice: what stands before it, and the text whose likelihood is asked for. Between the two
  * comes one blank, unless there is one already. */
-static int put_pair(task_set *set, const char *context, const char *choice)
-{
+static int put_pair(task_set *set, const char *context, const char *choice) {
     const size_t n = strlen(context);
 
     if (!*choice || !task_put(set, context, n))
@@ -464,8 +434,7 @@ static int put_pair(task_set *set, const char *context, const char *choice)
 
 /* {"ctx", "choices", "gold"}; where the context itself differs, "context_options" has one for
  * each choice and "continuation" what follows all of them. */
-static const char *read_choices(task_set *set, dual_json row)
-{
+static const char *read_choices(task_set *set, dual_json row) {
     dual_json list = dual_json_get(row, "context_options"), key, value = { NULL, NULL };
     const int differ = dual_json_type(list) == '[';
     char *shared = task_string(dual_json_get(row, differ ? "continuation" : "ctx")), number[24];
@@ -498,8 +467,7 @@ static const char *read_choices(task_set *set, dual_json row)
 
 /* ---- Files --------------------------------------------------------------------------------- */
 
-static const char *read_row(task_kind kind, task_set *set, const task_walk *w, dual_json row)
-{
+static const char *read_row(task_kind kind, task_set *set, const task_walk *w, dual_json row) {
     static const char *(*const readers[])(task_set *, dual_json) = {
         read_countdown, read_gsm8k, read_prosqa, read_text, read_choices
     };
@@ -514,8 +482,7 @@ static const char *read_row(task_kind kind, task_set *set, const task_walk *w, d
 }
 
 /* Counts a broken row; the first few are kept in words. */
-static void complain(task_set *set, const char *place, const char *why)
-{
+static void complain(task_set *set, const char *place, const char *why) {
     const size_t n = strlen(set->complaints);
 
     if (set->broken++ < 3)
@@ -524,8 +491,7 @@ static void complain(task_set *set, const char *place, const char *why)
 
 /* Adds a file's rows to the set. 0: it cannot be read at all, or a row is broken and may not be. */
 static int read_file(task_kind kind, const char *file, int skip, task_set *set, char *error,
-                     size_t size)
-{
+                     size_t size) {
     const char *dot = strrchr(file, '.');
     const int plain = kind == TASK_TEXT && !(dot && (!strcmp(dot, ".json") ||
                                                      !strcmp(dot, ".jsonl")));
@@ -570,22 +536,19 @@ static int read_file(task_kind kind, const char *file, int skip, task_set *set, 
 }
 
 #if HAVE_FOLDERS
-static int is_text_file(const char *name)
-{
+static int is_text_file(const char *name) {
     const char *dot = strrchr(name, '.');
 
     return dot && *name != '.' && (!strcmp(dot, ".txt") || !strcmp(dot, ".json")
                                    || !strcmp(dot, ".jsonl"));
 }
 
-static int compare_names(const void *a, const void *b)
-{
+static int compare_names(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
 /* -1: `path` is no folder. The files' order is that of their names, not the file system's. */
-static int read_folder(const char *path, int skip, task_set *set, char *error, size_t size)
-{
+static int read_folder(const char *path, int skip, task_set *set, char *error, size_t size) {
     DIR *folder = opendir(path);
     struct dirent *entry;
     void *names = NULL;
@@ -620,8 +583,7 @@ static int read_folder(const char *path, int skip, task_set *set, char *error, s
 }
 #endif
 
-int task_read(task_kind kind, const char *file, int skip, task_set *set, char *error, size_t size)
-{
+int task_read(task_kind kind, const char *file, int skip, task_set *set, char *error, size_t size) {
     int fine = -1;
 
     memset(set, 0, sizeof *set);
@@ -648,8 +610,7 @@ int task_read(task_kind kind, const char *file, int skip, task_set *set, char *e
 
 /* ---- Telling problems apart ---------------------------------------------------------------- */
 
-uint64_t task_hash(task_kind kind, const task_row *row)
-{
+uint64_t task_hash(task_kind kind, const task_row *row) {
     countdown_problem p;
     char key[COUNTDOWN_TEXT];
     const char *c = row->question;
@@ -664,16 +625,14 @@ uint64_t task_hash(task_kind kind, const task_row *row)
     return hash;
 }
 
-static int compare_hashes(const void *a, const void *b)
-{
+static int compare_hashes(const void *a, const void *b) {
     const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
     return (x > y) - (x < y);
 }
 
 size_t task_overlap(task_kind kind, const task_row *rows, size_t n, const task_set *others,
-                    unsigned char *shared)
-{
+                    unsigned char *shared) {
     uint64_t *hashes = malloc((others->count ? others->count : 1) * sizeof *hashes);
     size_t found = 0, i;
 
@@ -700,8 +659,7 @@ size_t task_overlap(task_kind kind, const task_row *rows, size_t n, const task_s
 /* ---- Grading ------------------------------------------------------------------------------- */
 
 /* A decimal number as digits without needless zeros: sign, whole part, fraction. 0: it is none. */
-static int canonical_number(const char *begin, const char *end, char *out, size_t size)
-{
+static int canonical_number(const char *begin, const char *end, char *out, size_t size) {
     const char *whole, *point;
     size_t n = 0;
     int minus = begin < end && *begin == '-', digits = 0, zero = 1;
@@ -730,8 +688,7 @@ static int canonical_number(const char *begin, const char *end, char *out, size_
     return 1;
 }
 
-static int grade_gsm8k(const char *gold, const char *y)
-{
+static int grade_gsm8k(const char *gold, const char *y) {
     char said[256], mine[264], theirs[264];
     const char *begin = said, *end;
     size_t n = 0;
@@ -750,8 +707,7 @@ static int grade_gsm8k(const char *gold, const char *y)
 }
 
 /* Whether `word` stands in y with no letter beside it. */
-static int has_word(const char *y, const char *word)
-{
+static int has_word(const char *y, const char *word) {
     const size_t n = strlen(word);
     const char *at = y;
 
@@ -765,8 +721,7 @@ static int has_word(const char *y, const char *word)
     return 0;
 }
 
-static int grade_prosqa(const task_row *row, const char *y)
-{
+static int grade_prosqa(const task_row *row, const char *y) {
     char name[32], option[2][32];
     const char *end = y + strlen(y);
     int right, said[2], i;
@@ -784,8 +739,7 @@ static int grade_prosqa(const task_row *row, const char *y)
     return said[right] ? PROSQA_RIGHT_OPTION : PROSQA_WRONG_OPTION;
 }
 
-int task_grade(task_kind kind, const task_row *row, const char *y)
-{
+int task_grade(task_kind kind, const task_row *row, const char *y) {
     countdown_problem p;
 
     y = countdown_final(y);
@@ -798,8 +752,7 @@ int task_grade(task_kind kind, const task_row *row, const char *y)
     return 1;
 }
 
-const char *task_verdict_name(task_kind kind, int verdict)
-{
+const char *task_verdict_name(task_kind kind, int verdict) {
     static const char *const gsm8k[] = { "correct", "no number", "wrong number" };
     static const char *const prosqa[] = {
         "correct", "right option", "wrong option", "neither option"

@@ -11,8 +11,7 @@
 
 /* ---- Files -------------------------------------------------------------------------------- */
 
-char *data_read(const char *file, size_t *length, char *error, size_t size)
-{
+char *data_read(const char *file, size_t *length, char *error, size_t size) {
     dual_ctx c;                        /* for its line about an error */
     char *text;
 
@@ -28,8 +27,7 @@ char *data_read(const char *file, size_t *length, char *error, size_t size)
     return text;
 }
 
-int data_has(const char *folder, const char *name)
-{
+int data_has(const char *folder, const char *name) {
     char path[1100];
     FILE *stream = NULL;
 
@@ -40,8 +38,7 @@ int data_has(const char *folder, const char *name)
     return stream != NULL;
 }
 
-const char *data_shown(const char *bytes, size_t length, char out[41])
-{
+const char *data_shown(const char *bytes, size_t length, char out[41]) {
     size_t i;
 
     for (i = 0; i < length && i < 40; i++)
@@ -67,8 +64,7 @@ struct words {
 
 enum { WORDS_MAX = 1000000 };   /* ids stay far inside an int */
 
-static size_t first_slot(const words *w, const char *word, size_t length)
-{
+static size_t first_slot(const words *w, const char *word, size_t length) {
     uint32_t hash = 2166136261u;                      /* FNV-1a */
     size_t i;
 
@@ -78,8 +74,7 @@ static size_t first_slot(const words *w, const char *word, size_t length)
 }
 
 /* The slot that holds the word, or the free one where it would go. */
-static size_t find_slot(const words *w, const char *word, size_t length)
-{
+static size_t find_slot(const words *w, const char *word, size_t length) {
     size_t at = first_slot(w, word, length);
 
     while (w->slot[at] >= 0) {
@@ -93,21 +88,18 @@ static size_t find_slot(const words *w, const char *word, size_t length)
 }
 
 /* <like this>: reserved, never matched in text. */
-static int is_special(const char *word)
-{
+static int is_special(const char *word) {
     size_t length = strlen(word);
 
     return length > 2 && word[0] == '<' && word[length - 1] == '>';
 }
 
-static const char *byte_word(size_t byte, char out[41])
-{
+static const char *byte_word(size_t byte, char out[41]) {
     snprintf(out, 41, "<byte %u>", (unsigned)byte % 256);
     return out;
 }
 
-words *words_new(const char *const *list, size_t n, char *error, size_t size)
-{
+words *words_new(const char *const *list, size_t n, char *error, size_t size) {
     words *w = calloc(1, sizeof *w);
     char name[41];
     size_t bytes = 1, i;
@@ -186,8 +178,7 @@ words *words_new(const char *const *list, size_t n, char *error, size_t size)
     return w;
 }
 
-words *words_new_countdown(void)
-{
+words *words_new_countdown(void) {
     static const char *const fixed[] = {
         "<end>", "\n", "numbers:", "target:", "+", "-", "*", "/", "(", ")", "=", "###"
     };
@@ -210,8 +201,7 @@ words *words_new_countdown(void)
     return words_new(list, FIXED + n, error, sizeof error);
 }
 
-words *words_new_bytes(void)
-{
+words *words_new_bytes(void) {
     const char *list[257];
     char text[256][41], error[160];
     size_t i;
@@ -222,8 +212,7 @@ words *words_new_bytes(void)
     return words_new(list, 257, error, sizeof error);
 }
 
-void words_free(words *w)
-{
+void words_free(words *w) {
     if (!w)
         return;
     free(w->text);
@@ -232,23 +221,19 @@ void words_free(words *w)
     free(w);
 }
 
-size_t words_size(const words *w)
-{
+size_t words_size(const words *w) {
     return w->size;
 }
 
-int32_t words_id(const words *w, const char *word)
-{
+int32_t words_id(const words *w, const char *word) {
     return w->slot[find_slot(w, word, strlen(word))];
 }
 
-int32_t words_end(const words *w)
-{
+int32_t words_end(const words *w) {
     return w->end;
 }
 
-const char *words_word(const words *w, int32_t id)
-{
+const char *words_word(const words *w, int32_t id) {
     return id >= 0 && (size_t)id < w->size ? w->word[id] : NULL;
 }
 
@@ -257,8 +242,7 @@ const char *words_word(const words *w, int32_t id)
  * have done to it by accident (empty lines, an unknown escape). */
 
 /* Undoes \n and \\ in place. 0: another escape. */
-static int unescape(char *word)
-{
+static int unescape(char *word) {
     char *to = word;
 
     for (; *word; word++) {
@@ -275,8 +259,7 @@ static int unescape(char *word)
     return 1;
 }
 
-words *words_load(const char *file, char *error, size_t size)
-{
+words *words_load(const char *file, char *error, size_t size) {
     size_t length, lines = 1, n = 0, i;
     char *text = data_read(file, &length, error, size), *at;
     const char **list = NULL;
@@ -315,8 +298,7 @@ done:
     return w;
 }
 
-int words_save(const words *w, const char *file, char *error, size_t size)
-{
+int words_save(const words *w, const char *file, char *error, size_t size) {
     size_t used = 0, room = 0, i;
     char *text;
     dual_ctx c;
@@ -347,29 +329,24 @@ int words_save(const words *w, const char *file, char *error, size_t size)
 /* ---- Reading text -------------------------------------------------------------------------
  * Its own character classes: those of <ctype.h> change with the locale, a vocabulary must not. */
 
-static int is_digit(char c)
-{
+static int is_digit(char c) {
     return c >= '0' && c <= '9';
 }
 
-static int is_letter(char c)
-{
+static int is_letter(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (c & 0x80);
 }
 
-static int is_blank(char c)
-{
+static int is_blank(char c) {
     return c == ' ' || c == '\t';
 }
 
-static int is_punctuation(char c)
-{
+static int is_punctuation(char c) {
     return c && c != '\n' && !is_blank(c) && !is_digit(c) && !is_letter(c);
 }
 
 /* Bytes at `at` that belong together whatever the vocabulary says. */
-static size_t run_length(const char *at)
-{
+static size_t run_length(const char *at) {
     size_t n = 1;
 
     if (is_digit(*at))
@@ -382,8 +359,7 @@ static size_t run_length(const char *at)
 }
 
 /* Id of piece <d_> (first) or <_d>, or -1. */
-static int32_t piece_id(const words *w, char digit, int first)
-{
+static int32_t piece_id(const words *w, char digit, int first) {
     char piece[8];
 
     snprintf(piece, sizeof piece, first ? "<%c_>" : "<_%c>", digit);
@@ -391,14 +367,12 @@ static int32_t piece_id(const words *w, char digit, int first)
 }
 
 /* The id of the i-th piece of a run of n digits, or -1. <0_> does not exist: no leading zero. */
-static int32_t number_piece(const words *w, const char *digits, size_t n, size_t i)
-{
+static int32_t number_piece(const words *w, const char *digits, size_t n, size_t i) {
     return n > 1 && is_digit(*digits) ? piece_id(w, digits[i], i == 0) : -1;
 }
 
 size_t words_encode(const words *w, const char *text, int32_t *ids, size_t max, char *error,
-                    size_t size)
-{
+                    size_t size) {
     const char *at = text;
     char name[41];
     size_t n = 0;
@@ -453,19 +427,16 @@ size_t words_encode(const words *w, const char *text, int32_t *ids, size_t max, 
  * One canonical spelling: encode(decode(ids)) = ids whenever the text shows no <..>. */
 
 /* 1: `word` is one character and that is among `set`. */
-static int one_of(const char *word, const char *set)
-{
+static int one_of(const char *word, const char *set) {
     return word[0] && !word[1] && strchr(set, word[0]);
 }
 
-static int blank_between(const char *left, const char *right)
-{
+static int blank_between(const char *left, const char *right) {
     return left && !one_of(left, "\n(+-*/=") && !one_of(right, "\n)+-*/=.,?");
 }
 
 /* Digit of a piece <d_> (first) or <_d>; 0: the word is no such piece. */
-static char piece_digit(const char *word, int first)
-{
+static char piece_digit(const char *word, int first) {
     char digit = 0;
 
     if (word && strlen(word) == 4 && is_special(word) && word[first ? 2 : 1] == '_')
@@ -475,8 +446,7 @@ static char piece_digit(const char *word, int first)
 
 /* How many of the n ids, from the first on, are the pieces of one number as encode would cut
  * it; 0: none. A number that is a word (35) is never cut, so <3_> <_5> does not count as 35. */
-static size_t number_length(const words *w, const int32_t *ids, size_t n)
-{
+static size_t number_length(const words *w, const int32_t *ids, size_t n) {
     char digits[16];
     size_t k = 0;
 
@@ -489,15 +459,13 @@ static size_t number_length(const words *w, const int32_t *ids, size_t n)
     return k > 1 && words_id(w, digits) < 0 ? k : 0;
 }
 
-static void put(char *out, size_t size, size_t *used, const char *text)
-{
+static void put(char *out, size_t size, size_t *used, const char *text) {
     for (; *text; text++, ++*used)
         if (*used + 1 < size)
             out[*used] = *text;
 }
 
-size_t words_decode(const words *w, const int32_t *ids, size_t n, char *out, size_t size)
-{
+size_t words_decode(const words *w, const int32_t *ids, size_t n, char *out, size_t size) {
     const char *left = NULL;   /* the word before, for the blank */
     size_t used = 0, i = 0;
 

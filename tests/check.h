@@ -11,8 +11,7 @@
 
 static int check_passed, check_failed;
 
-static inline int check_count(int ok, const char *format, va_list list)
-{
+static inline int check_count(int ok, const char *format, va_list list) {
     if (ok) {
         check_passed++;
     } else {
@@ -24,8 +23,7 @@ static inline int check_count(int ok, const char *format, va_list list)
     return ok;
 }
 
-static inline int check_that(int ok, const char *format, ...)
-{
+static inline int check_that(int ok, const char *format, ...) {
     va_list list;
     va_start(list, format);
     ok = check_count(ok, format, list);
@@ -34,8 +32,7 @@ static inline int check_that(int ok, const char *format, ...)
 }
 
 /* Written as !(distance <= limit), so that a NaN on either side fails. */
-static inline int check_close(double got, double expected, double limit, const char *format, ...)
-{
+static inline int check_close(double got, double expected, double limit, const char *format, ...) {
     va_list list;
     int ok = fabs(got - expected) <= limit;
     va_start(list, format);
@@ -46,8 +43,7 @@ static inline int check_close(double got, double expected, double limit, const c
     return ok;
 }
 
-static inline int check_size(size_t got, size_t expected, const char *format, ...)
-{
+static inline int check_size(size_t got, size_t expected, const char *format, ...) {
     va_list list;
     va_start(list, format);
     check_count(got == expected, format, list);
@@ -58,8 +54,7 @@ static inline int check_size(size_t got, size_t expected, const char *format, ..
 }
 
 /* A refusal is one line that says something. */
-static inline int check_refused(dual_ctx *ctx, int accepted, const char *what)
-{
+static inline int check_refused(dual_ctx *ctx, int accepted, const char *what) {
     int ok = !accepted && ctx->error[0] && !strchr(ctx->error, '\n');
     check_that(ok, "%s: expected a refusal with one line of reason, got %s \"%s\"", what,
                accepted ? "acceptance," : "", ctx->error);
@@ -67,22 +62,19 @@ static inline int check_refused(dual_ctx *ctx, int accepted, const char *what)
     return ok;
 }
 
-static inline int check_done(void)
-{
+static inline int check_done(void) {
     printf("%d passed, %d failed\n", check_passed, check_failed);
     return check_failed != 0;
 }
 
-static inline void check_fatal(const char *message)
-{
+static inline void check_fatal(const char *message) {
     check_that(0, "unexpected fatal error: %s", message);
     check_done();
     exit(1);
 }
 
 /* Returns the block to hand to check_end: the context's own pointer is an aligned one. */
-static inline void *check_begin(dual_ctx *ctx, size_t bytes)
-{
+static inline void *check_begin(dual_ctx *ctx, size_t bytes) {
     void *memory = malloc(bytes);
     if (!memory)
         check_fatal("out of memory");
@@ -91,26 +83,22 @@ static inline void *check_begin(dual_ctx *ctx, size_t bytes)
     return memory;
 }
 
-static inline void check_end(dual_ctx *ctx, void *memory)
-{
+static inline void check_end(dual_ctx *ctx, void *memory) {
     dual_done(ctx);
     free(memory);
 }
 
-static inline int check_in_double(void)
-{
+static inline int check_in_double(void) {
     return sizeof(dual_real) == sizeof(double);
 }
 
-static inline double check_limit(double in_double, double in_float)
-{
+static inline double check_limit(double in_double, double in_float) {
     return check_in_double() ? in_double : in_float;
 }
 
 /* ||a - b|| / (||a|| + ||b||), 0 if both are nothing. floor: differences below it are rounding,
  * for gradients that are zero by structure. */
-static inline double check_distance(const double *a, const double *b, size_t n, double floor)
-{
+static inline double check_distance(const double *a, const double *b, size_t n, double floor) {
     double apart = 0, size_a = 0, size_b = 0;
     size_t i;
     for (i = 0; i < n; i++) {
@@ -124,24 +112,21 @@ static inline double check_distance(const double *a, const double *b, size_t n, 
     return apart / (sqrt(size_a) + sqrt(size_b));
 }
 
-static inline void check_write(const char *path, const void *bytes, size_t n)
-{
+static inline void check_write(const char *path, const void *bytes, size_t n) {
     FILE *f = fopen(path, "wb");
     if (!f || (n && fwrite(bytes, 1, n, f) != n) || fclose(f))
         check_fatal("a file of the test's own cannot be written");
 }
 
 /* A constant tensor of normal numbers around `mean`. */
-static inline void check_fill(dual_tensor *t, dual_rng *rng, double mean, double std)
-{
+static inline void check_fill(dual_tensor *t, dual_rng *rng, double mean, double std) {
     size_t r, c;
     for (r = 0; r < t->rows; r++)
         for (c = 0; c < t->cols; c++)
             t->data[r * t->stride + c] = (dual_real)(mean + std * dual_rng_normal(rng));
 }
 
-static inline dual_tensor *check_random(dual_ctx *ctx, size_t rows, size_t cols, uint64_t seed)
-{
+static inline dual_tensor *check_random(dual_ctx *ctx, size_t rows, size_t cols, uint64_t seed) {
     dual_rng rng = dual_rng_seed(seed, 77);
     dual_tensor *t = dual_tensor_new(ctx, rows, cols);
     check_fill(t, &rng, 0, 1);

@@ -46,8 +46,7 @@ static struct {
 static size_t n_items, n_failed;
 static int list_all;
 
-static void group_begin(const char *format, ...)
-{
+static void group_begin(const char *format, ...) {
     va_list args;
     if (group.items)
         printf("%-42s %3zu item%s worst %8.2g of %-6.1g %-4s  %s\n", group.name, group.items,
@@ -61,8 +60,7 @@ static void group_begin(const char *format, ...)
     va_end(args);
 }
 
-static void item(double error, double tolerance, const char *format, ...)
-{
+static void item(double error, double tolerance, const char *format, ...) {
     char name[sizeof group.worst];
     int ok = error <= tolerance;   /* so written, a NaN on either side fails */
     double ratio = tolerance > 0 && error < HUGE_VAL ? error / tolerance : ok ? 0 : HUGE_VAL;
@@ -84,8 +82,7 @@ static void item(double error, double tolerance, const char *format, ...)
 }
 
 /* What keeps a check from being made is a failed item, with the library's own words if any. */
-static int refused(const char *what)
-{
+static int refused(const char *what) {
     item(HUGE_VAL, 0, "%s %s", what, ctx.error);
     return 0;
 }
@@ -96,8 +93,7 @@ static double worse(double a, double b) { return b > a || isnan(b) ? b : a; }
 /* ---- the tree's files; whatever is read lives in ctx until the next check -------------------- */
 
 /* A formatted string in one of a few buffers used in turn: good for the next handful of calls. */
-static const char *say(const char *format, ...)
-{
+static const char *say(const char *format, ...) {
     static char buffer[16][1024];
     static size_t turn;
     char *out = buffer[turn++ % 16];
@@ -108,24 +104,21 @@ static const char *say(const char *format, ...)
     return out;
 }
 
-static int starts_with(const char *text, const char *start)
-{
+static int starts_with(const char *text, const char *start) {
     return strncmp(text, start, strlen(start)) == 0;
 }
 
-static int ends_with(const char *text, const char *end)
-{
+static int ends_with(const char *text, const char *end) {
     size_t n = strlen(text), m = strlen(end);
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-static void *take(size_t count, size_t size) /* cleared */
-{
+/* Cleared. */
+static void *take(size_t count, size_t size) {
     return memset(dual_alloc(&ctx, count + 1, size), 0, count * size);
 }
 
-static char *slurp(const char *path, size_t *length)
-{
+static char *slurp(const char *path, size_t *length) {
     char *text = dual_text_read(&ctx, path, length), *kept = NULL;
     if (text) kept = memcpy(take(*length + 1, 1), text, *length);
     free(text);
@@ -137,21 +130,18 @@ typedef struct { int n; struct dirent **entry; } listing;
 
 static int visible(const struct dirent *e) { return e->d_name[0] != '.'; }
 
-static listing list_folder(const char *folder)
-{
+static listing list_folder(const char *folder) {
     listing l = {0, NULL};
     l.n = scandir(folder, &l.entry, visible, alphasort);
     return l;
 }
 
-static void list_free(listing *l)
-{
+static void list_free(listing *l) {
     while (l->n > 0) free(l->entry[--l->n]);
     free(l->entry);
 }
 
-static dual_json json_read(const char *path)
-{
+static dual_json json_read(const char *path) {
     size_t length;
     char *text = slurp(path, &length);
     dual_json json = {NULL, NULL};
@@ -161,21 +151,18 @@ static dual_json json_read(const char *path)
 }
 
 /* A number that is missing is NaN, which passes no comparison. */
-static double number(dual_json object, const char *key)
-{
+static double number(dual_json object, const char *key) {
     return dual_json_number(dual_json_get(object, key), NAN);
 }
 
-static size_t numbers(dual_json list, size_t most, double *out)
-{
+static size_t numbers(dual_json list, size_t most, double *out) {
     size_t n = 0;
     for (dual_json key = {0}, value = {0}; n < most && dual_json_each(list, &key, &value);)
         out[n++] = dual_json_number(value, NAN);
     return n;
 }
 
-static int listed(dual_json list, const char *text)
-{
+static int listed(dual_json list, const char *text) {
     char name[160];
     for (dual_json key = {0}, value = {0}; dual_json_each(list, &key, &value);) {
         dual_json_string(value, name, sizeof name);
@@ -189,8 +176,7 @@ static int listed(dual_json list, const char *text)
 typedef struct { char name[160]; size_t rank, shape[4], count; double *data; } array;
 typedef struct { size_t n; array *array; } archive;
 
-static double decode(const unsigned char *p, const char *type, size_t width)
-{
+static double decode(const unsigned char *p, const char *type, size_t width) {
     uint64_t bits = 0;
     uint32_t word;
     float narrow;
@@ -213,8 +199,7 @@ static double decode(const unsigned char *p, const char *type, size_t width)
     return narrow;
 }
 
-static int archive_read(archive *a, const char *path)
-{
+static int archive_read(archive *a, const char *path) {
     size_t length, head = 0, n = 0;
     char *text = slurp(path, &length);
     dual_json header;
@@ -250,28 +235,24 @@ static int archive_read(archive *a, const char *path)
     return 1;
 }
 
-static const array *find(const archive *a, const char *name)
-{
+static const array *find(const archive *a, const char *name) {
     for (size_t i = 0; i < a->n; i++)
         if (strcmp(a->array[i].name, name) == 0) return &a->array[i];
     return NULL;
 }
 
 /* A double build prefers the float64 run's values and is then held to them closely. */
-static const array *best(const archive *a, const char *name)
-{
+static const array *best(const archive *a, const char *name) {
     const array *exact = IN_DOUBLE ? find(a, say("%s_f64", name)) : NULL;
     return exact ? exact : find(a, name);
 }
 
-static double tolerance_of(const array *a)
-{
+static double tolerance_of(const array *a) {
     return a && IN_DOUBLE && ends_with(a->name, "_f64") ? tol_exact : tol_activation;
 }
 
 /* Token ids for the library, which keeps the pointer: they live until the next check. */
-static int32_t *ids(const array *a, size_t first, size_t n)
-{
+static int32_t *ids(const array *a, size_t first, size_t n) {
     int32_t *out = take(n, sizeof *out);
     for (size_t i = 0; i < n; i++) out[i] = (int32_t)a->data[first + i];
     return out;
@@ -279,13 +260,12 @@ static int32_t *ids(const array *a, size_t first, size_t n)
 
 /* ---- comparisons ----------------------------------------------------------------------------- */
 
-static double at(const dual_tensor *t, const dual_real *data, size_t i) /* i-th of data or grad */
-{
+/* The i-th of data or grad. */
+static double at(const dual_tensor *t, const dual_real *data, size_t i) {
     return (double)data[i / t->cols * t->stride + i % t->cols];
 }
 
-static double apart(const double *a, const double *b, size_t n)
-{
+static double apart(const double *a, const double *b, size_t n) {
     double worst = 0;
     for (size_t i = 0; i < n; i++) worst = worse(worst, fabs(a[i] - b[i]));
     return worst;
@@ -293,8 +273,7 @@ static double apart(const double *a, const double *b, size_t n)
 
 /* Our tensor against the elements from `skip` on. Missing or of another size is infinitely far,
  * so no caller needs to ask first, and nothing passes for want of a counterpart. */
-static double distance(const dual_tensor *t, const array *a, size_t skip)
-{
+static double distance(const dual_tensor *t, const array *a, size_t skip) {
     double worst = 0;
     if (!t || !a || t->rows * t->cols + skip != a->count) return HUGE_VAL;
     for (size_t i = skip; i < a->count; i++)
@@ -302,14 +281,12 @@ static double distance(const dual_tensor *t, const array *a, size_t skip)
     return worst;
 }
 
-static void set_tensor(dual_tensor *t, const array *a)
-{
+static void set_tensor(dual_tensor *t, const array *a) {
     for (size_t i = 0; i < t->rows * t->cols; i++)
         t->data[i / t->cols * t->stride + i % t->cols] = (dual_real)a->data[i];
 }
 
-static dual_tensor *parameter(const dual_model *m, const char *name)
-{
+static dual_tensor *parameter(const dual_model *m, const char *name) {
     for (size_t i = 0; m && i < m->n_params; i++)
         if (strcmp(m->param[i].name, name) == 0) return m->param[i].tensor;
     return NULL;
@@ -317,8 +294,7 @@ static dual_tensor *parameter(const dual_model *m, const char *name)
 
 /* One gradient: whole if it is stored, else by its norm and its product with a fixed vector. */
 static void check_gradient(const char *name, const dual_tensor *t, const array *whole,
-                           dual_json summary, int must_be_zero)
-{
+                           dual_json summary, int must_be_zero) {
     double error = 0, theirs = 0, ours = 0, dot = 0, norm = number(summary, "l2");
     if (t == NULL || (whole && whole->count != t->rows * t->cols)) {
         item(HUGE_VAL, 0, "%s: not here, or of another size", name);
@@ -348,8 +324,7 @@ static void check_gradient(const char *name, const dual_tensor *t, const array *
 /* Every gradient the JSON tells of; `stored` are the files that may hold it whole. A key is a
  * parameter of the Base, bare or with "B.", one of the Coprocessor with "C.", or S or E. */
 static void check_gradients(dual_json about, size_t n_stored, const archive *stored,
-                            const dual_exchange *e, dual_tensor *cue)
-{
+                            const dual_exchange *e, dual_tensor *cue) {
     dual_json grads = dual_json_get(about, "grads"), zero = dual_json_get(about, "zero_gradient");
     for (dual_json key = {0}, value = {0}; dual_json_each(grads, &key, &value);) {
         const array *whole = NULL;
@@ -370,8 +345,7 @@ static void check_gradients(dual_json about, size_t n_stored, const archive *sto
 
 /* ---- models ---------------------------------------------------------------------------------- */
 
-static dual_model *model_open(const char *root, const char *name)
-{
+static dual_model *model_open(const char *root, const char *name) {
     const char *folder = say("%s/models/%s", root, name);
     dual_config shape;
     dual_model *m;
@@ -383,8 +357,7 @@ static dual_model *model_open(const char *root, const char *name)
 
 /* Every tensor of the folder's files against the parameter it must have filled. What fills none
  * is a mask buffer, or a tied model's needless copy of its embedding. */
-static void check_model(const char *root, const char *name)
-{
+static void check_model(const char *root, const char *name) {
     dual_model *m = model_open(root, name);
     listing files = list_folder(say("%s/models/%s", root, name));
     size_t found = 0;
@@ -408,8 +381,7 @@ static void check_model(const char *root, const char *name)
 }
 
 /* The same weights in another layout must load to the same bits: no tolerance, and no luck. */
-static void check_twins(const char *root, const char *name, const char *twin)
-{
+static void check_twins(const char *root, const char *name, const char *twin) {
     dual_model *a = model_open(root, name), *b = model_open(root, twin);
     double different = 0;
     for (size_t i = 0; a && b && i < a->n_params; i++) {
@@ -422,8 +394,7 @@ static void check_twins(const char *root, const char *name, const char *twin)
     if (a && b) item(a->n_params == b->n_params ? different : HUGE_VAL, 0, "%s", twin);
 }
 
-static void check_models(const char *root, const listing *models)
-{
+static void check_models(const char *root, const listing *models) {
     group_begin("models, against their own files");
     for (int i = 0; i < models->n; i++) {
         fresh();
@@ -444,8 +415,7 @@ static void check_models(const char *root, const listing *models)
 /* Padded tokens as ragged sequences; labels are the tokens themselves, not shifted. */
 typedef struct { size_t n, *length; int32_t **token, **label; } ragged;
 
-static int ragged_read(ragged *r, const archive *a, const char *end)
-{
+static int ragged_read(ragged *r, const archive *a, const char *end) {
     const array *token = find(a, say("input_ids%s", end)), *label = find(a, say("labels%s", end));
     const array *mask = find(a, say("attention_mask%s", end));
     if (!token || !mask || !label || token->rank != 2 || mask->count != token->count
@@ -464,8 +434,7 @@ static int ragged_read(ragged *r, const archive *a, const char *end)
 
 /* To train on all of it: no text, the first token is the cue, the rest are targets. To continue
  * it: all but the last token are text, the last is the cue. */
-static dual_batch ragged_batch(const ragged *r, int to_continue)
-{
+static dual_batch ragged_batch(const ragged *r, int to_continue) {
     dual_batch batch = {0};
     dual_group *g = take(r->n, sizeof *g);
     size_t *length = take(r->n, sizeof *length);
@@ -487,8 +456,7 @@ static dual_batch ragged_batch(const ragged *r, int to_continue)
 /* A pass over tokens from[b] .. to[b]-1 of every sequence at once. Those before from[b] are the
  * rows of `past`, laid one sequence after another just as the rows here are. */
 static dual_pass lay_out(dual_model *m, const ragged *r, const size_t *from, const size_t *to,
-                         const dual_cache *past)
-{
+                         const dual_cache *past) {
     dual_pass p = {0};
     size_t row = 0, past_row = 0;
     int32_t *token, *position, *border, *range[4]; /* range: begin, end here; begin, end in past */
@@ -525,8 +493,7 @@ static dual_pass lay_out(dual_model *m, const ragged *r, const size_t *from, con
 }
 
 /* Ragged rows, less `drop` of each sequence, against padded [B,T,d] or [B,heads,T,head_dim]. */
-static double ragged_distance(const dual_tensor *t, const array *a, const ragged *r, size_t drop)
-{
+static double ragged_distance(const dual_tensor *t, const array *a, const ragged *r, size_t drop) {
     size_t row = 0, rows = 0, heads, steps, width;
     double worst = 0;
     if (!t || !a || a->rank < 3 || a->shape[0] != r->n) return HUGE_VAL;
@@ -545,8 +512,7 @@ static double ragged_distance(const dual_tensor *t, const array *a, const ragged
 }
 
 /* Everything the file holds of one ordinary pass over the padded batch. */
-static void check_activations(const archive *values, dual_model *m, const ragged *r)
-{
+static void check_activations(const archive *values, dual_model *m, const ragged *r) {
     size_t layers = m->config.layers, *zero = take(r->n, sizeof *zero);
     dual_pass p = lay_out(m, r, zero, r->length, NULL);
     dual_tensor *logits;
@@ -568,8 +534,7 @@ static void check_activations(const archive *values, dual_model *m, const ragged
 }
 
 /* The end of every sequence in a second pass, against the cache of the first. */
-static void check_two_passes(const archive *values, dual_model *m, const ragged *r)
-{
+static void check_two_passes(const archive *values, dual_model *m, const ragged *r) {
     size_t row = 0, *zero = take(r->n, sizeof *zero), *cut = take(r->n, sizeof *cut);
     dual_pass first, second;
     dual_tensor *logits;
@@ -593,8 +558,7 @@ static void check_two_passes(const archive *values, dual_model *m, const ragged 
 
 /* The preset's choices but for N_L, which the tree's soft tokens say. */
 static int exchange_open(dual_exchange *e, const char *system, size_t latents, dual_model *base,
-                         dual_model *coprocessor)
-{
+                         dual_model *coprocessor) {
     dual_system s = dual_system_preset(system);
     if (s.latents == SIZE_MAX) return refused(say("no system is called %s", system));
     s.latents = latents;
@@ -602,21 +566,18 @@ static int exchange_open(dual_exchange *e, const char *system, size_t latents, d
     return 1;
 }
 
-static int run(dual_exchange *e, const dual_batch *batch, dual_outcome *out)
-{
+static int run(dual_exchange *e, const dual_batch *batch, dual_outcome *out) {
     if (!dual_batch_check(&ctx, e, batch)) return refused("batch:");
     dual_run(&ctx, e, batch, out);
     return 1;
 }
 
-static void check_loss(const dual_tensor *loss, double want, const char *name)
-{
+static void check_loss(const dual_tensor *loss, double want, const char *name) {
     item(fabs((double)loss->data[0] - want), tol_loss, "%s", name);
 }
 
 /* All prompts are continued in one call, as a batch of different lengths. */
-static void check_greedy(const archive *values, dual_exchange *e, const ragged *r)
-{
+static void check_greedy(const archive *values, dual_exchange *e, const ragged *r) {
     const array *first = find(values, "greedy.0.tokens");
     size_t n = first ? first->count : 0, vocab = e->base->config.vocab;
     size_t *length = take(r->n, sizeof *length);
@@ -645,8 +606,7 @@ static void check_greedy(const archive *values, dual_exchange *e, const ragged *
 }
 
 /* The same loss as one on plain text, beside the last token of every text as its target. */
-static void check_text_loss(dual_exchange *e, const ragged *r, double want)
-{
+static void check_text_loss(dual_exchange *e, const ragged *r, double want) {
     dual_batch batch = ragged_batch(r, 1);
     dual_group *g = take(r->n, sizeof *g);
     dual_outcome out;
@@ -666,8 +626,7 @@ static void check_text_loss(dual_exchange *e, const ragged *r, double want)
 
 /* The plain model, first by hand-made passes, then as the system `none`: whose batch is ragged, and
  * whose loss is one mean over all targets, not a mean of the sequences' means. */
-static void check_forward(const char *root, const char *name)
-{
+static void check_forward(const char *root, const char *name) {
     const char *grads = say("%s/forward/%s/grads.safetensors", root, name);
     size_t n_stored = access(grads, F_OK) == 0;
     archive values, stored;
@@ -706,8 +665,7 @@ static void check_forward(const char *root, const char *name)
  * after the latents, ii: a vector E is read there. Its h2h1 is our h1h2. */
 typedef struct { char system[32]; int multi, reread, vector; } mode_name;
 
-static mode_name mode_of(const char *mode)
-{
+static mode_name mode_of(const char *mode) {
     mode_name m = {0};
     m.multi = starts_with(mode, "multipos-");
     m.vector = ends_with(mode, "-ii");
@@ -719,8 +677,8 @@ static mode_name mode_of(const char *mode)
 }
 
 /* One group after x, or all groups of the multi-position case in one batch. */
-static int mode_batch(dual_batch *batch, const archive *inputs, const mode_name *mode, size_t ahead)
-{
+static int mode_batch(dual_batch *batch, const archive *inputs, const mode_name *mode,
+                      size_t ahead) {
     const array *x = find(inputs, mode->multi ? "multi.seq" : "x");
     const array *y = mode->multi ? x : find(inputs, "y"), *places = find(inputs, "multi.positions");
     size_t n = mode->multi && places ? places->count : 1, *length = take(1, sizeof *length);
@@ -747,8 +705,7 @@ static int mode_batch(dual_batch *batch, const archive *inputs, const mode_name 
 }
 
 /* Exactly the owners the tree lists are trained; of theirs only what it calls zero may stay out. */
-static double wrongly_trained(dual_exchange *e, dual_json about)
-{
+static double wrongly_trained(dual_exchange *e, dual_json about) {
     dual_json owners = dual_json_get(about, "trainable");
     dual_json zero = dual_json_get(about, "zero_gradient");
     dual_json grads = dual_json_get(about, "grads");
@@ -765,8 +722,7 @@ static double wrongly_trained(dual_exchange *e, dual_json about)
 
 /* Z of a system that injects only the cache: its think pass stops there, so it is run again to
  * the end, with the very rows, positions and caches the exchange gave it. */
-static dual_tensor *thought(const dual_outcome *out)
-{
+static dual_tensor *thought(const dual_outcome *out) {
     for (size_t i = 0; i < out->n_passes; i++)
         if (!strcmp(out->pass[i].name, "think")) {
             dual_pass again = out->pass[i];
@@ -778,8 +734,7 @@ static dual_tensor *thought(const dual_outcome *out)
 
 /* No file holds a system with rows at the latents and a cue, but y_0 read as the cue must change
  * nothing for y_1 .. */
-static void check_first_as_cue(dual_exchange *e, const dual_batch *batch, const array *logits)
-{
+static void check_first_as_cue(dual_exchange *e, const dual_batch *batch, const array *logits) {
     dual_group g = batch->group[0];
     dual_batch other = *batch;
     dual_outcome out;
@@ -798,8 +753,7 @@ static void check_first_as_cue(dual_exchange *e, const dual_batch *batch, const 
  * a Coprocessor all that a second time, read and speak in one pass. */
 static int fused;
 
-static void check_mode(const char *root, const char *name, const char *mode)
-{
+static void check_mode(const char *root, const char *name, const char *mode) {
     const char *folder = say("%s/dual/%s", root, name);
     const array *soft, *logits, *latents, *E;
     mode_name what = mode_of(mode);
@@ -859,8 +813,7 @@ static void check_mode(const char *root, const char *name, const char *mode)
 /* ---- latent/ and adamw/ ---------------------------------------------------------------------- */
 
 /* In double whatever dual_real is, so always held to the close tolerance. */
-static void check_latents(const char *root)
-{
+static void check_latents(const char *root) {
     const array *z, *h, *s, *p;
     double *H, *sil, *pca, ratio[2], want[2] = {NAN, NAN}, diagonal[64], mean = 0, worst = 0;
     size_t n, k, slots, count;
@@ -902,8 +855,7 @@ static void check_latents(const char *root)
 
 /* Final parameters. The key third of GPT-2's c_attn.bias shifts all scores of a row alike: its
  * true gradient is zero, and Adam makes steps of the learning rate's size out of rounding noise. */
-static void check_parameters(const dual_model *m, const archive *want)
-{
+static void check_parameters(const dual_model *m, const archive *want) {
     for (size_t i = 0; i < m->n_params; i++) {
         const char *name = m->param[i].name;
         const dual_tensor *t = m->param[i].tensor;
@@ -921,8 +873,7 @@ static void check_parameters(const dual_model *m, const archive *want)
 }
 
 /* Every step under the listed learning rate; after the last, the first batch's loss once more. */
-static void check_adamw(const char *root, const char *name, const char *schedule)
-{
+static void check_adamw(const char *root, const char *name, const char *schedule) {
     const char *folder = say("%s/adamw/%s", root, name);
     double rate[MAX_STEPS], loss[MAX_STEPS + 1], norm[MAX_STEPS];
     archive batches, final;
@@ -969,8 +920,7 @@ static void check_adamw(const char *root, const char *name, const char *schedule
 
 /* Calls check(root, folder, NAME) for every PART/folder/START NAME.json */
 static void check_each(const char *root, const char *part, const char *start,
-                       void (*check)(const char *, const char *, const char *))
-{
+                       void (*check)(const char *, const char *, const char *)) {
     listing folders = list_folder(say("%s/%s", root, part));
     for (int i = 0; i < folders.n; i++) {
         listing files = list_folder(say("%s/%s/%s", root, part, folders.entry[i]->d_name));
@@ -985,8 +935,7 @@ static void check_each(const char *root, const char *part, const char *start,
     list_free(&folders);
 }
 
-static void check_tree(const char *root)
-{
+static void check_tree(const char *root) {
     static const char *const part[] = {"models", "forward", "dual", "latent", "adamw"};
     for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
         listing inside = list_folder(say("%s/%s", root, part[i]));
@@ -1003,8 +952,7 @@ static void check_tree(const char *root)
     group_begin("end");            /* prints the last group */
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     const char *root = NULL;
     long want = -1;
     int wrong = 0;

@@ -7,8 +7,7 @@
 #include "../data/tasks.h"
 #include "check.h"
 
-static countdown_options options(int count, int number_max, countdown_split split)
-{
+static countdown_options options(int count, int number_max, countdown_split split) {
     countdown_options o = countdown_defaults();
 
     o.count_min = o.count_max = count;
@@ -18,8 +17,7 @@ static countdown_options options(int count, int number_max, countdown_split spli
 }
 
 /* Numbers separated by blanks, as in "8 3 8 3". */
-static countdown_problem problem(const char *numbers, int target)
-{
+static countdown_problem problem(const char *numbers, int target) {
     countdown_problem p;
     char *end;
 
@@ -35,8 +33,7 @@ static countdown_problem problem(const char *numbers, int target)
 /* ---- Generator: every claim recomputed here, without the grader --------------------------- */
 
 /* 1: the steps use up the numbers, each is true, and the last gives the target. */
-static int steps_replay(const countdown_problem *p)
-{
+static int steps_replay(const countdown_problem *p) {
     long pool[COUNTDOWN_MAX];
     int n = p->count, i, j, k;
 
@@ -65,8 +62,7 @@ static int steps_replay(const countdown_problem *p)
     return n == 1 && pool[0] == p->target;
 }
 
-static void test_generator(void)
-{
+static void test_generator(void) {
     int count, i, j;
 
     for (count = 3; count <= 5; count++) {
@@ -95,8 +91,7 @@ static void test_generator(void)
     }
 }
 
-static void test_options(void)
-{
+static void test_options(void) {
     countdown_options o = countdown_defaults();
     dual_rng rng = dual_rng_seed(1, 0);
     countdown_problem p;
@@ -139,8 +134,7 @@ static void test_options(void)
 
 /* ---- Splits ------------------------------------------------------------------------------- */
 
-static void test_splits(void)
-{
+static void test_splits(void) {
     /* Computed by another implementation of the hash; they must never change. */
     static const int heldout[] = { 17, 28, 29, 30, 42, 67, 71, 74, 81 };
     static const struct { const char *numbers; int target; countdown_split split; } pinned[] = {
@@ -208,8 +202,7 @@ static void test_splits(void)
 }
 
 /* Draws n problems as rows; the caller frees the set. */
-static task_set draw_set(const countdown_options *o, size_t n, uint64_t seed)
-{
+static task_set draw_set(const countdown_options *o, size_t n, uint64_t seed) {
     task_set set;
     countdown_problem p;
     dual_rng rng = dual_rng_seed(seed, 0);
@@ -222,8 +215,7 @@ static task_set draw_set(const countdown_options *o, size_t n, uint64_t seed)
 }
 
 /* The rows of a set as an array to free. */
-static task_row *rows_of(const task_set *set)
-{
+static task_row *rows_of(const task_set *set) {
     task_row *rows = calloc(set->count + 1, sizeof *rows);
     size_t i;
 
@@ -234,8 +226,7 @@ static task_row *rows_of(const task_set *set)
     return rows;
 }
 
-static size_t overlap(const task_set *a, const task_set *b, unsigned char *shared)
-{
+static size_t overlap(const task_set *a, const task_set *b, unsigned char *shared) {
     unsigned char *room = calloc(a->count + 1, 1);
     task_row *rows = rows_of(a);
     const size_t n = task_overlap(TASK_COUNTDOWN, rows, a->count, b, room);
@@ -246,8 +237,7 @@ static size_t overlap(const task_set *a, const task_set *b, unsigned char *share
     return n;
 }
 
-static void test_overlap(void)
-{
+static void test_overlap(void) {
     /* So small a world that without the split nearly every test key would be met in training. */
     countdown_options o = options(3, 12, COUNTDOWN_TRAIN), t = options(3, 12, COUNTDOWN_TEST);
     task_set train = draw_set(&o, 20000, 1), test = draw_set(&t, 2000, 2);
@@ -285,8 +275,7 @@ static void test_overlap(void)
 
 static const double FACTS = 0.15;
 
-static void test_base(void)
-{
+static void test_base(void) {
     countdown_options o = options(3, 20, COUNTDOWN_TEST);   /* split must have no effect */
     dual_rng rng = dual_rng_seed(3, 0);
     char text[COUNTDOWN_TEXT], short_text[8];
@@ -342,8 +331,7 @@ static void test_base(void)
 /* ---- Grader ------------------------------------------------------------------------------- */
 
 static void grades(const char *numbers, int target, const char *answer,
-                   countdown_verdict expected)
-{
+                   countdown_verdict expected) {
     countdown_problem p = problem(numbers, target);
     countdown_verdict got = countdown_grade(&p, answer);
 
@@ -352,8 +340,7 @@ static void grades(const char *numbers, int target, const char *answer,
                countdown_verdict_name(expected), countdown_verdict_name(got));
 }
 
-static void test_grader(void)
-{
+static void test_grader(void) {
     static const char *const malformed[] = {
         "", " ", "(", ")", "()", "+", "+3", "-3", "3 4", "(3)(4)", "3(4)", "(3)4", "3**4",
         "7//2", "3+", "3++4", "3+-4", "3--4", "07", "00", "3+04", "1e3", "3.0", "0x3", "3=3",
@@ -466,8 +453,7 @@ static void test_grader(void)
 
 /* Writes a random expression over the n numbers, with blanks and spare parentheses, and returns
  * its value in floating point: an evaluation that shares nothing with the grader's. */
-static double random_expression(const int *numbers, int n, dual_rng *rng, char *out)
-{
+static double random_expression(const int *numbers, int n, dual_rng *rng, char *out) {
     int wrapped = dual_rng_below(rng, 4) == 0;
     double value, other;
     char *inner = out + strlen(out);
@@ -494,8 +480,7 @@ static double random_expression(const int *numbers, int n, dual_rng *rng, char *
     return value;
 }
 
-static void test_grader_against_floats(void)
-{
+static void test_grader_against_floats(void) {
     dual_rng rng = dual_rng_seed(11, 0);
     int i, j, right = 0;
 
@@ -535,8 +520,7 @@ static void test_grader_against_floats(void)
 
 /* ---- Classification and floor ------------------------------------------------------------- */
 
-static void test_classes(void)
-{
+static void test_classes(void) {
     static const struct { const char *numbers; int target, suffice; } known[] = {
         { "3 7 12", 22, 1 }, { "3 7 12", 8, 1 }, { "3 7 12", 16, 1 }, { "12 7 3", 2, 1 },
         { "3 7 12", 60, 0 }, { "3 7 12", 33, 0 }, { "8 3 8 3", 24, 0 }, { "5 5", 0, 1 },
@@ -559,8 +543,7 @@ static void test_classes(void)
                        p.solution);
 }
 
-static void test_floor(void)
-{
+static void test_floor(void) {
     static const struct { const char *numbers; int target; double exact; } known[] = {
         { "2 3", 6, 1.0 / 4 },       /* only 2*3 of + - * / */
         { "4 2", 2, 1.0 / 4 },       /* 4-2 and 4/2, each in one of two orders */
@@ -609,8 +592,7 @@ static void test_floor(void)
 
 enum { IDS = 256 };
 
-static void round_trip(const words *w, const char *text)
-{
+static void round_trip(const words *w, const char *text) {
     int32_t ids[IDS], again[IDS];
     char out[COUNTDOWN_TEXT], error[200] = "";
     size_t n = words_encode(w, text, ids, IDS, error, sizeof error), m;
@@ -627,8 +609,7 @@ static void round_trip(const words *w, const char *text)
 }
 
 /* text must encode to n ids that are decoded as `canonical`. */
-static void reads_as(const words *w, const char *text, size_t expected, const char *canonical)
-{
+static void reads_as(const words *w, const char *text, size_t expected, const char *canonical) {
     int32_t ids[IDS];
     char out[COUNTDOWN_TEXT], error[200] = "";
     size_t n = words_encode(w, text, ids, IDS, error, sizeof error);
@@ -642,8 +623,7 @@ static void reads_as(const words *w, const char *text, size_t expected, const ch
     }
 }
 
-static void refuses(const words *w, const char *text, const char *named)
-{
+static void refuses(const words *w, const char *text, const char *named) {
     char error[200] = "";
     int32_t ids[IDS];
     size_t n = words_encode(w, text, ids, IDS, error, sizeof error);
@@ -652,8 +632,7 @@ static void refuses(const words *w, const char *text, const char *named)
                "\"%s\": expected an error with %s, got \"%s\"", text, named, error);
 }
 
-static void decodes(const words *w, const char *list, const char *expected)
-{
+static void decodes(const words *w, const char *list, const char *expected) {
     char copy[200], out[200], *word;
     int32_t ids[IDS];
     size_t n = 0;
@@ -666,8 +645,7 @@ static void decodes(const words *w, const char *list, const char *expected)
                out);
 }
 
-static void test_words(void)
-{
+static void test_words(void) {
     words *w = words_new_countdown();
     countdown_options o = countdown_defaults();
     dual_rng rng = dual_rng_seed(13, 0);
@@ -768,8 +746,7 @@ static void test_words(void)
 
 static const char *const scratch = "test_data_scratch.tmp";
 
-static void bad_vocabulary(const char *text, const char *named)
-{
+static void bad_vocabulary(const char *text, const char *named) {
     char error[300] = "";
     words *w;
 
@@ -780,8 +757,7 @@ static void bad_vocabulary(const char *text, const char *named)
     words_free(w);
 }
 
-static void test_other_vocabularies(void)
-{
+static void test_other_vocabularies(void) {
     enum { WORDS = 200 };
     static const char *const piece[] = { "<end>", "<5_>", "<_0>" };
     const char *list[WORDS];
@@ -817,8 +793,7 @@ static void test_other_vocabularies(void)
                "no words: expected an error about <end>, got \"%s\"", error);
 }
 
-static void test_vocabulary_files(void)
-{
+static void test_vocabulary_files(void) {
     words *w = words_new_countdown(), *back, *prosqa;
     char error[300] = "";
     size_t i;
@@ -870,8 +845,7 @@ static void test_vocabulary_files(void)
              "\"44 + 54 = 98\"], \"answer\": \"44 + (19 + 35)\"}"
 
 /* Text of the given length must be refused with an error that holds `named`, on one line. */
-static void bad_file(const char *text, size_t length, const char *named)
-{
+static void bad_file(const char *text, size_t length, const char *named) {
     task_set set;
     char error[300] = "";
     int ok;
@@ -887,8 +861,7 @@ static void bad_file(const char *text, size_t length, const char *named)
 
 /* A good row, then one with these fields. */
 static void bad_row(const char *nums, const char *target, const char *steps, const char *answer,
-                    const char *named)
-{
+                    const char *named) {
     char text[1200];
 
     snprintf(text, sizeof text, "%s\n{%s%s%s%s\"more\": 1}\n", GOOD, nums, target, steps, answer);
@@ -901,8 +874,7 @@ static void bad_row(const char *nums, const char *target, const char *steps, con
 #define STEPS "\"steps\": [\"19 + 35 = 54\", \"44 + 54 = 98\"], "
 #define ANSWER "\"answer\": \"44 + (19 + 35)\", "
 
-static void test_reader(void)
-{
+static void test_reader(void) {
     static const char fine[] = "\r\n" GOOD "\r\n\n  \n" GOOD;
     task_set set;
     char error[300] = "";
@@ -963,8 +935,7 @@ static void test_reader(void)
                "a missing file: expected an error that names it, got \"%s\"", error);
 }
 
-static void test_real_files(const char *folder)
-{
+static void test_real_files(const char *folder) {
     static const struct { const char *name; size_t rows; } file[] = {
         { "countdown_uft_train.jsonl", 10240 }, { "countdown_uft_test.jsonl", 1024 }
     };
@@ -1015,8 +986,7 @@ static void test_real_files(const char *folder)
     words_free(w);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     test_generator();
     test_options();
     test_splits();

@@ -12,8 +12,7 @@ static const char *const shape_name[] = { "gpt2", "gpt2 untied", "qwen3", "qwen3
 
 /* ---- small models ---------------------------------------------------------------------------- */
 
-static dual_config shape_of(int which)
-{
+static dual_config shape_of(int which) {
     static const dual_config gpt2 = { DUAL_GPT2, 1, VOCAB, 61, 2, 10, 2, 2, 5, 19, 1e-5, 0 };
     static const dual_config qwen = { DUAL_QWEN3, 0, VOCAB, 61, 2, 14, 4, 2, 6, 17, 1e-6, 1e4 };
     dual_config c = which < 2 ? gpt2 : qwen;
@@ -22,16 +21,14 @@ static dual_config shape_of(int which)
 }
 
 /* Large weights everywhere, norms included: a missing norm weight or bias must show. */
-static void shake(dual_model *m, uint64_t seed, double scale)
-{
+static void shake(dual_model *m, uint64_t seed, double scale) {
     dual_rng rng = dual_rng_seed(seed, 3);
     size_t i;
     for (i = 0; i < m->n_params; i++)
         check_fill(m->param[i].tensor, &rng, m->param[i].init < 0 ? -m->param[i].init : 0, scale);
 }
 
-static void add_noise(dual_tensor *t, dual_rng *rng, double scale)
-{
+static void add_noise(dual_tensor *t, dual_rng *rng, double scale) {
     size_t i;
     for (i = 0; t && i < t->rows * t->cols; i++)
         t->data[i] += (dual_real)(scale * dual_rng_normal(rng));
@@ -45,8 +42,7 @@ typedef struct {
 } desk;
 
 static void open_pair(desk *d, const dual_config *shape, const dual_config *other,
-                      const dual_system *system)
-{
+                      const dual_system *system) {
     dual_rng rng = dual_rng_seed(9, 9);
     size_t i;
     d->memory = check_begin(&d->c, (size_t)48 << 20);
@@ -66,13 +62,11 @@ static void open_pair(desk *d, const dual_config *shape, const dual_config *othe
     dual_exchange_train(&d->c, &d->e);
 }
 
-static void open_with(desk *d, const dual_config *shape, const dual_system *system)
-{
+static void open_with(desk *d, const dual_config *shape, const dual_system *system) {
     open_pair(d, shape, shape, system);
 }
 
-static dual_system preset(const char *name)
-{
+static dual_system preset(const char *name) {
     dual_system s = dual_system_preset(name);
     if (s.inject != DUAL_NONE)
         s.latents = SLOTS;
@@ -80,8 +74,7 @@ static dual_system preset(const char *name)
 }
 
 /* The preset's name and every option that is on. */
-static const char *title(const dual_system *s)
-{
+static const char *title(const dual_system *s) {
     static char text[160];
     snprintf(text, sizeof text, "%s%s%s%s", s->name, s->gain ? " gain" : "",
              s->detach ? " detached" : "", s->fused ? " fused" : "");
@@ -95,15 +88,13 @@ static const char *title(const dual_system *s)
     return text;
 }
 
-static void open_desk(desk *d, int shape, const char *name)
-{
+static void open_desk(desk *d, int shape, const char *name) {
     dual_config config = shape_of(shape);
     dual_system system = preset(name);
     open_with(d, &config, &system);
 }
 
-static void close_desk(desk *d)
-{
+static void close_desk(desk *d) {
     check_end(&d->c, d->memory);
 }
 
@@ -118,8 +109,7 @@ typedef struct {
     dual_batch batch;
 } scene;
 
-static void set_scene(scene *s, size_t n_cue)
-{
+static void set_scene(scene *s, size_t n_cue) {
     static const size_t length[] = { 9, 4, 7 }, sequence[] = { 0, 0, 0, 1, 2, 2 };
     static const size_t prefix[] = { 3, 9, 5, 4, 2, 6 }, targets[] = { 4, 1, 6, 3, 5, 2 };
     dual_rng rng = dual_rng_seed(17, 4);
@@ -156,8 +146,7 @@ typedef struct {
     dual_batch batch;
 } lonely;
 
-static void set_alone(lonely *l, const dual_batch *all, size_t g)
-{
+static void set_alone(lonely *l, const dual_batch *all, size_t g) {
     l->group = all->group[g];
     l->batch = *all;
     l->batch.n_sequences = 1;
@@ -168,8 +157,7 @@ static void set_alone(lonely *l, const dual_batch *all, size_t g)
     l->batch.group = &l->group;
 }
 
-static size_t targets_of(const dual_batch *b)
-{
+static size_t targets_of(const dual_batch *b) {
     size_t g, n = 0;
     for (g = 0; g < b->n_groups; g++)
         n += b->group[g].n_target;
@@ -178,16 +166,14 @@ static size_t targets_of(const dual_batch *b)
 
 /* ---- reading results ------------------------------------------------------------------------- */
 
-static double *numbers(size_t n)
-{
+static double *numbers(size_t n) {
     double *a = calloc(n ? n : 1, sizeof *a);
     if (!a)
         check_fatal("out of memory");
     return a;
 }
 
-static double *values_of(const dual_tensor *t)
-{
+static double *values_of(const dual_tensor *t) {
     double *a = numbers(t->rows * t->cols);
     size_t r, c;
     for (r = 0; r < t->rows; r++)
@@ -196,15 +182,13 @@ static double *values_of(const dual_tensor *t)
     return a;
 }
 
-static double distance_of(const dual_tensor *t, const double *a)
-{
+static double distance_of(const dual_tensor *t, const double *a) {
     double *b = values_of(t), d = check_distance(a, b, t->rows * t->cols, 0);
     free(b);
     return d;
 }
 
-static size_t exchange_size(dual_exchange *e)
-{
+static size_t exchange_size(dual_exchange *e) {
     size_t i, n = 0;
     dual_param *p;
     char owner;
@@ -214,8 +198,7 @@ static size_t exchange_size(dual_exchange *e)
 }
 
 /* Every gradient of the exchange in one array, zeros where nothing is trained; then zeroed. */
-static double *take_gradients(dual_exchange *e)
-{
+static double *take_gradients(dual_exchange *e) {
     double *all = numbers(exchange_size(e));
     size_t i, j, n = 0;
     dual_param *p;
@@ -229,8 +212,7 @@ static double *take_gradients(dual_exchange *e)
     return all;
 }
 
-static double *take_values(dual_exchange *e)
-{
+static double *take_values(dual_exchange *e) {
     double *all = numbers(exchange_size(e));
     size_t i, j, n = 0;
     dual_param *p;
@@ -241,8 +223,7 @@ static double *take_values(dual_exchange *e)
     return all;
 }
 
-static double length_of(const double *a, size_t n)
-{
+static double length_of(const double *a, size_t n) {
     double sum = 0;
     size_t i;
     for (i = 0; i < n; i++)
@@ -253,8 +234,7 @@ static double length_of(const double *a, size_t n)
 /* Worst tensor of two gradient arrays; differences of 1e-12 of the whole gradient (1e-6 in float)
  * are rounding: GPT-2's key bias has none but that where one model's keys fill the softmax. */
 static double gradient_distance(dual_exchange *e, const double *a, const double *b,
-                                const char *owners, const char **worst)
-{
+                                const char *owners, const char **worst) {
     double most = 0, whole = length_of(a, exchange_size(e));
     size_t i, n = 0;
     dual_param *p;
@@ -273,8 +253,7 @@ static double gradient_distance(dual_exchange *e, const double *a, const double 
 }
 
 static void same_gradients(dual_exchange *e, const double *got, const double *expected,
-                           const char *owners, const char *what)
-{
+                           const char *owners, const char *what) {
     const char *worst;
     double d = gradient_distance(e, got, expected, owners, &worst);
     check_that(d <= check_limit(1e-9, 2e-3) && length_of(expected, exchange_size(e)) > 0,
@@ -283,14 +262,12 @@ static void same_gradients(dual_exchange *e, const double *got, const double *ex
 
 typedef struct { double loss, *logits, *latents, *gradients; size_t n_logits, n_latents; } result;
 
-static double size_of_loss(const dual_tensor *loss)
-{
+static double size_of_loss(const dual_tensor *loss) {
     return loss ? (double)loss->data[0] : -1;
 }
 
 /* dual_run, kept beyond the release of its tape; gradients only if asked for. */
-static result run(desk *d, const dual_batch *batch, int backward)
-{
+static result run(desk *d, const dual_batch *batch, int backward) {
     dual_mark mark = dual_mark_here(&d->c);
     dual_outcome out;
     result r;
@@ -314,8 +291,7 @@ static result run(desk *d, const dual_batch *batch, int backward)
     return r;
 }
 
-static void drop(result *r)
-{
+static void drop(result *r) {
     free(r->logits);
     free(r->latents);
     free(r->gradients);
@@ -323,8 +299,7 @@ static void drop(result *r)
 
 /* ---- the exchange by hand: one group, one sequence, rows in plain order ---------------------- */
 
-static int32_t *count_up(dual_ctx *c, size_t n, int32_t first)
-{
+static int32_t *count_up(dual_ctx *c, size_t n, int32_t first) {
     int32_t *a = dual_alloc(c, n + 1, sizeof *a);
     size_t i;
     for (i = 0; i < n; i++)
@@ -332,8 +307,7 @@ static int32_t *count_up(dual_ctx *c, size_t n, int32_t first)
     return a;
 }
 
-static int32_t *constant(dual_ctx *c, size_t n, int32_t value)
-{
+static int32_t *constant(dual_ctx *c, size_t n, int32_t value) {
     int32_t *a = count_up(c, n, 0);
     size_t i;
     for (i = 0; i < n; i++)
@@ -341,24 +315,20 @@ static int32_t *constant(dual_ctx *c, size_t n, int32_t value)
     return a;
 }
 
-static dual_tensor *embed(dual_ctx *c, dual_model *m, const int32_t *token, size_t n)
-{
+static dual_tensor *embed(dual_ctx *c, dual_model *m, const int32_t *token, size_t n) {
     return n ? dual_gather(c, 1, &m->wte, n, NULL, token) : NULL;
 }
 
-static dual_tensor *repeat(dual_ctx *c, dual_tensor *row, size_t n)
-{
+static dual_tensor *repeat(dual_ctx *c, dual_tensor *row, size_t n) {
     return dual_gather(c, 1, &row, n, NULL, constant(c, n, 0));
 }
 
-static dual_tensor *rows_of(dual_ctx *c, dual_tensor *t, size_t first, size_t n)
-{
+static dual_tensor *rows_of(dual_ctx *c, dual_tensor *t, size_t first, size_t n) {
     return dual_gather(c, 1, &t, n, NULL, count_up(c, n, (int32_t)first));
 }
 
 /* The blocks one below the other; NULL is an empty block. */
-static dual_tensor *stack(dual_ctx *c, size_t n, dual_tensor *const *block)
-{
+static dual_tensor *stack(dual_ctx *c, size_t n, dual_tensor *const *block) {
     dual_tensor **kept = dual_alloc(c, n, sizeof *kept);
     int32_t *which, *index;
     size_t i, r, rows = 0, used = 0;
@@ -379,8 +349,7 @@ static dual_tensor *stack(dual_ctx *c, size_t n, dual_tensor *const *block)
 
 /* Rows at consecutive positions; each sees all of the past caches and, causally, its own pass. */
 static dual_pass *hand_pass(dual_ctx *c, dual_model *m, dual_tensor *input, size_t position,
-                            size_t n_past, const dual_cache *const *past)
-{
+                            size_t n_past, const dual_cache *const *past) {
     dual_pass *p = dual_alloc(c, 1, sizeof *p);
     dual_seen *seen = dual_alloc(c, n_past + 1, sizeof *seen);
     int32_t *border = dual_alloc(c, 2, sizeof *border);
@@ -410,8 +379,7 @@ static dual_pass *hand_pass(dual_ctx *c, dual_model *m, dual_tensor *input, size
     return p;
 }
 
-static dual_cache *detached(dual_ctx *c, const dual_cache *cache, size_t layers)
-{
+static dual_cache *detached(dual_ctx *c, const dual_cache *cache, size_t layers) {
     dual_cache *copy = dual_alloc(c, 1, sizeof *copy);
     size_t l;
     copy->k = dual_alloc(c, layers, sizeof *copy->k);
@@ -424,8 +392,7 @@ static dual_cache *detached(dual_ctx *c, const dual_cache *cache, size_t layers)
 }
 
 /* The same cache without the layers that are not in the list. */
-static dual_cache *listed(dual_ctx *c, const dual_cache *cache, size_t layers, uint64_t list)
-{
+static dual_cache *listed(dual_ctx *c, const dual_cache *cache, size_t layers, uint64_t list) {
     dual_cache *copy = detached(c, cache, 0);
     size_t l;
     copy->k = dual_alloc(c, layers, sizeof *copy->k);
@@ -436,8 +403,7 @@ static dual_cache *listed(dual_ctx *c, const dual_cache *cache, size_t layers, u
 }
 
 /* Coconut without a cache: the whole sequence again for every thought. */
-static dual_tensor *hand_chain(dual_ctx *c, dual_exchange *e, dual_tensor *text)
-{
+static dual_tensor *hand_chain(dual_ctx *c, dual_exchange *e, dual_tensor *text) {
     size_t i, n = e->system.latents;
     dual_tensor **row = dual_alloc(c, n + 2, sizeof *row);
     row[0] = text;
@@ -460,8 +426,7 @@ typedef struct {
 
 /* [m, vocab]: the logits of one group's targets. */
 static dual_tensor *hand_logits(dual_ctx *c, dual_exchange *e, const int32_t *x,
-                                const dual_group *g, const twist *t)
-{
+                                const dual_group *g, const twist *t) {
     dual_model *base = e->base, *cop = e->coprocessor;
     dual_tensor *text = embed(c, base, x, g->prefix), *soft = e->soft.tensor, *part[4], *out;
     size_t n = g->prefix, slots = e->system.latents, first = 0, n_past = 0, i;
@@ -516,8 +481,7 @@ static dual_tensor *hand_logits(dual_ctx *c, dual_exchange *e, const int32_t *x,
 }
 
 /* Every text alone, each token from the one before. */
-static dual_tensor *hand_text_loss(dual_ctx *c, dual_model *m, const dual_batch *b)
-{
+static dual_tensor *hand_text_loss(dual_ctx *c, dual_model *m, const dual_batch *b) {
     dual_tensor **part = dual_alloc(c, b->n_sequences, sizeof *part);
     int32_t *target = dual_alloc(c, 64, sizeof *target);
     size_t i, n = 0;
@@ -531,8 +495,7 @@ static dual_tensor *hand_text_loss(dual_ctx *c, dual_model *m, const dual_batch 
 }
 
 /* The whole batch by hand, group after group. */
-static result by_hand(desk *d, const dual_batch *batch, const twist *t, int backward)
-{
+static result by_hand(desk *d, const dual_batch *batch, const twist *t, int backward) {
     dual_mark mark = dual_mark_here(&d->c);
     dual_tensor **part = dual_alloc(&d->c, batch->n_groups, sizeof *part), *logits, *loss;
     int32_t *target = dual_alloc(&d->c, targets_of(batch) + 1, sizeof *target);
@@ -566,38 +529,33 @@ static result by_hand(desk *d, const dual_batch *batch, const twist *t, int back
 
 static const twist as_is = { NULL, 0, 0 };
 
-static void same_logits(const result *got, const result *expected, const char *what)
-{
+static void same_logits(const result *got, const result *expected, const char *what) {
     double d = got->n_logits == expected->n_logits
         ? check_distance(got->logits, expected->logits, got->n_logits, 0) : NAN;
     check_that(d <= check_limit(1e-12, 5e-5), "%s: expected equal logits, got distance %.3g",
                what, d);
 }
 
-static void same_results(desk *d, const result *got, const result *expected, const char *what)
-{
+static void same_results(desk *d, const result *got, const result *expected, const char *what) {
     same_logits(got, expected, what);
     check_close(got->loss, expected->loss, check_limit(1e-12, 5e-5), "%s: loss", what);
     same_gradients(&d->e, got->gradients, expected->gradients, "BCS", what);
 }
 
-static double change(const result *a, const result *b)
-{
+static double change(const result *a, const result *b) {
     return check_distance(a->logits, b->logits, a->n_logits, 0);
 }
 
 /* ---- every system, every shape: by hand, and group by group ---------------------------------- */
 
-static const char *label(int shape, const char *system, const char *what)
-{
+static const char *label(int shape, const char *system, const char *what) {
     static char text[200];
     snprintf(text, sizeof text, "%s, %s, %s", shape_name[shape], system, what);
     return text;
 }
 
 /* M groups at once are M runs of one: the loss is the mean over all targets. */
-static void compare_alone(desk *d, const dual_batch *batch, const result *whole, const char *what)
-{
+static void compare_alone(desk *d, const dual_batch *batch, const result *whole, const char *what) {
     double *sum = numbers(exchange_size(&d->e)), loss = 0;
     size_t g, i, done = 0, all = targets_of(batch), wrong = 0, z = 0;
     for (g = 0; g < batch->n_groups; g++) {
@@ -624,8 +582,7 @@ static void compare_alone(desk *d, const dual_batch *batch, const result *whole,
     free(sum);
 }
 
-static void test_systems(void)
-{
+static void test_systems(void) {
     static const size_t cues[] = { 1, 3, 0 };
     static const char *const cue_name[] = { "one cue token", "three cue tokens", "empty cue" };
     int shape, system, c;
@@ -659,8 +616,7 @@ static void test_systems(void)
             }
 }
 
-static void by_hand_too(desk *d, const dual_batch *batch, const char *what)
-{
+static void by_hand_too(desk *d, const dual_batch *batch, const char *what) {
     result got = run(d, batch, 1), expected = by_hand(d, batch, &as_is, 1);
     same_results(d, &got, &expected, what);
     drop(&got);
@@ -669,8 +625,7 @@ static void by_hand_too(desk *d, const dual_batch *batch, const char *what)
 
 /* Texts without a group, two groups at one place, other numbers of latents; for H1, whose message
  * has the Base's key size and not its width, also a Coprocessor of another width. */
-static void test_odd_batches(void)
-{
+static void test_odd_batches(void) {
     static const size_t slots[] = { 1, 2, 7 };
     int shape, system, i;
     for (shape = 0; shape < SHAPES; shape += 2)
@@ -701,8 +656,7 @@ static void test_odd_batches(void)
 
 /* What an exchange starts from: the Coprocessor is the Base, S is near the mean embedding and no
  * two slots are equal. */
-static void test_start(void)
-{
+static void test_start(void) {
     int shape;
     for (shape = 0; shape < SHAPES; shape++) {
         desk d;
@@ -734,8 +688,7 @@ static void test_start(void)
 
 /* The first step of AdamW is the sign of the gradient: rate for the Base, with decay where the
  * table says so, and ten times that for S, which never decays. */
-static void test_first_step(void)
-{
+static void test_first_step(void) {
     desk d;
     scene s;
     dual_adamw adamw;
@@ -785,8 +738,7 @@ static void test_first_step(void)
 }
 
 /* A gain of 1 changes nothing; another gain scales what is injected; detach cuts KV_theta. */
-static void test_flags(void)
-{
+static void test_flags(void) {
     static const char *const gained[] = { "liu", "h2", "coconut" };
     static const char *const trained[] = { "h2", "h1h2" };
     int shape, i;
@@ -848,8 +800,7 @@ static void test_flags(void)
 
 /* ---- passes 1 + 3 are one extended pass ------------------------------------------------------ */
 
-static const dual_pass *pass_named(const dual_outcome *out, const char *name)
-{
+static const dual_pass *pass_named(const dual_outcome *out, const char *name) {
     size_t i;
     for (i = 0; i < out->n_passes; i++)
         if (!strcmp(out->pass[i].name, name))
@@ -859,8 +810,7 @@ static const dual_pass *pass_named(const dual_outcome *out, const char *name)
 
 /* Sequence 0 and its three groups in one pass of the Base: text rows causal; a group's rows see
  * the text up to their prefix, (H1) their Coprocessor's entries, and causally their own group. */
-static void merged(int shape, const char *name)
-{
+static void merged(int shape, const char *name) {
     enum { MAX = 64 };
     desk d;
     scene s;
@@ -942,8 +892,7 @@ static void merged(int shape, const char *name)
     close_desk(&d);
 }
 
-static void test_merged(void)
-{
+static void test_merged(void) {
     int shape;
     for (shape = 0; shape < SHAPES; shape++) {
         merged(shape, "liu");
@@ -955,15 +904,13 @@ static void test_merged(void)
 
 /* ---- options --------------------------------------------------------------------------------- */
 
-static void open_option(desk *d, int shape, size_t layers, const dual_system *system)
-{
+static void open_option(desk *d, int shape, size_t layers, const dual_system *system) {
     dual_config config = shape_of(shape);
     config.layers = layers;
     open_with(d, &config, system);
 }
 
-static void option_by_hand(int shape, size_t layers, const dual_system *system)
-{
+static void option_by_hand(int shape, size_t layers, const dual_system *system) {
     desk d;
     scene s;
     open_option(&d, shape, layers, system);
@@ -973,8 +920,7 @@ static void option_by_hand(int shape, size_t layers, const dual_system *system)
 }
 
 /* Whether two runs left the same keys at one layer of their speak passes. */
-static int same_keys(const dual_outcome *a, const dual_outcome *b, size_t l)
-{
+static int same_keys(const dual_outcome *a, const dual_outcome *b, size_t l) {
     double *keys = values_of(a->pass[a->n_passes - 1].cache.k[l]);
     double apart = distance_of(b->pass[b->n_passes - 1].cache.k[l], keys);
     free(keys);
@@ -984,8 +930,7 @@ static int same_keys(const dual_outcome *a, const dual_outcome *b, size_t l)
 /* H1 on some of three layers. What the Base's layer l sees shows in its keys of layer l + 1: they
  * are those of H1 on all layers where no layer before is left out, and those of H1 on the last
  * layer alone where none before is in. */
-static void test_kv_layers(void)
-{
+static void test_kv_layers(void) {
     enum { LAYERS = 3, ALL = 7 };
     int shape, list, i;
     for (shape = 0; shape < SHAPES; shape++)
@@ -1036,8 +981,7 @@ static void test_kv_layers(void)
 }
 
 /* The loss on plain text: by hand, and gone in inference, where it would change no number. */
-static void test_text_loss(void)
-{
+static void test_text_loss(void) {
     static const char *const names[] = { "none", "pause", "soft", "coconut", "h2", "h1h2" };
     int shape, i;
     for (shape = 0; shape < SHAPES; shape++)
@@ -1092,8 +1036,7 @@ static void test_text_loss(void)
 /* Mean of squared cosines between two latents of a group, from the latents of all groups; x is
  * overwritten. What is alike in all groups is, centred, nothing: Qwen-3's first values, which know
  * no position. */
-static double squared_cosines(double *x, size_t d, int centred)
-{
+static double squared_cosines(double *x, size_t d, int centred) {
     size_t g, h, i, j, k;
     double sum = 0, mean, least = centred ? 1e-10 : 0;
     for (i = 0; centred && i < SLOTS * d; i++) {
@@ -1119,8 +1062,7 @@ static double squared_cosines(double *x, size_t d, int centred)
 
 /* Both forms on Z, on H1's final states and on the values it hands over: the number by hand, the
  * logits untouched, linear in its weight. The gradient itself is under finite differences below. */
-static void test_orthogonality(void)
-{
+static void test_orthogonality(void) {
     static const char *const names[] = { "liu", "h2", "h1", "h1h2" };
     int shape, i, form;
     for (shape = 0; shape < SHAPES; shape++)
@@ -1188,8 +1130,7 @@ static void test_orthogonality(void)
 
 /* Read and speak in one pass: the numbers and gradients of two. Cutting the cache then leaves the
  * Base's own text its gradient: only what think reads is cut. */
-static void test_fused(void)
-{
+static void test_fused(void) {
     static const char *const names[] = { "liu", "h1", "h2", "h1h2", "prompt" };
     enum { NEW_TOKENS = 4 };
     int shape, i, option;
@@ -1283,8 +1224,7 @@ static void test_fused(void)
         }
 }
 
-static void refuse_option(const dual_system *system, const char *word)
-{
+static void refuse_option(const dual_system *system, const char *word) {
     dual_config config = shape_of(0);
     dual_ctx c;
     dual_exchange e;
@@ -1299,8 +1239,7 @@ static void refuse_option(const dual_system *system, const char *word)
     check_end(&c, memory);
 }
 
-static void test_option_refusals(void)
-{
+static void test_option_refusals(void) {
     static const double bad[] = { -0.1, NAN, INFINITY };
     int i;
     for (i = 0; i < SYSTEMS; i++) {
@@ -1347,8 +1286,7 @@ static void test_option_refusals(void)
 
 /* ---- nothing leaks --------------------------------------------------------------------------- */
 
-static void test_leaks(void)
-{
+static void test_leaks(void) {
     int shape, system;
     for (shape = 0; shape < SHAPES; shape += 2)
         for (system = 0; system < SYSTEMS; system++) {
@@ -1405,8 +1343,7 @@ static void test_leaks(void)
 
 /* ---- nothing injected is the Base itself ----------------------------------------------------- */
 
-static void test_empty_injection(void)
-{
+static void test_empty_injection(void) {
     static const twist hidden = { NULL, 0, 1 };
     int shape, system;
     for (shape = 0; shape < SHAPES; shape++) {
@@ -1469,8 +1406,7 @@ static void test_empty_injection(void)
 
 /* The Coprocessor's last layer whose keys and values alone are used; none (all of it is used): the
  * number of layers. */
-static int last_keys(const dual_exchange *e)
-{
+static int last_keys(const dual_exchange *e) {
     int l = (int)e->base->config.layers;
     if (e->system.inject != DUAL_KV || (e->system.orthogonality > 0 && !e->system.values))
         return l;
@@ -1480,8 +1416,7 @@ static int last_keys(const dual_exchange *e)
 }
 
 /* Above the last used layer's keys and values H1 trains nothing of the Coprocessor. */
-static int above_last_keys(const char *name, int last)
-{
+static int above_last_keys(const char *name, int last) {
     static const char *const dead[] = { "attn.c_proj", "ln_2", "mlp", "self_attn.q_", "o_proj",
                                         "post_attention" };
     const char *number = strpbrk(name, "0123456789");
@@ -1494,13 +1429,11 @@ static int above_last_keys(const char *name, int last)
     return number && atoi(number) > last;
 }
 
-static int is_vocabulary(const char *name)
-{
+static int is_vocabulary(const char *name) {
     return strstr(name, "wte") || strstr(name, "embed_tokens") || strstr(name, "lm_head");
 }
 
-static int should_train(const desk *d, const dual_param *p, char owner)
-{
+static int should_train(const desk *d, const dual_param *p, char owner) {
     if (owner == 'B')
         return d->e.system.base_trained;
     if (owner == 'C')
@@ -1511,8 +1444,7 @@ static int should_train(const desk *d, const dual_param *p, char owner)
 
 /* 2 multiply-adds per row and weight of every matrix of the Coprocessor that is trained; of GPT-2's
  * joint q, k and v matrix in H1's last layer only k and v. */
-static double coprocessor_flops(desk *d, size_t rows)
-{
+static double coprocessor_flops(desk *d, size_t rows) {
     double flops = 0;
     size_t i;
     dual_param *p;
@@ -1527,8 +1459,7 @@ static double coprocessor_flops(desk *d, size_t rows)
     return flops;
 }
 
-static void frozen(int shape, const dual_system *system, size_t layers)
-{
+static void frozen(int shape, const dual_system *system, size_t layers) {
     dual_config config = shape_of(shape);
     const char *what = label(shape, title(system), "frozen");
     desk d;
@@ -1600,8 +1531,7 @@ static void frozen(int shape, const dual_system *system, size_t layers)
     close_desk(&d);
 }
 
-static void test_frozen(void)
-{
+static void test_frozen(void) {
     int shape, i;
     for (shape = 0; shape < SHAPES; shape++) {
         dual_system s;
@@ -1630,8 +1560,7 @@ static void test_frozen(void)
 
 /* H2 whose latents are constants is `none` with the latents as its cue. Rows given as a cue are
  * for every group, hence one group. */
-static void test_given_rows(void)
-{
+static void test_given_rows(void) {
     static const twist fixed = { NULL, 1, 0 };
     int shape;
     for (shape = 0; shape < SHAPES; shape++) {
@@ -1723,8 +1652,7 @@ static void test_given_rows(void)
 
 /* ---- finite differences through read, think and speak ---------------------------------------- */
 
-static double loss_now(desk *d, const dual_batch *batch)
-{
+static double loss_now(desk *d, const dual_batch *batch) {
     dual_mark mark = dual_mark_here(&d->c);
     dual_outcome out;
     double loss;
@@ -1735,8 +1663,7 @@ static double loss_now(desk *d, const dual_batch *batch)
 }
 
 /* Four points: the error of the plain two-point formula would be near the limit at this depth. */
-static double slope(desk *d, const dual_batch *batch, dual_real *x)
-{
+static double slope(desk *d, const dual_batch *batch, dual_real *x) {
     const double h = 4e-4;
     double kept = (double)*x, f[4];
     int i;
@@ -1748,8 +1675,7 @@ static double slope(desk *d, const dual_batch *batch, dual_real *x)
     return (f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * h);
 }
 
-static void exchange_differences(int shape, const dual_system *system, int other_width)
-{
+static void exchange_differences(int shape, const dual_system *system, int other_width) {
     enum { PROBES = 6 };
     desk d;
     scene s;
@@ -1803,8 +1729,7 @@ static void exchange_differences(int shape, const dual_system *system, int other
     close_desk(&d);
 }
 
-static void test_differences(void)
-{
+static void test_differences(void) {
     int shape, i;
     if (!check_in_double()) {
         printf("float build: finite differences skipped, they need -DDUAL_REAL=double\n");
@@ -1846,8 +1771,7 @@ static void test_differences(void)
 
 enum { NEW = 5 };
 
-static size_t best_of(const double *logits)
-{
+static size_t best_of(const double *logits) {
     size_t i, best = 0;
     for (i = 1; i < VOCAB; i++)
         if (logits[i] > logits[best])
@@ -1855,8 +1779,7 @@ static size_t best_of(const double *logits)
     return best;
 }
 
-static dual_sampling greedy(dual_real *logits)
-{
+static dual_sampling greedy(dual_real *logits) {
     dual_sampling s;
     memset(&s, 0, sizeof s);
     s.max_new = NEW;
@@ -1867,8 +1790,7 @@ static dual_sampling greedy(dual_real *logits)
 }
 
 /* Teacher forced with what was generated, dual_run must have chosen the same from the same. */
-static void decode(int shape, const char *name, size_t n_cue, int by_rows, dual_source from)
-{
+static void decode(int shape, const char *name, size_t n_cue, int by_rows, dual_source from) {
     desk d;
     scene s;
     int32_t token[GROUPS * NEW], again[GROUPS * NEW];
@@ -1930,8 +1852,7 @@ static void decode(int shape, const char *name, size_t n_cue, int by_rows, dual_
     close_desk(&d);
 }
 
-static void test_decoding(void)
-{
+static void test_decoding(void) {
     int shape, system;
     for (shape = 0; shape < SHAPES; shape++)
         for (system = 0; system < SYSTEMS; system++) {
@@ -1948,8 +1869,7 @@ static void test_decoding(void)
         }
 }
 
-static void test_sampling(void)
-{
+static void test_sampling(void) {
     desk d;
     scene s;
     int32_t a[GROUPS * NEW], b[GROUPS * NEW], c[GROUPS * NEW];
@@ -1999,8 +1919,7 @@ typedef struct { size_t start, held, peak; double forward, flops, weight_grad_fl
 
 /* A step in exactly `size` bytes, or (0) counted; what it took. */
 static expense step_in(size_t size, const dual_config *shape, const dual_system *system,
-                       const dual_batch *batch, int recompute)
-{
+                       const dual_batch *batch, int recompute) {
     void *memory = size ? malloc(size) : NULL;
     dual_ctx c;
     dual_exchange e;
@@ -2032,8 +1951,7 @@ static expense step_in(size_t size, const dual_config *shape, const dual_system 
 
 /* Loss, logits, latents and every gradient bit for bit; a step fits into just what was counted and
  * costs no more FLOPs than one forward on top, none of them for weight gradients. */
-static void recomputed(int shape, size_t layers, const dual_system *system)
-{
+static void recomputed(int shape, size_t layers, const dual_system *system) {
     dual_config config = shape_of(shape);
     const char *what = label(shape, title(system), "recomputed");
     expense plain, again, real;
@@ -2086,8 +2004,7 @@ static void recomputed(int shape, size_t layers, const dual_system *system)
 }
 
 /* The batch of one long sequence without a prompt: all blocks and the head, forward and back. */
-static void recomputed_share(int shape)
-{
+static void recomputed_share(int shape) {
     enum { LENGTH = 48 };
     static const int32_t token[LENGTH] = { 1, 2, 3 };
     dual_config config = shape_of(shape);
@@ -2126,8 +2043,7 @@ static void recomputed_share(int shape)
                (unsigned long)(plain.held - plain.start));
 }
 
-static void test_recomputation(void)
-{
+static void test_recomputation(void) {
     int shape, i, option;
     for (shape = 0; shape < SHAPES; shape++) {
         for (i = 0; i < SYSTEMS; i++)
@@ -2158,8 +2074,7 @@ enum { MANY = 14, LONG = 12 };
 
 /* Two steps at a size where every kernel has several tiles; returns parameters, then losses. Blocks
  * are recomputed from step `recompute` on. */
-static double *two_steps(int threads, int recompute, int family, const char *name, size_t *size)
-{
+static double *two_steps(int threads, int recompute, int family, const char *name, size_t *size) {
     dual_config gpt2 = { DUAL_GPT2, 1, 131, 64, 2, 64, 4, 4, 16, 256, 1e-5, 0 };
     dual_config qwen = { DUAL_QWEN3, 0, 131, 64, 2, 64, 4, 2, 24, 192, 1e-6, 1e4 };
     dual_system system = preset(name);
@@ -2230,8 +2145,7 @@ static double *two_steps(int threads, int recompute, int family, const char *nam
     return values;
 }
 
-static void test_threads(void)
-{
+static void test_threads(void) {
     static const char *const names[] = { "h2", "coconut", "h1h2", "liu" };
     int family, i;
     for (family = DUAL_GPT2; family <= DUAL_QWEN3; family++)
@@ -2276,8 +2190,7 @@ typedef struct {
 
 /* Questions of five tokens, answers of three: the first three again (rule 1), or a choice that
  * differs from problem to problem and can only be learned by heart (rule 0). */
-static void set_lesson(lesson *l, uint64_t seed, int rule)
-{
+static void set_lesson(lesson *l, uint64_t seed, int rule) {
     static const int32_t cue[] = { 0 };
     dual_rng rng = dual_rng_seed(seed, 6);
     size_t i, j;
@@ -2303,8 +2216,7 @@ static void set_lesson(lesson *l, uint64_t seed, int rule)
     l->batch.group = l->group;
 }
 
-static double learn(desk *d, uint64_t lessons, int rule, int steps, double rate, double *first)
-{
+static double learn(desk *d, uint64_t lessons, int rule, int steps, double rate, double *first) {
     dual_adamw adamw;
     double loss = 0;
     int step;
@@ -2329,8 +2241,7 @@ static double learn(desk *d, uint64_t lessons, int rule, int steps, double rate,
     return loss;
 }
 
-static void test_overfit(void)
-{
+static void test_overfit(void) {
     dual_config gpt2 = { DUAL_GPT2, 1, VOCAB, 32, 2, 16, 4, 4, 4, 48, 1e-5, 0 };
     dual_config qwen = { DUAL_QWEN3, 1, VOCAB, 32, 2, 16, 4, 2, 6, 32, 1e-6, 1e4 };
     int family, i;
@@ -2369,8 +2280,7 @@ static void test_overfit(void)
 /* ---- refusals -------------------------------------------------------------------------------- */
 
 static void refuse_pair(const char *system_name, const dual_config *base, const dual_config *cop,
-                        const char *field)
-{
+                        const char *field) {
     dual_ctx c;
     dual_exchange e;
     dual_system system = preset(system_name);
@@ -2384,8 +2294,7 @@ static void refuse_pair(const char *system_name, const dual_config *base, const 
     check_end(&c, memory);
 }
 
-static void test_refusals(void)
-{
+static void test_refusals(void) {
     static const char *const two[] = { "h2", "h1" };
     int i;
     for (i = 0; i < 2; i++) {
@@ -2504,8 +2413,7 @@ static void test_refusals(void)
 /* ---- controls -------------------------------------------------------------------------------- */
 
 /* The rows of the speak pass that stand for latents, as they were fed. */
-static double *fed_latents(desk *d, const dual_batch *batch, size_t *rows)
-{
+static double *fed_latents(desk *d, const dual_batch *batch, size_t *rows) {
     dual_mark mark = dual_mark_here(&d->c);
     size_t r, c, n = 0, cols = d->base->config.hidden;
     const dual_pass *speak;
@@ -2525,8 +2433,7 @@ static double *fed_latents(desk *d, const dual_batch *batch, size_t *rows)
     return fed;
 }
 
-static void test_controls(void)
-{
+static void test_controls(void) {
     static const char *const names[] = { "liu", "h2", "h1", "h1h2" };
     static const dual_source sources[] = { DUAL_SWAPPED, DUAL_MEAN, DUAL_NOISE, DUAL_ZERO,
                                            DUAL_DROP };
@@ -2624,8 +2531,7 @@ static void test_controls(void)
 /* ---- a Base of 16-bit weights ---------------------------------------------------------------- */
 
 /* Logits and tokens of greedy decoding of every group, logits first. */
-static double *decoded(desk *d, const dual_batch *batch, size_t *n)
-{
+static double *decoded(desk *d, const dual_batch *batch, size_t *n) {
     enum { NEW = 4 };
     static dual_real logits[GROUPS * NEW * VOCAB];
     int32_t tokens[GROUPS * NEW];
@@ -2643,14 +2549,12 @@ static double *decoded(desk *d, const dual_batch *batch, size_t *n)
     return all;
 }
 
-static int same_bits(const double *a, const double *b, size_t n)
-{
+static int same_bits(const double *a, const double *b, size_t n) {
     return !memcmp(a, b, n * sizeof *a);
 }
 
 /* The real Base gets the kept one's rounded numbers; then nothing may tell the two apart. */
-static void kept_base(int shape, const char *name, int type)
-{
+static void kept_base(int shape, const char *name, int type) {
     dual_config config = shape_of(shape);
     dual_system system = preset(name);
     desk d;
@@ -2706,8 +2610,7 @@ static void kept_base(int shape, const char *name, int type)
     close_desk(&d);
 }
 
-static void test_kept_base(void)
-{
+static void test_kept_base(void) {
     int shape, type;
     for (shape = 0; shape < SHAPES; shape++)
         for (type = DUAL_F16; type <= DUAL_BF16; type++) {
@@ -2716,8 +2619,7 @@ static void test_kept_base(void)
         }
 }
 
-int main(void)
-{
+int main(void) {
     dual_threads(1);               /* models this small only lose time to threads */
     test_systems();
     test_odd_batches();

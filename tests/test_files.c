@@ -20,8 +20,7 @@ static dual_ctx ctx;
 /* ---- paths and bytes ------------------------------------------------------------------------- */
 
 /* folder/name, good until eight calls later */
-static const char *in(const char *name)
-{
+static const char *in(const char *name) {
     static char path[8][1100];
     static int turn;
     turn = (turn + 1) % 8;
@@ -29,13 +28,11 @@ static const char *in(const char *name)
     return path[turn];
 }
 
-static void put_text(const char *path, const char *text)
-{
+static void put_text(const char *path, const char *text) {
     check_write(path, text, strlen(text));
 }
 
-static unsigned char *get(const char *path, size_t *n)
-{
+static unsigned char *get(const char *path, size_t *n) {
     FILE *f = fopen(path, "rb");
     unsigned char *bytes;
     long size = -1;
@@ -50,8 +47,7 @@ static unsigned char *get(const char *path, size_t *n)
     return bytes;
 }
 
-static int exists(const char *path)
-{
+static int exists(const char *path) {
     FILE *f = fopen(path, "rb");
     if (f)
         fclose(f);
@@ -59,8 +55,7 @@ static int exists(const char *path)
 }
 
 /* How many entries a folder has: a temporary file left behind is one more. */
-static size_t entries(const char *path)
-{
+static size_t entries(const char *path) {
     size_t n = 0;
 #if POSIX
     DIR *d = opendir(path);
@@ -74,8 +69,7 @@ static size_t entries(const char *path)
     return n;
 }
 
-static void put_tensors(const char *path, const char *header, const void *data, size_t n)
-{
+static void put_tensors(const char *path, const char *header, const void *data, size_t n) {
     size_t length = strlen(header), i;
     unsigned char *bytes = malloc(8 + length + n);
     for (i = 0; i < 8; i++)
@@ -87,8 +81,7 @@ static void put_tensors(const char *path, const char *header, const void *data, 
     free(bytes);
 }
 
-static void little_endian(unsigned char *out, uint64_t value, int bytes)
-{
+static void little_endian(unsigned char *out, uint64_t value, int bytes) {
     int i;
     for (i = 0; i < bytes; i++)
         out[i] = (unsigned char)(value >> (8 * i));
@@ -97,8 +90,7 @@ static void little_endian(unsigned char *out, uint64_t value, int bytes)
 /* ---- number formats -------------------------------------------------------------------------- */
 
 /* IEEE by its definition: sign, exponent and mantissa bits of any small format. */
-static double decoded(uint64_t bits, int exponent_bits, int mantissa_bits)
-{
+static double decoded(uint64_t bits, int exponent_bits, int mantissa_bits) {
     int bias = (1 << (exponent_bits - 1)) - 1, top = (1 << exponent_bits) - 1;
     int exponent = (int)(bits >> mantissa_bits) & top;
     double mantissa = (double)(bits & (((uint64_t)1 << mantissa_bits) - 1));
@@ -110,14 +102,12 @@ static double decoded(uint64_t bits, int exponent_bits, int mantissa_bits)
     return sign * ldexp(1 + ldexp(mantissa, -mantissa_bits), exponent - bias);
 }
 
-static int same_number(double a, double b)
-{
+static int same_number(double a, double b) {
     return (a != a && b != b) || (a == b && (a != 0 || !signbit(a) == !signbit(b)));
 }
 
 /* All 65,536 patterns of a 16-bit type, in a file whose data start at an odd offset. */
-static void sixteen_bits(const char *type, int exponent_bits, int mantissa_bits)
-{
+static void sixteen_bits(const char *type, int exponent_bits, int mantissa_bits) {
     enum { ALL = 65536 };
     unsigned char *data = malloc(2 * ALL + 1);
     dual_real *got = malloc(ALL * sizeof *got);
@@ -152,8 +142,7 @@ static void sixteen_bits(const char *type, int exponent_bits, int mantissa_bits)
 }
 
 /* Wider types: chosen patterns, at every alignment, more of them than one chunk holds. */
-static void wide_bits(const char *type, int bytes)
-{
+static void wide_bits(const char *type, int bytes) {
     static const uint64_t single[] = { 0, 0x80000000u, 1, 0x007fffffu, 0x00800000u, 0x3f800000u,
         0xbf800001u, 0x7f7fffffu, 0x7f800000u, 0xff800000u, 0x7fc00000u, 0x40490fdbu };
     static const uint64_t both[] = { 0, 0x8000000000000000u, 1, 0x3ff0000000000000u,
@@ -204,8 +193,7 @@ static void wide_bits(const char *type, int bytes)
     remove(in("formats"));
 }
 
-static void test_formats(void)
-{
+static void test_formats(void) {
     sixteen_bits("F16", 5, 10);
     sixteen_bits("BF16", 8, 7);
     wide_bits("F32", 4);
@@ -218,16 +206,14 @@ static void test_formats(void)
     "\"" name "\":{\"dtype\":\"" type "\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
 #define A_GOOD_ONE TENSOR("a", "F32", "[2,2]", "[0,16]")
 
-static void refuse_file(const char *path, const char *what)
-{
+static void refuse_file(const char *path, const char *what) {
     dual_file *f = dual_file_open(&ctx, path);
     check_refused(&ctx, f != NULL, what);
     if (f)
         dual_file_close(f);
 }
 
-static void test_bad_headers(void)
-{
+static void test_bad_headers(void) {
     static const char *const header[] = {
         "", " ", "hello", "[]", "5", "null", "{", "{" A_GOOD_ONE, A_GOOD_ONE "}",
         "{" A_GOOD_ONE "} x", "{\"a\":5}", "{\"a\":[]}", "{\"a\":{}}",
@@ -332,8 +318,7 @@ static void test_bad_headers(void)
 
 /* ---- models ---------------------------------------------------------------------------------- */
 
-static dual_config small(int family, int tied)
-{
+static dual_config small(int family, int tied) {
     static const dual_config gpt2 = { DUAL_GPT2, 1, 11, 13, 2, 6, 3, 3, 2, 17, 1e-5, 0 };
     static const dual_config qwen = { DUAL_QWEN3, 0, 11, 13, 2, 7, 4, 2, 6, 5, 1e-6, 54321 };
     dual_config c = family == DUAL_GPT2 ? gpt2 : qwen;
@@ -342,8 +327,7 @@ static dual_config small(int family, int tied)
 }
 
 /* Values a float can hold, whatever dual_real is: files are F32. */
-static void fill_model(dual_model *m, uint64_t seed)
-{
+static void fill_model(dual_model *m, uint64_t seed) {
     dual_rng rng = dual_rng_seed(seed, 1);
     size_t i, j;
     for (i = 0; i < m->n_params; i++)
@@ -354,8 +338,7 @@ static void fill_model(dual_model *m, uint64_t seed)
     m->param[0].tensor->data[2] = (dual_real)3.4028235e38f;
 }
 
-static size_t unlike(const dual_model *a, const dual_model *b)
-{
+static size_t unlike(const dual_model *a, const dual_model *b) {
     size_t i, wrong = 0;
     for (i = 0; i < a->n_params; i++)
         wrong += a->param[i].tensor->rows != b->param[i].tensor->rows ||
@@ -364,8 +347,7 @@ static size_t unlike(const dual_model *a, const dual_model *b)
     return wrong;
 }
 
-static void forget_model(dual_model *m)
-{
+static void forget_model(dual_model *m) {
     size_t i, j;
     for (i = 0; i < m->n_params; i++)
         for (j = 0; j < m->param[i].tensor->rows * m->param[i].tensor->cols; j++)
@@ -373,8 +355,7 @@ static void forget_model(dual_model *m)
 }
 
 /* A file with some of a model's tensors. */
-static void save_some(const char *path, const dual_model *m, size_t first, size_t end)
-{
+static void save_some(const char *path, const dual_model *m, size_t first, size_t end) {
     const dual_param **list = malloc((end - first + 1) * sizeof *list);
     size_t i;
     for (i = first; i < end; i++)
@@ -383,8 +364,7 @@ static void save_some(const char *path, const dual_model *m, size_t first, size_
     free(list);
 }
 
-static void remove_model(const char *name)
-{
+static void remove_model(const char *name) {
     static const char *const files[] = { "config.json", "model.safetensors",
         "model.safetensors.index.json", "model-00001-of-00002.safetensors",
         "model-00002-of-00002.safetensors" };
@@ -397,8 +377,7 @@ static void remove_model(const char *name)
     remove(in(name));
 }
 
-static void test_model_folders(void)
-{
+static void test_model_folders(void) {
     int kind;
     for (kind = 0; kind < 4; kind++) {
         dual_config shape = small(kind < 2 ? DUAL_GPT2 : DUAL_QWEN3, kind % 2), read;
@@ -453,8 +432,7 @@ static void test_model_folders(void)
 
 /* What Hugging Face's GPT2Config and Qwen3Config take, by JSON type. Their newer releases are
  * strict: a real number must look like one, a token id must be in the vocabulary or null. */
-static void test_hugging_face_config(void)
-{
+static void test_hugging_face_config(void) {
     typedef struct { const char *key; int type; const char *text; } wanted;
     static const wanted both[] = { { "architectures", '[', NULL }, { "vocab_size", '0', "11" },
         { "tie_word_embeddings", 't', NULL }, { "torch_dtype", '"', "float32" },
@@ -523,15 +501,13 @@ static void test_hugging_face_config(void)
 
 /* ---- models of 16 bits ----------------------------------------------------------------------- */
 
-static double half_value(uint16_t bits, int type)
-{
+static double half_value(uint16_t bits, int type) {
     return type == DUAL_F16 ? decoded(bits, 5, 10) : decoded(bits, 8, 7);
 }
 
 /* A model folder as the hub has it, vectors and all in 16 bits: tensor i's numbers are
  * bits[start of i ..]. Written without dual_file_save. */
-static uint16_t *put_sixteen(const dual_model *m, int type, const char *name)
-{
+static uint16_t *put_sixteen(const dual_model *m, int type, const char *name) {
     const size_t n = dual_model_params(m);
     uint16_t *bits = malloc(n * sizeof *bits);
     unsigned char *data = malloc(2 * n);
@@ -566,8 +542,7 @@ static uint16_t *put_sixteen(const dual_model *m, int type, const char *name)
 }
 
 /* Numbers of m that are not those bits: a kept model's matrices bit for bit, all else as values. */
-static size_t not_bits(const dual_model *m, const uint16_t *bits, int type)
-{
+static size_t not_bits(const dual_model *m, const uint16_t *bits, int type) {
     size_t i, j, wrong = 0;
     for (i = 0; i < m->n_params; i++) {
         const dual_tensor *t = m->param[i].tensor;
@@ -580,8 +555,7 @@ static size_t not_bits(const dual_model *m, const uint16_t *bits, int type)
     return wrong;
 }
 
-static void kept_model(int family, int type)
-{
+static void kept_model(int family, int type) {
     const char *what = type == DUAL_F16 ? "F16" : "BF16";
     dual_config shape = small(family, 0);
     dual_model *full = dual_model_new(&ctx, &shape), *kept = dual_model_kept(&ctx, &shape, type);
@@ -669,8 +643,7 @@ static void kept_model(int family, int type)
 
 /* Rounding: around every finite 16-bit number, itself, the middle to the next, and the floats next
  * to that middle; loaded from F32 and copied. Of two equally near the even one, by definition. */
-static void rounding(int type)
-{
+static void rounding(int type) {
     enum { ALL = 65536 };
     dual_config shape = { DUAL_GPT2, 1, 1024, 1, 1, 256, 1, 1, 256, 1, 1e-5, 0 };
     dual_model *full = dual_model_new(&ctx, &shape), *kept = dual_model_kept(&ctx, &shape, type);
@@ -716,8 +689,7 @@ static void rounding(int type)
     remove_model("model");
 }
 
-static void test_sixteen_bit_models(void)
-{
+static void test_sixteen_bit_models(void) {
     int type;
     for (type = DUAL_F16; type <= DUAL_BF16; type++) {
         dual_mark mark = dual_mark_here(&ctx);
@@ -728,8 +700,7 @@ static void test_sixteen_bit_models(void)
     }
 }
 
-static void test_other_layouts(void)
-{
+static void test_other_layouts(void) {
     dual_config gpt2 = small(DUAL_GPT2, 1), qwen = small(DUAL_QWEN3, 0), tied = qwen;
     dual_model *g = dual_model_new(&ctx, &gpt2), *q = dual_model_new(&ctx, &qwen);
     dual_model *back = dual_model_new(&ctx, &gpt2), *qback = dual_model_new(&ctx, &qwen);
@@ -850,8 +821,7 @@ static void test_other_layouts(void)
 }
 
 /* Cut at every length: no crash, always a reason, and nothing is taken for a model. */
-static void test_truncation(void)
-{
+static void test_truncation(void) {
     dual_config shape = { DUAL_GPT2, 1, 5, 4, 1, 4, 2, 2, 2, 4, 1e-5, 0 };
     dual_model *m = dual_model_new(&ctx, &shape);
     unsigned char *whole;
@@ -908,8 +878,7 @@ static const field qwen_fields[] = { { "model_type", "\"qwen3\"" }, { "vocab_siz
     { "attention_bias", "false" }, { NULL, NULL } };
 
 /* Reads the fields with one of them replaced, left out (value NULL) or added. */
-static int config_with(const field *fields, const char *key, const char *value, dual_config *out)
-{
+static int config_with(const field *fields, const char *key, const char *value, dual_config *out) {
     char text[4000] = "{";
     int known = 0;
     size_t i;
@@ -929,8 +898,7 @@ static int config_with(const field *fields, const char *key, const char *value, 
     return dual_config_read(&ctx, folder, out);
 }
 
-static void refuse_config(const field *fields, const char *key, const char *value)
-{
+static void refuse_config(const field *fields, const char *key, const char *value) {
     dual_config c;
     char what[200];
     int accepted = config_with(fields, key, value, &c) && dual_config_check(&ctx, &c);
@@ -938,14 +906,12 @@ static void refuse_config(const field *fields, const char *key, const char *valu
     check_refused(&ctx, accepted, what);
 }
 
-static void accept_config(const field *fields, const char *key, const char *value, dual_config *c)
-{
+static void accept_config(const field *fields, const char *key, const char *value, dual_config *c) {
     check_that(config_with(fields, key, value, c), "%s with %s %s: %s", fields[0].value, key,
                value ? value : "left out", ctx.error);
 }
 
-static void test_configs(void)
-{
+static void test_configs(void) {
     static const char *const nonsense[] = { "0", "-1", "-48", "2.5", "1e30", "1e400", "\"48\"",
         "true", "[48]", "18446744073709551617" };
     static const char *const gpt2_sizes[] = { "vocab_size", "n_positions", "n_embd", "n_layer",
@@ -1044,8 +1010,7 @@ static void test_configs(void)
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-static void no_room(int on)
-{
+static void no_room(int on) {
 #if POSIX
     static struct rlimit before;
     struct rlimit limit;
@@ -1065,8 +1030,7 @@ static void no_room(int on)
 
 /* After a failed write: the old bytes, no file more than before. */
 static void unharmed(const char *path, const unsigned char *old, size_t n, size_t files,
-                     const char *what)
-{
+                     const char *what) {
     size_t now;
     unsigned char *bytes = get(path, &now);
     check_that(now == n && !memcmp(bytes, old, n), "%s: expected the old file", what);
@@ -1074,8 +1038,7 @@ static void unharmed(const char *path, const unsigned char *old, size_t n, size_
     free(bytes);
 }
 
-static void test_full_disk(void)
-{
+static void test_full_disk(void) {
     dual_param big, tiny;
     const dual_param *list[1];
     unsigned char *old;
@@ -1143,8 +1106,7 @@ static void test_full_disk(void)
     free(text);
 }
 
-static void test_text(void)
-{
+static void test_text(void) {
     static const char bytes[] = "one\0two\r\n\xff";
     size_t n = 5;
     char *back;
@@ -1173,8 +1135,7 @@ static void test_text(void)
     check_that(!exists(in("deep")), "text: expected nothing left");
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     void *memory = check_begin(&ctx, (size_t)32 << 20);
     snprintf(folder, sizeof folder, "%s/test_files.tmp", argc > 1 ? argv[1] : ".");
     if (!dual_make_folder(folder))

@@ -18,8 +18,7 @@ typedef dual_tensor *(*builder)(dual_ctx *, dual_tensor *const *in);
 
 /* A fixed random projection onto a few logits, then cross-entropy: every element of `out` gets
  * its own upstream gradient, so every entry of the op's Jacobian counts. */
-static dual_tensor *objective(dual_ctx *c, dual_tensor *out)
-{
+static dual_tensor *objective(dual_ctx *c, dual_tensor *out) {
     dual_tensor *w;
     if (out->rows == 1 && out->cols == 1)
         return out;
@@ -29,8 +28,7 @@ static dual_tensor *objective(dual_ctx *c, dual_tensor *out)
 
 /* The inputs are the owners themselves, or views into wider owners. */
 static dual_tensor *evaluate(builder make, size_t n, dual_tensor *const *owner, const extent *size,
-                             int padded)
-{
+                             int padded) {
     dual_tensor *in[8];
     size_t i;
     for (i = 0; i < n; i++)
@@ -39,16 +37,14 @@ static dual_tensor *evaluate(builder make, size_t n, dual_tensor *const *owner, 
 }
 
 static double loss_of(builder make, size_t n, dual_tensor *const *owner, const extent *size,
-                      int padded)
-{
+                      int padded) {
     dual_mark mark = dual_mark_here(&lab);
     double loss = (double)evaluate(make, n, owner, size, padded)->data[0];
     dual_release(&lab, mark);
     return loss;
 }
 
-static void differences(const char *name, builder make, size_t n, const extent *size, int padded)
-{
+static void differences(const char *name, builder make, size_t n, const extent *size, int padded) {
     dual_mark all = dual_mark_here(&lab), mark;
     dual_tensor *owner[8];
     double *found, *expected;
@@ -91,8 +87,7 @@ static void differences(const char *name, builder make, size_t n, const extent *
     dual_release(&lab, all);
 }
 
-static void gradient(const char *name, builder make, size_t n, const extent *size)
-{
+static void gradient(const char *name, builder make, size_t n, const extent *size) {
     if (!check_in_double())
         return;
     differences(name, make, n, size, 0);
@@ -101,97 +96,80 @@ static void gradient(const char *name, builder make, size_t n, const extent *siz
 
 /* ---- one builder per case -------------------------------------------------------------------- */
 
-static dual_tensor *make_gather(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_gather(dual_ctx *c, dual_tensor *const *in) {
     static const int32_t which[] = { 2, 0, 1, 1, 0, 2, 0, 1, 2, 2, 0 };
     static const int32_t index[] = { 0, 4, 2, 2, 0, 0, 4, 1, 1, 0, 3 };
     return dual_gather(c, 3, in, 11, which, index);
 }
 
-static dual_tensor *make_lookup(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_lookup(dual_ctx *c, dual_tensor *const *in) {
     static const int32_t index[] = { 3, 3, 0, 4, 3, 1, 0 };
     return dual_gather(c, 1, in, 7, NULL, index);
 }
 
-static dual_tensor *make_in_out(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_in_out(dual_ctx *c, dual_tensor *const *in) {
     return dual_linear(c, in[0], in[1], NULL, DUAL_IN_OUT);
 }
 
-static dual_tensor *make_in_out_bias(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_in_out_bias(dual_ctx *c, dual_tensor *const *in) {
     return dual_linear(c, in[0], in[1], in[2], DUAL_IN_OUT);
 }
 
-static dual_tensor *make_out_in(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_out_in(dual_ctx *c, dual_tensor *const *in) {
     return dual_linear(c, in[0], in[1], NULL, DUAL_OUT_IN);
 }
 
-static dual_tensor *make_out_in_bias(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_out_in_bias(dual_ctx *c, dual_tensor *const *in) {
     return dual_linear(c, in[0], in[1], in[2], DUAL_OUT_IN);
 }
 
-static dual_tensor *make_add(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_add(dual_ctx *c, dual_tensor *const *in) {
     return dual_add(c, in[0], in[1]);
 }
 
-static dual_tensor *make_add_self(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_add_self(dual_ctx *c, dual_tensor *const *in) {
     return dual_add(c, in[0], in[0]);
 }
 
-static dual_tensor *make_residual(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_residual(dual_ctx *c, dual_tensor *const *in) {
     dual_tensor *x = dual_gelu(c, in[0]);          /* used twice, and not a leaf */
     return dual_add(c, x, dual_linear(c, x, in[1], NULL, DUAL_OUT_IN));
 }
 
-static dual_tensor *make_gain(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_gain(dual_ctx *c, dual_tensor *const *in) {
     return dual_gain(c, in[0], in[1]);
 }
 
-static dual_tensor *make_layernorm(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_layernorm(dual_ctx *c, dual_tensor *const *in) {
     return dual_layernorm(c, in[0], in[1], in[2], 1e-5);
 }
 
-static dual_tensor *make_rmsnorm(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_rmsnorm(dual_ctx *c, dual_tensor *const *in) {
     return dual_rmsnorm(c, in[0], in[1], 1e-6);
 }
 
-static dual_tensor *make_gelu(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_gelu(dual_ctx *c, dual_tensor *const *in) {
     return dual_gelu(c, in[0]);
 }
 
-static dual_tensor *make_swiglu(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_swiglu(dual_ctx *c, dual_tensor *const *in) {
     return dual_swiglu(c, in[0], in[1]);
 }
 
-static dual_tensor *make_rotary(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_rotary(dual_ctx *c, dual_tensor *const *in) {
     static const int32_t position[] = { 0, 1, 5, 5, 400, 2, 1023 };
     return dual_rotary(c, in[0], 6, position, 10000.0);
 }
 
 /* The logits are an intermediate result because backward overwrites them. */
-static dual_tensor *make_cross_entropy(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_cross_entropy(dual_ctx *c, dual_tensor *const *in) {
     static const int32_t target[] = { 12, 0, 7, 7, 3, 12, 1 };
     return dual_cross_entropy(c, dual_add(c, in[0], in[1]), target);
 }
 
 /* Three lists: a prefix cut differently per row, own rows causally, one that is sometimes empty.
  * Six query heads share three key heads; two parts of unequal length. */
-static dual_tensor *make_attention(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_attention(dual_ctx *c, dual_tensor *const *in) {
     static const int32_t begin0[] = { 0, 0, 0, 0, 5, 5, 6 }, end0[] = { 4, 5, 5, 3, 11, 9, 8 };
     static const int32_t begin1[] = { 0, 0, 0, 0, 4, 4, 4 }, end1[] = { 1, 2, 3, 4, 5, 6, 7 };
     static const int32_t begin2[] = { 0, 0, 3, 1, 4, 3, 3 }, end2[] = { 2, 0, 3, 3, 4, 5, 4 };
@@ -204,8 +182,7 @@ static dual_tensor *make_attention(dual_ctx *c, dual_tensor *const *in)
 }
 
 /* GPT-2's way: q, k and v are columns of one tensor. */
-static dual_tensor *make_fused(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_fused(dual_ctx *c, dual_tensor *const *in) {
     static const int32_t begin[] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 };
     static const int32_t end[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 }, border[] = { 0, 11 };
     dual_keys *keys = dual_alloc(c, 1, sizeof *keys);
@@ -218,8 +195,7 @@ static dual_tensor *make_fused(dual_ctx *c, dual_tensor *const *in)
 
 /* The same keys twice in the list: five rows of text, then two groups that see a prefix of the
  * text and themselves - the merged pass. */
-static dual_tensor *make_merged(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_merged(dual_ctx *c, dual_tensor *const *in) {
     static const int32_t begin0[] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 };
     static const int32_t end0[] = { 1, 2, 3, 4, 5, 3, 3, 3, 3, 5, 5, 5, 5 };
     static const int32_t begin1[] = { 5, 5, 5, 5, 5, 5, 5, 5, 5, 9, 9, 9, 9 };
@@ -236,8 +212,7 @@ static dual_tensor *make_merged(dual_ctx *c, dual_tensor *const *in)
 static int32_t zeros[MOST], upto[MOST];
 
 /* More rows than any tile is high; an empty part at the end. */
-static dual_tensor *make_long(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_long(dual_ctx *c, dual_tensor *const *in) {
     static int32_t border[] = { 0, 67, 67 };
     dual_keys *keys = dual_alloc(c, 1, sizeof *keys);
     keys->k = in[1];
@@ -247,8 +222,7 @@ static dual_tensor *make_long(dual_ctx *c, dual_tensor *const *in)
     return dual_attention(c, in[0], 4, 2, 1, keys, 2, border);
 }
 
-static dual_tensor *make_one_query(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_one_query(dual_ctx *c, dual_tensor *const *in) {
     static const int32_t begin[] = { 3 }, end[] = { 37 }, border[] = { 0, 1 };
     dual_keys *keys = dual_alloc(c, 1, sizeof *keys);
     keys->k = in[1];
@@ -259,33 +233,28 @@ static dual_tensor *make_one_query(dual_ctx *c, dual_tensor *const *in)
 }
 
 /* Views of a leaf that overlap, a view of a view, a view of an intermediate result. */
-static dual_tensor *make_views(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_views(dual_ctx *c, dual_tensor *const *in) {
     dual_tensor *left = dual_view(c, in[0], 0, 7, 0, 8), *right = dual_view(c, in[0], 0, 7, 5, 8);
     dual_tensor *sum = dual_add(c, left, right);
     dual_tensor *inner = dual_view(c, dual_view(c, sum, 1, 5, 1, 6), 1, 3, 2, 3);
     return dual_add(c, dual_view(c, sum, 0, 3, 0, 3), inner);
 }
 
-static dual_tensor *make_orthogonality(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_orthogonality(dual_ctx *c, dual_tensor *const *in) {
     return dual_orthogonality(c, in[0], 4, 0);
 }
 
-static dual_tensor *make_centred(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_centred(dual_ctx *c, dual_tensor *const *in) {
     return dual_orthogonality(c, in[0], 3, 1);
 }
 
 /* An intermediate result with another use: its gradient is added to, and scaled. */
-static dual_tensor *make_penalised(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_penalised(dual_ctx *c, dual_tensor *const *in) {
     dual_tensor *z = dual_gelu(c, in[0]), *sum = dual_orthogonality(c, z, 2, 0);
     return dual_add(c, objective(c, z), dual_gain(c, sum, in[1]));
 }
 
-static void test_gradients(void)
-{
+static void test_gradients(void) {
     static const extent gather[] = { { 5, 13 }, { 3, 13 }, { 2, 13 } }, lookup[] = { { 5, 13 } };
     static const extent linear[] = { { 7, 5 }, { 5, 13 }, { 1, 13 } };
     static const extent rilnea[] = { { 7, 5 }, { 13, 5 }, { 1, 13 } };
@@ -336,8 +305,7 @@ static void test_gradients(void)
 
 /* ---- gradients: who gets one ----------------------------------------------------------------- */
 
-static double grad_size(const dual_tensor *t)
-{
+static double grad_size(const dual_tensor *t) {
     double sum = 0;
     size_t r, c;
     for (r = 0; t->grad && r < t->rows; r++)
@@ -346,8 +314,7 @@ static double grad_size(const dual_tensor *t)
     return sum;
 }
 
-static void test_flow(void)
-{
+static void test_flow(void) {
     dual_mark mark = dual_mark_here(&lab);
     dual_tensor *x = check_random(&lab, 7, 13, 1), *y = check_random(&lab, 7, 13, 2);
     dual_tensor *frozen = check_random(&lab, 13, 5, 3), *again;
@@ -400,8 +367,7 @@ static void test_flow(void)
 
 /* ---- values ---------------------------------------------------------------------------------- */
 
-static int all_finite(const dual_tensor *t, const dual_real *a)
-{
+static int all_finite(const dual_tensor *t, const dual_real *a) {
     size_t r, c;
     for (r = 0; r < t->rows; r++)
         for (c = 0; c < t->cols; c++)
@@ -411,8 +377,7 @@ static int all_finite(const dual_tensor *t, const dual_real *a)
 }
 
 /* Mean of squared cosines, written out: [groups, slots, d], every pair of a group twice. */
-static double squared_cosines(const dual_tensor *z, size_t slots, int centred)
-{
+static double squared_cosines(const dual_tensor *z, size_t slots, int centred) {
     size_t g, i, j, k, groups = z->rows / slots, d = z->cols;
     double *x = malloc(z->rows * d * sizeof *x), sum = 0;
     for (i = 0; i < z->rows; i++)
@@ -439,8 +404,7 @@ static double squared_cosines(const dual_tensor *z, size_t slots, int centred)
     return sum / (double)(groups * slots * (slots - 1));
 }
 
-static void test_orthogonality(void)
-{
+static void test_orthogonality(void) {
     dual_mark mark = dual_mark_here(&lab);
     dual_tensor *z = check_random(&lab, 12, 7, 8), *one = check_random(&lab, 3, 7, 9), *loss;
     double limit = check_limit(1e-14, 1e-6);
@@ -481,8 +445,7 @@ static void test_orthogonality(void)
     dual_release(&lab, mark);
 }
 
-static void test_activations(void)
-{
+static void test_activations(void) {
     dual_mark mark = dual_mark_here(&lab);
     dual_tensor *x = dual_tensor_new(&lab, 401, 2), *ones = dual_tensor_new(&lab, 401, 2), *y, *z;
     double worst_gelu = 0, worst_silu = 0, limit = check_limit(1e-13, 2e-5);
@@ -512,8 +475,7 @@ static void test_activations(void)
     dual_release(&lab, mark);
 }
 
-static void test_norms_and_rotary(void)
-{
+static void test_norms_and_rotary(void) {
     dual_mark mark = dual_mark_here(&lab);
     static const int32_t position[] = { 0, 3, 1021 };
     dual_tensor *x = check_random(&lab, 3, 12, 1), *w = check_random(&lab, 1, 12, 2);
@@ -567,8 +529,7 @@ static void test_norms_and_rotary(void)
 
 /* One head at a time, all keys of all lists in one softmax. */
 static double attend(const dual_tensor *q, size_t r, size_t head, size_t share, size_t hd,
-                     size_t n, const dual_keys *keys, size_t col)
-{
+                     size_t n, const dual_keys *keys, size_t col) {
     double top = 0, sum = 0, value = 0, score;
     int first = 1, pass;
     size_t i, c, kv = head / share;
@@ -592,8 +553,7 @@ static double attend(const dual_tensor *q, size_t r, size_t head, size_t share, 
     return value / sum;
 }
 
-static void test_attention_values(void)
-{
+static void test_attention_values(void) {
     static const int32_t b0[] = { 0, 1, 0, 2, 0 }, e0[] = { 3, 4, 0, 6, 6 };
     static const int32_t b1[] = { 2, 0, 0, 5, 0 }, e1[] = { 9, 1, 9, 5, 0 }, border[] = { 0, 5 };
     dual_mark mark = dual_mark_here(&lab);
@@ -645,8 +605,7 @@ static void test_attention_values(void)
 }
 
 /* heads as wide as may be, more rows and keys than a block: a product there is many strips wide */
-static void test_attention_wide(void)
-{
+static void test_attention_wide(void) {
     enum { ROWS = 70, WIDE = 256 };
     int32_t begin[ROWS], end[ROWS];
     const int32_t border[] = { 0, ROWS };
@@ -673,8 +632,7 @@ static void test_attention_wide(void)
     dual_release(&lab, mark);
 }
 
-static void test_cross_entropy(void)
-{
+static void test_cross_entropy(void) {
     static const int32_t target[] = { 2, 0, 4, 1 };
     static const double level[] = { -700, 0, 40, 600 }, extreme[] = { -1e30, 1e30, -1e4, 0 };
     dual_mark mark = dual_mark_here(&lab);
@@ -708,8 +666,7 @@ static void test_cross_entropy(void)
 /* ---- matmul at awkward sizes ----------------------------------------------------------------- */
 
 static double relative(const double *want, const dual_real *got, size_t rows, size_t cols,
-                       size_t stride)
-{
+                       size_t stride) {
     double apart = 0, size = 0;
     size_t r, c;
     for (r = 0; r < rows; r++)
@@ -723,8 +680,7 @@ static double relative(const double *want, const dual_real *got, size_t rows, si
 
 typedef struct { double y, dx, dw, db; } matmul_error;
 
-static double *clear(size_t n)
-{
+static double *clear(size_t n) {
     double *a = calloc(n ? n : 1, sizeof *a);
     if (!a)
         check_fatal("out of memory");
@@ -733,8 +689,7 @@ static double *clear(size_t n)
 
 /* Y = X W + b and its gradients against triple loops. X, W and the gradients' owners have wider
  * rows than the views, so every kernel runs with strides. */
-static matmul_error matmul_case(size_t m, size_t n, size_t k, int layout)
-{
+static matmul_error matmul_case(size_t m, size_t n, size_t k, int layout) {
     dual_mark mark = dual_mark_here(&lab);
     size_t wr = layout == DUAL_IN_OUT ? k : n, wc = layout == DUAL_IN_OUT ? n : k, i, j, p;
     dual_tensor *ox = check_random(&lab, m + 1, k + 3, 1);
@@ -809,8 +764,7 @@ static matmul_error matmul_case(size_t m, size_t n, size_t k, int layout)
 }
 
 /* Cancellation in the softmax can leave few digits of a single small gradient in float. */
-static void matmul_judge(size_t m, size_t n, size_t k, int layout)
-{
+static void matmul_judge(size_t m, size_t n, size_t k, int layout) {
     matmul_error e = matmul_case(m, n, k, layout);
     double limit = check_limit(1e-12, 2e-5), worst = 0;
     double all[4];
@@ -828,8 +782,7 @@ static void matmul_judge(size_t m, size_t n, size_t k, int layout)
                e.y, e.dx, e.dw, e.db);
 }
 
-static void test_matmul(void)
-{
+static void test_matmul(void) {
     static const size_t rows[] = { 1, 7, 33 }, depth[] = { 1, 5, 64, 130, 300 };
     size_t m, n, k;
     int layout;
@@ -851,8 +804,7 @@ static void test_matmul(void)
 
 /* ---- random numbers -------------------------------------------------------------------------- */
 
-static void test_rng(void)
-{
+static void test_rng(void) {
     static const uint64_t from_zero[] = { 0xE220A8397B1DCDAFull, 0x6E789E6AA1B965F4ull,
                                           0x06C45D188009454Full, 0xF88BB8A8724C81ECull };
     static const uint64_t other[] = { 6457827717110365317ull, 3203168211198807973ull,
@@ -936,8 +888,7 @@ static void test_rng(void)
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
 /* A copy that ends exactly where the text ends, so that a sanitizer sees any read beyond it. */
-static int json_valid(const char *text, size_t length)
-{
+static int json_valid(const char *text, size_t length) {
     char *copy = malloc(length ? length : 1);
     int ok;
     if (!copy)
@@ -953,8 +904,7 @@ static const char sample[] =
     "  \"list\": [1, -2.5e3, 0.25, 1E+2, [], [true, false]], \"deep\": {\"x\": {\"y\": 7}},"
     " \"\": \"\", \"big\": 123456789012}";
 
-static void test_json_values(void)
-{
+static void test_json_values(void) {
     dual_json all = dual_json_text(sample, sizeof sample - 1), key, value, list;
     char out[64], tiny[4];
     double expected[] = { 1, -2500, 0.25, 100 };
@@ -1005,8 +955,7 @@ static void test_json_values(void)
                "json: expected nothing in a string");
 }
 
-static void test_json_syntax(void)
-{
+static void test_json_syntax(void) {
     static const char *const good[] = { "0", "-0", "1.5", "1e5", "-1.25E-3", "\"\"", "true",
         "false", "null", "[]", "{}", " [ 1 , 2 ] ", "\t{\"a\":\r\n1}", "[[[[]]]]",
         "{\"a\":{\"a\":[{}]}}", "\"\\u0041\\b\\f\\r\"", "\"\xc3\xa9\"" };
@@ -1053,8 +1002,7 @@ static void test_json_syntax(void)
 
 /* ---- schedule -------------------------------------------------------------------------------- */
 
-static void test_schedule(void)
-{
+static void test_schedule(void) {
     static const double factor[] = { 0.5, 1, 1, 0.75, 0.25 };
     int i, rising = 1, falling = 1;
     for (i = 0; i < 5; i++)
@@ -1082,8 +1030,7 @@ static const int32_t story[] = { 1, 5, 9, 2, 2, 11, 3 };
 static const int32_t *const stories[] = { story };
 
 /* A training step and some decoding, the way a driver sizes its memory: first with no memory. */
-static size_t a_step(dual_ctx *c, const char *name, int options)
-{
+static size_t a_step(dual_ctx *c, const char *name, int options) {
     static const size_t length[] = { 7 };
     static const int32_t cue[] = { 4 }, target[] = { 6, 7, 8 };
     dual_config shape = { DUAL_GPT2, 1, 13, 32, 2, 10, 2, 2, 5, 21, 1e-5, 0 };
@@ -1145,14 +1092,12 @@ static size_t a_step(dual_ctx *c, const char *name, int options)
 static jmp_buf way_out;
 static char last_words[500];
 
-static void remember(const char *message)
-{
+static void remember(const char *message) {
     strncpy(last_words, message, sizeof last_words - 1);
     longjmp(way_out, 1);
 }
 
-static int numbers_in(const char *text)
-{
+static int numbers_in(const char *text) {
     int n = 0, inside = 0;
     for (; *text; text++) {
         int digit = *text >= '0' && *text <= '9';
@@ -1162,8 +1107,7 @@ static int numbers_in(const char *text)
     return n;
 }
 
-static void test_arena(void)
-{
+static void test_arena(void) {
     static const char *const names[] = { "none", "pause", "soft", "prompt", "coconut", "liu", "h1",
                                          "h2", "h1h2" };
     dual_ctx c;
@@ -1222,8 +1166,7 @@ static void test_arena(void)
 /* ---- weights of 16 bits ---------------------------------------------------------------------- */
 
 /* A [rows, cols] table of arbitrary normal 16-bit numbers, and in `full` the same as reals. */
-static dual_tensor *sixteen(size_t rows, size_t cols, int type, dual_tensor **full)
-{
+static dual_tensor *sixteen(size_t rows, size_t cols, int type, dual_tensor **full) {
     dual_tensor *t = dual_alloc(&lab, 1, sizeof *t);
     dual_rng rng = dual_rng_seed(rows, (uint64_t)type);
     size_t i;
@@ -1247,14 +1190,12 @@ static dual_tensor *sixteen(size_t rows, size_t cols, int type, dual_tensor **fu
 static dual_tensor *the_weight;
 static int the_layout;
 
-static dual_tensor *make_with_weight(dual_ctx *c, dual_tensor *const *in)
-{
+static dual_tensor *make_with_weight(dual_ctx *c, dual_tensor *const *in) {
     return dual_linear(c, in[0], the_weight, in[1], the_layout);
 }
 
 /* Equal but for rounding: a compiler may fuse multiply and add in one loop and not in the other. */
-static int nearly(const dual_real *a, const dual_real *b, size_t n)
-{
+static int nearly(const dual_real *a, const dual_real *b, size_t n) {
     const double most = check_limit(1e-12, 1e-5);
     for (size_t i = 0; i < n; i++)
         if (!(fabs((double)a[i] - (double)b[i]) <= most * (1 + fabs((double)b[i])))) return 0;
@@ -1262,8 +1203,7 @@ static int nearly(const dual_real *a, const dual_real *b, size_t n)
 }
 
 /* y and dX through x W of `rows` rows: those of the same numbers as reals. */
-static void same_as_full(dual_tensor *half, dual_tensor *full, size_t rows, int layout)
-{
+static void same_as_full(dual_tensor *half, dual_tensor *full, size_t rows, int layout) {
     const size_t in = layout == DUAL_OUT_IN ? full->cols : full->rows;
     dual_tensor *x = check_random(&lab, rows, in, 6), *y[2];
     dual_real *grad[2];
@@ -1283,8 +1223,7 @@ static void same_as_full(dual_tensor *half, dual_tensor *full, size_t rows, int 
                (int)rows);
 }
 
-static void test_sixteen_bits(void)
-{
+static void test_sixteen_bits(void) {
     static const extent narrow[] = { { 7, 37 }, { 1, 29 } }, wide[] = { { 7, 29 }, { 1, 37 } };
     static const int32_t which[] = { 0, 1, 0, 1, 1 }, index[] = { 3, 0, 36, 2, 2 };
     int type;
@@ -1325,8 +1264,7 @@ static void test_sixteen_bits(void)
     }
 }
 
-static void wrong_shapes(int which)
-{
+static void wrong_shapes(int which) {
     dual_tensor *a = check_random(&lab, 3, 5, 1), *b = check_random(&lab, 3, 4, 2);
     if (which == 0)
         (void)dual_add(&lab, a, b);
@@ -1340,8 +1278,7 @@ static void wrong_shapes(int which)
         (void)dual_orthogonality(&lab, a, which == 4 ? 2 : 1, 0);
 }
 
-static void test_misuse(void)
-{
+static void test_misuse(void) {
     volatile int which;
     dual_mark mark = dual_mark_here(&lab);
     for (which = 0; which < 6; which++) {
@@ -1358,8 +1295,7 @@ static void test_misuse(void)
     }
 }
 
-int main(void)
-{
+int main(void) {
     void *memory = check_begin(&lab, (size_t)64 << 20);
     int i;
     for (i = 0; i < MOST; i++) {

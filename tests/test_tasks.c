@@ -9,8 +9,7 @@
 
 static char scratch[600];              /* FOLDER/test_tasks.json; .txt beside it */
 
-static const char *write_file(const char *extension, const char *text, size_t length)
-{
+static const char *write_file(const char *extension, const char *text, size_t length) {
     static char path[640];
 
     snprintf(path, sizeof path, "%s%s", scratch, extension);
@@ -18,14 +17,12 @@ static const char *write_file(const char *extension, const char *text, size_t le
     return path;
 }
 
-static const char *write_text(const char *extension, const char *text)
-{
+static const char *write_text(const char *extension, const char *text) {
     return write_file(extension, text, strlen(text));
 }
 
 static void row_is(const task_set *set, size_t i, const char *question, const char *steps,
-                   const char *answer)
-{
+                   const char *answer) {
     task_row row;
     char joined[1000] = "";
     size_t k;
@@ -49,8 +46,7 @@ static void row_is(const task_set *set, size_t i, const char *question, const ch
 #define OFFICIAL "{\"question\": \"How many?\\n\", \"answer\": \"He has 2*3=<<2*3=6>>6.\\nThen " \
                  "<<6*200=1200>>1,200.\\n#### 1,200\"}\n"
 
-static void test_gsm8k_readers(void)
-{
+static void test_gsm8k_readers(void) {
     static const char *const same[] = {
         OFFICIAL OFFICIAL,
         "How many? ||<<2*3=6>> <<6*200=1200>> #### 1,200\n\nHow many?||<<2*3=6>> <<6*200=1200>> "
@@ -81,8 +77,7 @@ static void test_gsm8k_readers(void)
     task_free(&set);
 }
 
-static void test_gsm8k_grader(void)
-{
+static void test_gsm8k_grader(void) {
     static const struct { const char *gold, *y; int verdict; } cases[] = {
         { "1200", "1200", GSM8K_CORRECT }, { "1200", "### 1,200 ", GSM8K_CORRECT },
         { "1200", "<<1+1=2>>\n### 1200.00\n", GSM8K_CORRECT }, { "0.5", "### .50", GSM8K_CORRECT },
@@ -118,8 +113,7 @@ static void test_gsm8k_grader(void)
                    "\"edges\": [[0, 2], [1, 3], [2, 4]], \"root\": 0, \"target\": 4, " \
                    "\"neg_target\": 3}"
 
-static void test_prosqa_rows(void)
-{
+static void test_prosqa_rows(void) {
     static const struct { const char *y; int verdict; } cases[] = {
         { "### Tom is a scrompus.", PROSQA_CORRECT }, { "Tom is a scrompus. ", PROSQA_CORRECT },
         { "### Tom is a scrompus", PROSQA_RIGHT_OPTION }, { "scrompus", PROSQA_RIGHT_OPTION },
@@ -157,8 +151,7 @@ static void test_prosqa_rows(void)
 }
 
 /* Whether facts lead from one word to another: read from the text, by a search of its own. */
-static int leads(const char *question, const char *from, const char *to)
-{
+static int leads(const char *question, const char *from, const char *to) {
     char reached[60][32], fact[200];
     size_t n = 1, i, before;
 
@@ -189,8 +182,7 @@ static int leads(const char *question, const char *from, const char *to)
     return 0;
 }
 
-static void sound_problem(const task_row *row)
-{
+static void sound_problem(const task_row *row) {
     char name[32], option[2][32], last[40], wanted[120];
     const char *ask = strstr(row->question, "Is ");
     int i, right = -1;
@@ -225,15 +217,13 @@ static void sound_problem(const task_row *row)
     check_that(!strcmp(last, option[right]), "the steps end at %s, got %s", option[right], last);
 }
 
-static void about(double got, double expected, double limit, const char *what)
-{
+static void about(double got, double expected, double limit, const char *what) {
     check_close(got, expected, limit, "generated ProsQA: %s", what);
 }
 
 /* The published 800 rows (valid and test), as they were measured. 4,000 rows here: three standard
  * errors of the difference are about .05 for shares near one half, .02 for small ones. */
-static void test_prosqa_generator(void)
-{
+static void test_prosqa_generator(void) {
     prosqa_options o = prosqa_defaults();
     prosqa_stats s;
     prosqa_graph g;
@@ -314,8 +304,7 @@ static void test_prosqa_generator(void)
 
 /* ---- Text and choices ----------------------------------------------------------------------- */
 
-static void test_text(void)
-{
+static void test_text(void) {
     task_set set;
     char error[300] = "", folder[700], path[760];
     size_t i;
@@ -351,8 +340,7 @@ static void test_text(void)
     task_free(&set);
 }
 
-static void test_choices(void)
-{
+static void test_choices(void) {
     task_set set;
     char error[300] = "";
 
@@ -371,8 +359,7 @@ static void test_choices(void)
 /* ---- Damaged files -------------------------------------------------------------------------- */
 
 /* `text` has a broken row in the given line: fatal names the line, skip leaves `rows` rows. */
-static void broken_row(task_kind kind, const char *text, int line, size_t rows, const char *why)
-{
+static void broken_row(task_kind kind, const char *text, int line, size_t rows, const char *why) {
     task_set set;
     char error[300] = "", place[40];
     const char *file = write_text("", text);
@@ -393,8 +380,7 @@ static void broken_row(task_kind kind, const char *text, int line, size_t rows, 
     }
 }
 
-static void test_damaged(void)
-{
+static void test_damaged(void) {
     static const char *const samples[] = {
         OFFICIAL OFFICIAL, "q||<<1+1=2>> #### 2\nq|| #### 3\n", "[" PROSQA_ROW ", " PROSQA_ROW "]",
         "{\"ctx\": \"What?\", \"choices\": [\"this\", \"that\"], \"gold\": 1}\n",
@@ -461,8 +447,7 @@ static void test_damaged(void)
 
 /* ---- Rows as ids ---------------------------------------------------------------------------- */
 
-static run_settings settings_of(const char *task)
-{
+static run_settings settings_of(const char *task) {
     run_settings set;
 
     memset(&set, 0, sizeof set);
@@ -472,8 +457,7 @@ static run_settings settings_of(const char *task)
     return set;
 }
 
-static void y_is(const run_task *t, const example *e, const char *expected)
-{
+static void y_is(const run_task *t, const example *e, const char *expected) {
     char text[400];
 
     check_that(e->y[e->n_y - 1] == t->end, "y ends with the end token");
@@ -481,8 +465,7 @@ static void y_is(const run_task *t, const example *e, const char *expected)
     check_that(!strcmp(text, expected), "y: expected \"%s\", got \"%s\"", expected, text);
 }
 
-static void test_stages(void)
-{
+static void test_stages(void) {
     static const char *const stage_y[] = {
         "Tom is a lempus.\nEvery lempus is a scrompus.\n### Tom is a scrompus.",
         "Every lempus is a scrompus.\n### Tom is a scrompus.", "### Tom is a scrompus.",
@@ -552,8 +535,7 @@ static void test_stages(void)
     run_task_close(&t);
 }
 
-static void test_no_steps_and_all(void)
-{
+static void test_no_steps_and_all(void) {
     run_settings set = settings_of("gsm8k");
     run_task t;
     example e;
@@ -587,8 +569,7 @@ static void test_no_steps_and_all(void)
     run_task_close(&t);
 }
 
-static void test_text_groups(void)
-{
+static void test_text_groups(void) {
     run_settings set = settings_of("text");
     run_task t;
     run_batch b;
@@ -673,8 +654,7 @@ static void test_text_groups(void)
     run_task_close(&t);
 }
 
-static void test_batches_of_prompts(void)
-{
+static void test_batches_of_prompts(void) {
     static const struct { size_t rows, tokens, count; } cases[] = {
         { 1, 20000, 1 }, { 2, 20000, 2 }, { 3, 20000, 3 }, { 4, 20000, 2 }, { 5, 20000, 2 },
         { 3, 8000, 3 }, { 9, 4000, 4 }, { 5, 4000, 3 }, { 128, 9, 128 }, { 129, 9, 127 },
@@ -696,8 +676,7 @@ static void test_batches_of_prompts(void)
 /* ---- The public files ----------------------------------------------------------------------- */
 
 static int read_real(task_kind kind, const char *folder, const char *name, size_t rows,
-                     task_set *set)
-{
+                     task_set *set) {
     char path[1000], error[300] = "";
 
     snprintf(path, sizeof path, "%.800s/%s", folder, name);
@@ -706,8 +685,7 @@ static int read_real(task_kind kind, const char *folder, const char *name, size_
                       (unsigned long)set->count, error);
 }
 
-static void same_rows(const task_set *a, const task_set *b, int answers_only, const char *what)
-{
+static void same_rows(const task_set *a, const task_set *b, int answers_only, const char *what) {
     size_t i, k, differ = 0;
 
     for (i = 0; i < a->count && i < b->count; i++) {
@@ -723,8 +701,7 @@ static void same_rows(const task_set *a, const task_set *b, int answers_only, co
     check_size(differ, 0, "%s: the same rows", what);
 }
 
-static void test_real(const char *folder)
-{
+static void test_real(const char *folder) {
     static const struct { const char *text, *json; size_t rows; } aug[] = {
         { "gsm8k/gsm8k_aug_valid.txt", "gsm8k/coconut_gsm_valid.json", 500 },
         { "gsm8k/gsm8k_aug_test.txt", "gsm8k/coconut_gsm_test.json", 1319 }
@@ -782,8 +759,7 @@ static void test_real(const char *folder)
         task_free(&a);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     if (argc < 2) {
         printf("usage: test_tasks FOLDER [DATA]\n");
         return 2;

@@ -19,15 +19,13 @@ static const char *const FILES[] = {
 };
 enum { N_FILES = sizeof FILES / sizeof *FILES };
 
-static void write_file(const char *name, const char *bytes, size_t n)
-{
+static void write_file(const char *name, const char *bytes, size_t n) {
     char path[500];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     check_write(path, bytes, n);
 }
 
-static void empty_folder(void)
-{
+static void empty_folder(void) {
     char path[500];
     int i;
     for (i = 0; i < N_FILES; i++) {
@@ -40,8 +38,7 @@ static void empty_folder(void)
 static char text[200000];
 static size_t used;
 
-static void add(const char *format, ...)
-{
+static void add(const char *format, ...) {
     va_list list;
     va_start(list, format);
     used += (size_t)vsnprintf(text + used, sizeof text - used, format, list);
@@ -51,8 +48,7 @@ static void add(const char *format, ...)
 }
 
 /* One byte as the files spell it; json: inside a JSON string. */
-static void add_byte(unsigned char byte, int json)
-{
+static void add_byte(unsigned char byte, int json) {
     static unsigned point[256];
     unsigned next = 0x100, i, c;
     if (!point['!'])
@@ -69,8 +65,7 @@ static void add_byte(unsigned char byte, int json)
         add("%c%c", (char)(0xC0 | c >> 6), (char)(0x80 | (c & 0x3F)));
 }
 
-static void add_bytes(const char *bytes, int json)
-{
+static void add_bytes(const char *bytes, int json) {
     for (; *bytes; bytes++)
         add_byte((unsigned char)*bytes, json);
 }
@@ -89,8 +84,7 @@ static const char *const MERGE[][2] = {
 };
 enum { N_MERGES = sizeof MERGE / sizeof *MERGE, VOCABULARY = 256 + N_MERGES };
 
-static void add_vocabulary(void)
-{
+static void add_vocabulary(void) {
     size_t i;
     int b;
     add("{");
@@ -107,8 +101,7 @@ static void add_vocabulary(void)
     }
 }
 
-static void add_merge_lines(const char *first)
-{
+static void add_merge_lines(const char *first) {
     size_t i;
     add("%s", first);
     for (i = 0; i < N_MERGES; i++) {
@@ -133,8 +126,7 @@ static const char ADDED[] =
     "{\"id\": 299, \"content\": \"<|im_end|>\"}]";
 
 /* tokenizer.json; pairs: merges as ["a", "b"]. */
-static void make_json(const char *step, const char *normalizer, const char *added, int pairs)
-{
+static void make_json(const char *step, const char *normalizer, const char *added, int pairs) {
     size_t i;
     used = 0;
     add("{\"added_tokens\": %s,\n\"normalizer\": %s, \"pre_tokenizer\": %s, \"model\": {", added,
@@ -151,8 +143,7 @@ static void make_json(const char *step, const char *normalizer, const char *adde
     }
 }
 
-static bpe *open_bpe(void)
-{
+static bpe *open_bpe(void) {
     bpe *b;
     error[0] = 0;
     b = bpe_open(folder, error, sizeof error);
@@ -162,8 +153,7 @@ static bpe *open_bpe(void)
     return b;
 }
 
-static bpe *small_bpe(bpe_family family)
-{
+static bpe *small_bpe(bpe_family family) {
     bpe *b;
     empty_folder();
     make_json(family == BPE_GPT2 ? GPT2_STEP : QWEN3_STEP,
@@ -176,8 +166,7 @@ static bpe *small_bpe(bpe_family family)
 
 /* ---- characters ------------------------------------------------------------------------------ */
 
-static void test_utf8(void)
-{
+static void test_utf8(void) {
     static const struct { const char *bytes; size_t length; uint32_t c; size_t n; } row[] = {
         {"a", 1, 'a', 1}, {"\0", 1, 0, 1}, {"\x7F", 1, 0x7F, 1}, {"\xC2\x80", 2, 0x80, 2},
         {"\xDF\xBF", 2, 0x7FF, 2}, {"\xE0\xA0\x80", 3, 0x800, 3}, {"\xED\x9F\xBF", 3, 0xD7FF, 3},
@@ -202,8 +191,7 @@ static void test_utf8(void)
     }
 }
 
-static size_t put_utf8(uint32_t c, char *out)
-{
+static size_t put_utf8(uint32_t c, char *out) {
     size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4, i;
     for (i = n; i-- > 1; c >>= 6)
         out[i] = (char)(0x80 | (c & 0x3F));
@@ -212,8 +200,7 @@ static size_t put_utf8(uint32_t c, char *out)
 }
 
 /* The tables' sums, counted in UnicodeData.txt 16.0 by another program. */
-static void test_classes(void)
-{
+static void test_classes(void) {
     size_t letters = 0, numbers = 0, spaces = 0;
     uint32_t c;
     char s[8];
@@ -236,8 +223,7 @@ static void test_classes(void)
 
 /* ---- NFC ------------------------------------------------------------------------------------- */
 
-static void nfc_is(const char *from, const char *to)
-{
+static void nfc_is(const char *from, const char *to) {
     size_t n;
     char *got = unicode_nfc(tables, from, strlen(from), &n);
     check_that(got && n == strlen(to) && !memcmp(got, to, n), "NFC of \"%s\": expected \"%s\", got "
@@ -247,8 +233,7 @@ static void nfc_is(const char *from, const char *to)
     free(got);
 }
 
-static void test_nfc(void)
-{
+static void test_nfc(void) {
     dual_rng rng = dual_rng_seed(31, 0);
     int i;
     nfc_is("", "");
@@ -311,8 +296,7 @@ static void test_nfc(void)
 /* ---- pieces ---------------------------------------------------------------------------------- */
 
 /* The pieces, each followed by |. */
-static void pieces_are(bpe_family family, const char *s, const char *expected)
-{
+static void pieces_are(bpe_family family, const char *s, const char *expected) {
     const char *at, *to, *end = s + strlen(s);
     char got[400];
     size_t n = 0;
@@ -329,8 +313,7 @@ static void pieces_are(bpe_family family, const char *s, const char *expected)
                family == BPE_GPT2 ? "GPT-2" : "Qwen-3", expected, got);
 }
 
-static void test_pieces(void)
-{
+static void test_pieces(void) {
     static const struct { const char *text, *gpt2, *qwen3; } row[] = {
         {"Hello world", "Hello| world|", "Hello| world|"},
         {"it's", "it|'s|", "it|'s|"},
@@ -405,8 +388,7 @@ static void test_pieces(void)
 /* ---- merges ---------------------------------------------------------------------------------- */
 
 /* All merges of one piece by looking at every pair each time. */
-static size_t slow_merges(const char *piece, size_t n, int32_t *id)
-{
+static size_t slow_merges(const char *piece, size_t n, int32_t *id) {
     static char part[400][400];
     size_t i, best, where, m;
     for (i = 0; i < n; i++) {
@@ -441,8 +423,7 @@ static size_t slow_merges(const char *piece, size_t n, int32_t *id)
 }
 
 static void encodes(const bpe *b, const char *s, size_t length, int added, const int32_t *expected,
-                    size_t n)
-{
+                    size_t n) {
     int32_t ids[1200];
     size_t got = bpe_encode(b, s, length, added, ids, 1200, error, sizeof error), i;
     int same = got == n;
@@ -453,8 +434,7 @@ static void encodes(const bpe *b, const char *s, size_t length, int added, const
 }
 
 /* Random texts of the letters that merge, against the slow way; their pieces are known right. */
-static void test_merges(const bpe *b)
-{
+static void test_merges(const bpe *b) {
     static const char *const letters[] = {"a", "b", "c", "d", "h", "e", "l", "o", "t", " ", "\n",
                                           "1", "2", "#", "'s", "!", "\xC3", "\xA9", "\xE2\x80",
                                           "x", "y"};
@@ -475,8 +455,7 @@ static void test_merges(const bpe *b)
     }
 }
 
-static void test_texts(bpe_family family)
-{
+static void test_texts(bpe_family family) {
     static const int32_t hello[] = {260, 264};        /* hello, " the" */
     static const int32_t abcd[] = {277, 255 - 'd'};   /* abc + d: ab comes first, then ab + c */
     static const int32_t abc[] = {277}, aaa[] = {266, 255 - 'a'}, aaaaaa[] = {267, 266};
@@ -540,8 +519,7 @@ static void test_texts(bpe_family family)
     bpe_free(b);
 }
 
-static void test_added(void)
-{
+static void test_added(void) {
     /* the longest of two that start alike; NFC apart on both sides; merges stop there */
     static const int32_t both[] = {300, 301, 255 - '|'}, apart[] = {255 - 'h', 299, 255 - 'e'};
     static const int32_t marks[] = {273, 299, 255 - 0xCC, 255 - 0x81};
@@ -563,8 +541,7 @@ static void test_added(void)
 /* ---- long texts ------------------------------------------------------------------------------ */
 
 /* No time limit, but none of these would end in a day if steps grew with the square. */
-static void test_long(const bpe *b)
-{
+static void test_long(const bpe *b) {
     static const char *const unit[] = {"a", "abcd", "\xCC\x81\xCC\xA3", " ", "<|", "\n ", "'", "#"};
     enum { LONG = 1200000 };
     char *s = malloc(LONG + 8), *back = malloc(LONG + 8);
@@ -586,14 +563,12 @@ static void test_long(const bpe *b)
 
 /* ---- files, good ----------------------------------------------------------------------------- */
 
-static size_t encode_all(const bpe *b, int32_t *ids, size_t max)
-{
+static size_t encode_all(const bpe *b, int32_t *ids, size_t max) {
     static const char sample[] = "hello the IT'S it's 12  \n\n e\xCC\x81 ## # # aaaa<|im_end|>!\n";
     return bpe_encode(b, sample, sizeof sample - 1, 0, ids, max, error, sizeof error);
 }
 
-static void same_as(const bpe *b, const bpe *other, const char *what)
-{
+static void same_as(const bpe *b, const bpe *other, const char *what) {
     int32_t one[100], two[100];
     size_t n = encode_all(b, one, 100), i;
     int same = n == encode_all(other, two, 100) && n < 100;
@@ -604,8 +579,7 @@ static void same_as(const bpe *b, const bpe *other, const char *what)
 
 /* The pair, with a last entry in the vocabulary and a config, each or NULL. */
 static void make_pair(const char *vocabulary, const char *merges, const char *last,
-                      const char *config)
-{
+                      const char *config) {
     empty_folder();
     used = 0;
     add_vocabulary();
@@ -622,8 +596,7 @@ static const char CONFIG[] =
     "{\"tokenizer_class\": \"Qwen2Tokenizer\", \"added_tokens_decoder\": {\"300\": {\"content\": "
     "\"<|endoftext|>\"}, \"299\": {\"content\": \"<|im_end|>\", \"normalized\": false}}}";
 
-static void test_forms(void)
-{
+static void test_forms(void) {
     bpe *gpt2 = small_bpe(BPE_GPT2), *qwen3 = small_bpe(BPE_QWEN3), *b;
 
     make_pair("encoder.json", "vocab.bpe", ", \"<|endoftext|>\": 300", NULL);
@@ -673,8 +646,7 @@ static void test_forms(void)
 
 /* ---- files, bad ------------------------------------------------------------------------------ */
 
-static void refuses(const char *named)
-{
+static void refuses(const char *named) {
     bpe *b;
     error[0] = 0;
     b = bpe_open(folder, error, sizeof error);
@@ -685,8 +657,7 @@ static void refuses(const char *named)
 }
 
 /* tokenizer.json with `from` replaced by `to`, once, must be refused. */
-static void bad_json(const char *from, const char *to, const char *named)
-{
+static void bad_json(const char *from, const char *to, const char *named) {
     char *at;
     make_json(GPT2_STEP, "null", ADDED, 0);
     at = strstr(text, from);
@@ -699,21 +670,18 @@ static void bad_json(const char *from, const char *to, const char *named)
     refuses(named);
 }
 
-static void bad_merges(const char *merges, const char *named)
-{
+static void bad_merges(const char *merges, const char *named) {
     make_pair("vocab.json", "merges.txt", NULL, NULL);
     write_file("merges.txt", merges, strlen(merges));
     refuses(named);
 }
 
-static void bad_config(const char *config, const char *named)
-{
+static void bad_config(const char *config, const char *named) {
     make_pair("vocab.json", "merges.txt", NULL, config);
     refuses(named);
 }
 
-static void test_bad_files(void)
-{
+static void test_bad_files(void) {
     size_t i, whole;
     dual_rng rng = dual_rng_seed(34, 0);
     char deep[3000];
@@ -820,8 +788,7 @@ static void test_bad_files(void)
 
 /* ---- one face -------------------------------------------------------------------------------- */
 
-static tokenizer *open_tokenizer(const char *where)
-{
+static tokenizer *open_tokenizer(const char *where) {
     tokenizer *t;
     error[0] = 0;
     t = tokenizer_open(where, error, sizeof error);
@@ -831,8 +798,7 @@ static tokenizer *open_tokenizer(const char *where)
     return t;
 }
 
-static void test_face(void)
-{
+static void test_face(void) {
     static const char *const kinds[] = {"gpt2", "qwen3", "words"};
     char other[500], path[600], out[100], long_path[3000];
     int32_t ids[20], again[20];
@@ -903,8 +869,7 @@ static void test_face(void)
 }
 
 /* The pair's own files reach the copy too. */
-static void test_copied_pair(void)
-{
+static void test_copied_pair(void) {
     char other[500], path[600];
     tokenizer *t;
     int i;
@@ -928,8 +893,7 @@ static void test_copied_pair(void)
 
 /* ---- the real ones --------------------------------------------------------------------------- */
 
-static char *read_data(const char *data, const char *name, size_t *length)
-{
+static char *read_data(const char *data, const char *name, size_t *length) {
     char path[700], *s;
     snprintf(path, sizeof path, "%s/%s", data, name);
     s = data_read(path, length, error, sizeof error);
@@ -938,8 +902,7 @@ static char *read_data(const char *data, const char *name, size_t *length)
 }
 
 /* Copies data/tok/FROM into the test's folder as TO. */
-static void fetch(const char *data, const char *from, const char *to)
-{
+static void fetch(const char *data, const char *from, const char *to) {
     char name[100];
     size_t n;
     char *s;
@@ -951,8 +914,7 @@ static void fetch(const char *data, const char *from, const char *to)
 }
 
 /* Every case of a JSONL file: text to ids, ids to text. */
-static void cases_pass(const char *cases, size_t length, size_t rows, const char *form)
-{
+static void cases_pass(const char *cases, size_t length, size_t rows, const char *form) {
     bpe *b = open_bpe();
     const char *at = cases, *end = cases + length, *line_end;
     size_t n = 0;
@@ -1001,8 +963,7 @@ static void cases_pass(const char *cases, size_t length, size_t rows, const char
     bpe_free(b);
 }
 
-static void test_real(const char *data)
-{
+static void test_real(const char *data) {
     size_t gpt2_length, qwen3_length, length, n;
     char *gpt2 = read_data(data, "tok/gpt2_cases.jsonl", &gpt2_length);
     char *qwen3 = read_data(data, "tok/qwen3_cases.jsonl", &qwen3_length);
@@ -1054,8 +1015,7 @@ static void test_real(const char *data)
     free(ids);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     bpe *b;
     snprintf(folder, sizeof folder, "%.300s/test_tokens.tmp", argc > 1 ? argv[1] : ".");
     tables = unicode_new();
