@@ -20,10 +20,8 @@ endif
 CFLAGS ?= $(BASIC) $(call try,-falign-loops=64) $(NATIVE) $(OPENMP)
 LDLIBS := -lm
 
-DATA := data/bpe.c data/countdown.c data/examples.c data/latents.c data/prosqa.c data/run.c \
-        data/tasks.c data/tokenizer.c data/unicode.c data/words.c
-HEADERS := dual.h data/bpe.h data/data.h data/latents.h data/run.h data/tasks.h data/tokenizer.h \
-           data/unicode.h data/unicode_tables.h
+DATA := $(sort $(wildcard data/*/*.c))
+HEADERS := dual.h $(sort $(wildcard data/*/*.h))
 TESTS := test_data test_tasks test_tokens test_ops test_exchange test_files
 
 all: train eval
@@ -39,9 +37,9 @@ train eval: %: %.c dual.c $(DATA) $(HEADERS) $(B)/flags
 
 # ---- demo: every system from one Base, one table. Interrupted, it goes on where it was. ---------
 demo: all
-	@sh data/demo.sh runs/demo
+	@sh data/plans/demo.sh runs/demo
 demo-full: all
-	@sh data/demo.sh runs/demo-full full
+	@sh data/plans/demo.sh runs/demo-full full
 
 # ---- tests: no network, no shared folder, no Python ----------------------------------------------
 # Operations and exchange are tested in double, where finite differences mean something; the parity

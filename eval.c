@@ -13,8 +13,8 @@
  * Every command does its work twice with the same code: first in a context without memory, which
  * only measures the bytes, then for real. Results go to stdout, one line about a failure to stderr;
  * exit 0: done, 1: the run failed, 2: the command line was not understood. */
-#include "data/latents.h"
-#include "data/run.h"
+#include "data/runs/latents.h"
+#include "data/runs/run.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -7,7 +7,8 @@
  * Owns the command line, the loop, checkpoints and what is printed: results on stdout, the rest on
  * stderr. No arithmetic beyond norms for the eye: that is dual.c. Exit 2: usage, 1: the run failed,
  * 130: stopped by Ctrl-C after saving. */
-#include "data/run.h"
+#include "data/files/files.h"
+#include "data/runs/run.h"
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>

@@ -242,7 +242,7 @@ expect 1 'no more' ./eval score $work/gsm-none --data $work/gsm.jsonl --latents 
 expect 1 'with --data' ./eval score $work/gsm-none
 expect 0 'soft' ./eval compare $work/gsm-none $work/gsm-all --data $work/gsm.jsonl --count 4
 
-expect 1 'no .*/prosqa/valid.json' sh data/real.sh $work
+expect 1 'no .*/prosqa/valid.json' sh data/plans/real.sh $work
 stages="./train --task prosqa --nodes 6-8 --path 2-3 --context 192 $tiny --steps-shown curriculum --stages 2 --latents-per-stage 1 --reset-optimizer --keep-best --save-every 7 --schedule constant --uniform-stage 0.3 --steps 100"
 for s in coconut h2; do expect 0 'step=100 .*accuracy=' $stages --system $s --out $work/stages-$s; done
 expect 0 'which option' ./eval score $work/stages-h2 --count 8

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "dual.h"
-#include "data/latents.h"
+#include "data/runs/latents.h"
 
 enum { IN_DOUBLE = sizeof(dual_real) > sizeof(float), BLOCK_MIB = 256, MAX_STEPS = 64 };
 

@@ -4,7 +4,8 @@
  *
  * Last line: `N passed, N failed`; exit status 1 if any failed. Hostile files are written to
  * the current directory and removed again. */
-#include "../data/tasks.h"
+#include "../data/tasks/tasks.h"
+#include "../data/tokenizers/words.h"
 #include "check.h"
 
 static countdown_options options(int count, int number_max, countdown_split split) {

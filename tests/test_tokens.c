@@ -5,8 +5,9 @@
  *
  * The tokenizers tested without data are written here: 256 bytes, a few merges, one per line. */
 #include "check.h"
-#include "../data/tokenizer.h"
-#include "../data/unicode.h"
+#include "../data/files/files.h"
+#include "../data/tokenizers/tokenizer.h"
+#include "../data/tokenizers/unicode.h"
 
 static char folder[400], error[400];
 static unicode *tables;

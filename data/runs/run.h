@@ -7,8 +7,8 @@
  * with --keep-best a run folder best/. */
 #ifndef RUN_H
 #define RUN_H
-#include "tasks.h"
-#include "tokenizer.h"
+#include "../tasks/tasks.h"
+#include "../tokenizers/tokenizer.h"
 
 /* ---- settings ------------------------------------------------------------------------------ */
 

@@ -1,5 +1,5 @@
 /* countdown.c: the Countdown task. Expression trees and their values first, since the writer, the
- * generator, the grader and the file reader all speak in them. Rules and formats: data.h. */
+ * generator, the grader and the file reader all speak in them. Rules and formats: tasks.h. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -510,7 +510,7 @@ size_t countdown_base(const countdown_options *o, double facts, dual_rng *rng, c
 }
 
 /* ---- Parsing ------------------------------------------------------------------------------
- * Owns the grammar of data.h. Text may be hostile: each byte is read once, recursion ends at
+ * Owns the grammar of tasks.h. Text may be hostile: each byte is read once, recursion ends at
  * NESTING, and beyond COUNTDOWN_MAX numbers no tree is kept, only the grammar is checked. */
 
 enum { NESTING = 100, LONGEST = 4096 };

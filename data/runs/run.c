@@ -4,6 +4,7 @@
 #include <unistd.h>
 #endif
 #include "run.h"
+#include "../files/files.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

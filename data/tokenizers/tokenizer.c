@@ -1,5 +1,6 @@
 /* tokenizer.c: words or BPE behind one face, see tokenizer.h. */
 #include "tokenizer.h"
+#include "../files/files.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

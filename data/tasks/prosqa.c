@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tasks.h"
+#include "../files/files.h"
 
 static const char *const WORDS[PROSQA_CONCEPTS + PROSQA_NAMES] = {
     "bompus", "boompus", "brimpus", "chorpus", "dumpus", "felpus", "fompus", "gerpus", "gorpus",

@@ -1,4 +1,4 @@
-/* tokenizer.h: one face for both kinds of tokenizer, so that a run may have either: words (data.h)
+/* tokenizer.h: one face for both kinds of tokenizer, so that a run may have either: words (words.h)
  * or byte-level BPE (bpe.h).
  *
  *     tokenizer *t = tokenizer_open("gpt2", error, sizeof error);   // or a run folder
@@ -9,7 +9,7 @@
 #define TOKENIZER_H
 
 #include "bpe.h"
-#include "data.h"
+#include "words.h"
 
 typedef struct tokenizer tokenizer;
 

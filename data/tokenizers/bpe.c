@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "data.h"
+#include "../../dual.h"
+#include "../files/files.h"
 #include "unicode.h"
 
 /* ---- Tokens and merges ---------------------------------------------------------------------

@@ -1,5 +1,5 @@
 /* unicode_tables.h: classes of Unicode 16.0.0, NFC of Unicode 9.0.
- * Made by data/unicode.py, which tells why there are two; not to be edited.
+ * Made by data/tokenizers/unicode.py, which tells why there are two; not to be edited.
  *
  * Streams of numbers as text, lines of any length one after another. Base 32, most significant
  * digit first, 32 added to every digit but the last; digits 0-9 A-Z a-z + -. */

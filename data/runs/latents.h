@@ -2,7 +2,7 @@
  * tests/reference/README.md). Scratch memory comes from the context, above its mark. */
 #ifndef LATENTS_H
 #define LATENTS_H
-#include "../dual.h"
+#include "../../dual.h"
 
 typedef struct {
     double h_off, h_diag, floor;   /* mean off-diagonal, mean diagonal, mean k_j/d */

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "tasks.h"
+#include "../files/files.h"
 
 static const struct { const char *name; size_t stages, max_new; int unfinished; } TASKS[] = {
     { "countdown", 0, 32, COUNTDOWN_MALFORMED },

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Makes data/unicode_tables.h from the Unicode Character Database; not needed to build.
+"""Makes data/tokenizers/unicode_tables.h from the Unicode Character Database; not needed to build.
 
-    python3 data/unicode.py /usr/share/unicode > data/unicode_tables.h
+    python3 data/tokenizers/unicode.py /usr/share/unicode > data/tokenizers/unicode_tables.h
 
 The folder (Debian: package unicode-data) holds UnicodeData.txt, PropList.txt, DerivedAge.txt and
 CompositionExclusions.txt as unicode.org publishes them. Three streams of numbers come out,
@@ -106,7 +106,7 @@ for c in table:
     last, head, tail = c, a, b
 
 print(f"""/* unicode_tables.h: classes of Unicode {version}, NFC of Unicode {NFC_VERSION}.
- * Made by data/unicode.py, which tells why there are two; not to be edited.
+ * Made by data/tokenizers/unicode.py, which tells why there are two; not to be edited.
  *
  * Streams of numbers as text, lines of any length one after another. Base 32, most significant
  * digit first, 32 added to every digit but the last; digits 0-9 A-Z a-z + -. */

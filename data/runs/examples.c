@@ -1,6 +1,7 @@
 /* examples.c: the task as token ids, see run.h. What a batch of a step is, how a row becomes x, cue
  * and y, which steps of it are shown, which text stands behind a pretraining group. */
 #include "run.h"
+#include "../files/files.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
