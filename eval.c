@@ -14,7 +14,11 @@
  * only measures the bytes, then for real. Results go to stdout, one line about a failure to stderr;
  * exit 0: done, 1: the run failed, 2: the command line was not understood. */
 #include "data/runs/latents.h"
+#include "data/runs/cli.h"
+#include "data/runs/platform.h"
+#include "data/runs/report.h"
 #include "data/runs/run.h"
+#include "data/runs/score.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -28,7 +28,7 @@ expect 0 'latents N +N_L.* \[4\]' ./train --help
 expect 0 'usage' ./eval --help
 expect 2 'did you mean --latents' ./train --latent 4
 expect 2 'did you mean --objective' ./train --objectiv lm
-expect 2 'out DIR is wanted' ./train
+expect 2 'out DIR is required' ./train
 expect 2 'wants a value' ./train --steps
 expect 2 'whole number' ./train --steps ten --out $work/x
 expect 2 'whole number' ./train --steps -1 --out $work/x

@@ -1,0 +1,21 @@
+/* cli.c: see cli.h. */
+#include "cli.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+const char *cli_program = "dual";
+
+void cli_fail(int status, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "%s: ", cli_program);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    exit(status);
+}
+
+void cli_refuse(const char *line) { cli_fail(*line == '-' ? 2 : 1, "%s", line); }
+
+void cli_stop(const char *message) { cli_fail(1, "%s", message); }

@@ -1,0 +1,86 @@
+/* cost.c: see cost.h. */
+#include "cost.h"
+#include <stdio.h>
+
+/* One training step of a batch in a counting context. 0: the batch does not fit the run. */
+static int count_step(const run *r, const run_batch *b, double *flops) {
+    run copy = *r;
+    dual_ctx c;
+    dual_outcome out;
+    dual_init(&c, NULL, 0);
+    int ok = run_build(&c, &copy);
+    if (ok) {
+        dual_exchange_train(&c, &copy.exchange);
+        dual_exchange e = run_exchange(&c, &copy, run_latents_of(&r->set, &r->system, b->stage));
+        ok = dual_batch_check(&c, &e, &b->batch);
+        if (ok) {
+            dual_run(&c, &e, &b->batch, &out);
+            dual_backward(&c, out.loss);
+        }
+    }
+    *flops = ok ? c.flops : 0;
+    dual_done(&c);
+    return ok;
+}
+
+void run_stage_flops(const run *r, run_task *t, double flops[RUN_STAGES + 2]) {
+    const size_t last = run_stage_of(&r->set, r->set.steps);
+    for (size_t stage = 0; stage <= last; stage++) {
+        run_batch b;
+        char error[300];
+        flops[stage] = 0;
+        if (!run_batch_make(&r->set, t, stage * r->set.stage_steps, &b, error, sizeof error))
+            continue;
+        count_step(r, &b, &flops[stage]);
+        run_batch_free(&b);
+    }
+}
+
+double run_flops(const run_settings *set, const double flops[RUN_STAGES + 2], uint64_t steps) {
+    const size_t last = run_stage_of(set, steps);
+    double sum = 0;
+    for (size_t stage = 0; stage < last; stage++) sum += flops[stage] * (double)set->stage_steps;
+    return sum + flops[last] * (double)(steps - last * set->stage_steps);
+}
+
+/* Backward of one step on the longest batch that can come. */
+static int count_longest(dual_ctx *c, const run *r, const run_task *t, dual_exchange *e) {
+    run_batch b;
+    dual_outcome out;
+    char error[300];
+    if (!run_batch_longest(&r->set, t, &b, error, sizeof error)) c->fatal(error);
+    const int fits = dual_batch_check(c, e, &b.batch);
+    if (fits) {
+        const dual_mark mark = dual_mark_here(c);
+        dual_run(c, e, &b.batch, &out);
+        dual_backward(c, out.loss);
+        dual_release(c, mark);
+    }
+    run_batch_free(&b);
+    return fits;
+}
+
+int run_count_memory(dual_ctx *c, const run *r, const run_task *t, const example *test,
+                     size_t n_test, const token_block *held_out, size_t held_first,
+                     run_memory *m) {
+    const dual_control right = {DUAL_RIGHT, 0, 0};
+    run copy = *r;
+    dual_adamw adamw;
+    c->recompute = r->set.recompute;
+    if (!run_build(c, &copy)) return 0;
+    m->parameters = c->used;
+    dual_exchange_train(c, &copy.exchange);
+    m->gradients = c->used - m->parameters;
+    dual_adamw_new(c, &adamw, &copy.exchange);
+    m->moments = c->used - m->parameters - m->gradients;
+    const size_t kept = c->used;
+    if (!count_longest(c, r, t, &copy.exchange)) return 0;
+    m->tape = c->peak - kept;
+    if (test)
+        run_score(c, &copy.exchange, t, test, n_test, right, 0, 1, run_max_new(&r->set, t), NULL,
+                  NULL);
+    else if (n_test) run_text_loss(c, &copy.exchange, &r->set, held_out, held_first, 1);
+    m->all = c->peak;
+    m->scoring = m->all - m->tape - kept;
+    return 1;
+}

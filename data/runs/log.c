@@ -1,0 +1,83 @@
+/* log.c: see log.h. */
+#include "log.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void log_path(const char *folder, char path[RUN_PATH + 16]) {
+    snprintf(path, RUN_PATH + 16, "%s/log.csv", folder);
+}
+
+int run_log_add(run_log *l, const char *line) {
+    const size_t n = strlen(line);
+    if (l->length + n + 1 > l->room) {
+        const size_t room = 2 * l->room + n + 4096;
+        char *more = realloc(l->text, room);
+        if (!more) return 0;
+        l->text = more;
+        l->room = room;
+    }
+    memcpy(l->text + l->length, line, n + 1);
+    l->length += n;
+    return 1;
+}
+
+/* Field `i` of a row, from 0 on. NULL: the row has fewer. */
+static const char *field(const char *row, int i) {
+    for (; row && i > 0; i--) {
+        row = strchr(row, ',');
+        if (row) row++;
+    }
+    return row;
+}
+
+/* One old row, up to the checkpoint that the run goes on from; later ones are dropped. */
+static int keep_row(run_log *l, const char *row, uint64_t last, double *seconds,
+                    void (*seen)(void *, uint64_t, double), void *what) {
+    enum { STEP, SCORE = 4, SECONDS = 6 };
+    const uint64_t step = strtoull(row, NULL, 10);
+    if (!step || step > last) return 1;
+    if (!run_log_add(l, row) || !run_log_add(l, "\n")) return 0;
+    const char *score = field(row, SCORE), *time = field(row, SECONDS);
+    if (time) *seconds = strtod(time, NULL);
+    if (score && *score != ',') seen(what, step, strtod(score, NULL));
+    return 1;
+}
+
+double run_log_begin(dual_ctx *c, run_log *l, const char *folder, uint64_t step, int on_text,
+                     void (*seen)(void *, uint64_t step, double score), void *what) {
+    char path[RUN_PATH + 16];
+    size_t length;
+    double seconds = 0;
+    int ok = run_log_add(l, on_text ? "step,loss,grad_norm,rate,held_out_loss,tflop,seconds\n"
+                                    : "step,loss,grad_norm,rate,accuracy,tflop,seconds\n");
+    if (!step) return ok ? 0 : -1;
+    log_path(folder, path);
+    char *old = dual_text_read(c, path, &length);
+    for (char *row = old; ok && row && *row;) {
+        char *end = strchr(row, '\n');
+        if (!end) break;                   /* cut short: no whole row */
+        *end = 0;
+        ok = keep_row(l, row, step, &seconds, seen, what);
+        row = end + 1;
+    }
+    free(old);
+    return ok ? seconds : -1;
+}
+
+int run_log_save(dual_ctx *c, const run_log *l, const char *folder) {
+    char path[RUN_PATH + 16];
+    log_path(folder, path);
+    return dual_text_save(c, path, l->text, l->length);
+}
+
+int run_log_has_rows(dual_ctx *c, const char *folder) {
+    char path[RUN_PATH + 16];
+    size_t length = 0;
+    log_path(folder, path);
+    char *text = dual_text_read(c, path, &length);
+    const char *line = text ? strchr(text, '\n') : NULL;
+    const int rows = line && line[1];
+    free(text);
+    return rows;
+}

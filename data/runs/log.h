@@ -1,0 +1,18 @@
+/* log.h: log.csv of a run: step,loss,grad_norm,rate,accuracy,tflop,seconds. loss: the mean since
+ * the row before; accuracy (on text held_out_loss): empty where nothing was scored. */
+#ifndef LOG_H
+#define LOG_H
+#include "settings.h"
+
+typedef struct { char *text; size_t length, room; } run_log;
+
+/* 0: out of memory. */
+int run_log_add(run_log *, const char *line);
+/* Starts the log, or takes over what a resumed run had logged up to `step`: each row with a score
+ * is told to `seen`. Returns the seconds the run had taken; -1: out of memory. */
+double run_log_begin(dual_ctx *, run_log *, const char *folder, uint64_t step, int on_text,
+                     void (*seen)(void *, uint64_t step, double score), void *what);
+int run_log_save(dual_ctx *, const run_log *, const char *folder);
+int run_log_has_rows(dual_ctx *, const char *folder);
+
+#endif

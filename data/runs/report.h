@@ -1,0 +1,26 @@
+/* report.h: what both drivers print: a system in words, large numbers, and the header of a training
+ * run. Text grows in a note, so that one text can go to a terminal and into a file. */
+#ifndef REPORT_H
+#define REPORT_H
+#include "cost.h"
+
+typedef struct { size_t used; char text[16384]; } note;
+/* Appends as printf does; what does not fit is cut. */
+void note_add(note *, const char *format, ...);
+
+void run_describe_system(const dual_system *, char *out, size_t size);   /* "h2 = inject .." */
+void run_human(double x, char *out, size_t size);   /* 1234567 -> "1.23M" */
+/* 95 s -> "1m35s", 2 h -> "2h00m" */
+void run_duration(double seconds, char *out, size_t size);
+
+/* How a run of this task is scored while it trains. */
+typedef enum { SCORES_NOTHING, SCORES_PROBLEMS, SCORES_TEXT } run_scoring;
+
+/* The table of memory; then task, system, sizes, optimiser, and every option that is not its
+ * default. For the header one batch is run, above the mark of ctx, which holds the run. 0: no
+ * batch can be made, the line is in error. */
+void run_memory_report(const run *, const run_memory *, note *);
+int run_header(dual_ctx *, run *, run_task *, const double flops[RUN_STAGES + 2], run_scoring,
+               note *, char *error, size_t size);
+
+#endif
