@@ -136,10 +136,25 @@ expect 0 'think' ./eval trace $work/liu-file --prompt 'numbers: 3 7 12 target: 6
 expect 0 'liu' ./eval compare $work/base $work/liu-file $work/h1-real --count 24 --prompts 32
 long="./train --base $work/base --batch 16 --latents 3 --system h2 --steps 400 --log-every 7 --save-every 9 --quiet --score-points 1 --score-count 24"
 expect 0 step=400 $long --out $work/straight
-$long --out $work/stopped > /dev/null 2>&1 & pid=$!
-while [ ! -e $work/stopped/state.safetensors ]; do sleep 0.02; done
-kill -INT $pid; wait $pid
-[ $? -eq 130 ] && ok || bad "Ctrl-C: status is not 130"
+# begun RUN COMMAND...: starts it in the background, waits for its first checkpoint; pid
+begun() {
+    run=$1; shift
+    "$@" --out $run > /dev/null 2>&1 & pid=$!
+    while [ ! -e $run/state.safetensors ]; do sleep 0.02; done
+}
+begun $work/stopped $long
+kill -TERM $pid; wait $pid
+[ $? -eq 130 ] && ok || bad "TERM: status is not 130"
+# what was ignored when it began stays ignored; a shell starts a background job with INT ignored
+begun $work/ignored sh -c "trap '' HUP; exec $long --out $work/ignored"
+kill -HUP $pid; kill -INT $pid; wait $pid
+[ $? -eq 0 ] && ok || bad "an ignored hang-up or Ctrl-C stopped it"
+same $work/straight/state.safetensors $work/ignored/state.safetensors
+if env --default-signal=INT true 2> /dev/null; then
+    begun $work/interrupted env --default-signal=INT $long
+    kill -INT $pid; wait $pid
+    [ $? -eq 130 ] && ok || bad "Ctrl-C: status is not 130"
+else echo "skipped: Ctrl-C (env cannot give a background job its default)"; fi
 expect 0 'step=400' $long --out $work/stopped --resume --recompute
 same $work/straight/state.safetensors $work/stopped/state.safetensors
 losses $work/straight; losses $work/stopped
