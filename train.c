@@ -696,9 +696,10 @@ static void warn_of_gate(const run_settings *set) {
     dual_init(&c, NULL, 0);
     snprintf(path, sizeof path, "%s/gate.txt", folder);
     char *text = dual_text_read(&c, path, &n);
+    const char *said = text && !strncmp(text, "gate: ", 6) ? text + 6 : text;
     if (text && strstr(text, "NOT passed"))
         fprintf(stderr, "train: warning: the Base in %s failed its gate: %.*s\n", folder,
-                (int)strcspn(text, "\n"), text);
+                (int)strcspn(said, "\n"), said);
     free(text);
     dual_done(&c);
 }

@@ -1,7 +1,8 @@
 #!/bin/sh
 # The plan behind `make demo` and `make demo-full`: a Base, then every system from that Base with
-# equal steps, data and latents, then one table. Fixed, never cut by the clock; what is finished is
+# equal steps, data and latents, then one table. Fixed, never cut by the clock. What is finished is
 # kept, so an interrupted demo goes on where it was. Usage: demo.sh FOLDER [full]
+# VERBOSE=1 shows headers and metrics too; each run keeps its header in train.txt.
 dir=$1
 if [ "$2" = full ]; then
     size="--width 128 --heads 8" batch=256 seeds="1 2 3"
@@ -10,50 +11,49 @@ else
     size="--width 64 --heads 4" batch=128 seeds=1
     systems="none pause soft prompt liu h1 h2 h1h2"
 fi
-latents=4 steps=600
+latents=4 steps=600 runs="$dir/base"
 lm="--objective lm --context 32 --batch 128 --facts 0.15 --steps 800"
-begin=$(date +%s) cost=0 all=0 runs="$dir/base"
+prompt="numbers: 3 7 12 target: 60"
+show=--brief
+[ "${VERBOSE:-0}" = 1 ] && show=
 
-# TFLOP x 100 of each run of the small plan, for the time left (the full plan is in proportion)
-price() {
-    case $1 in base) echo 410 ;; none) echo 116 ;; pause|soft|wide) echo 154 ;; prompt) echo 82 ;;
-               liu) echo 119 ;; h1) echo 85 ;; h2) echo 180 ;; h1h2) echo 135 ;; *) echo 164 ;; esac
+run() { # train's options, --out FOLDER last
+    for out; do :; done
+    if [ -z "$show" ]; then echo "== $out" >&2; fi
+    ./train --resume $show "$@" && return
+    echo "demo: stopped; the same command goes on from here" >&2
+    exit 1
 }
-for seed in $seeds; do for s in $systems; do all=$((all + $(price $s))); done; done
-all=$((all + $(price base)))
-if [ "$2" = full ]; then           # the wide Base, and `none` at h2's FLOPs for every seed
-    all=$((all + $(price base)))
-    for seed in $seeds; do all=$((all + $(price h2))); done
-fi
-left() { # after a run of price $1
-    cost=$((cost + $1)) all=$((all - $1))
-    [ $all -gt 0 ] && echo "   about $(( ($(date +%s) - begin) * all / cost / 60 + 1 )) min left" >&2
-}
-run() { # heading, price, train's options
-    echo "== $1" >&2; p=$2; shift 2
-    if ! ./train --resume "$@"; then
-        echo "demo: stopped; the same command goes on from here" >&2
-        exit 1
-    fi
-    left "$p"
-}
-run "Base on its text: facts, and the form of the task without the task" "$(price base)" \
-    $lm $size --out "$dir/base"
+say() { echo "$@" >&2; }
+
+say "A Base learns facts like 3+4=7 and the form of the task, not the task itself."
+run $lm $size --out "$dir/base"
 case " $systems " in *" wide "*)
-    run "wide Base: the size of Base and Coprocessor together" "$(price base)" \
-        $lm --wide-of "$dir/base" --out "$dir/base-wide" ;;
+    say "A wide Base: as large as Base and Coprocessor together."
+    run $lm --wide-of "$dir/base" --out "$dir/base-wide" ;;
 esac
+say "From it every system learns the task: equal steps, problems and latents."
 for seed in $seeds; do
     for s in $systems; do
-        from="$dir/base"; [ $s = wide ] && from="$dir/base-wide"
-        run "$s, seed $seed" "$(price $s)" --system $s --base "$from" --latents $latents \
-            --steps $steps --batch $batch --seed $seed --out "$dir/$s-$seed"
+        from="$dir/base"
+        [ $s = wide ] && from="$dir/base-wide"
+        run --system $s --base "$from" --latents $latents --steps $steps --batch $batch \
+            --seed $seed --out "$dir/$s-$seed"
         runs="$runs $dir/$s-$seed"
     done
-    if [ "$2" = full ]; then
-        run "none, as many FLOPs as h2, seed $seed" "$(price h2)" --system none --base "$dir/base" \
-            --match-flops "$dir/h2-$seed" --batch $batch --seed $seed --out "$dir/none-flops-$seed"
+    if [ "$2" = full ]; then   # none, as many FLOPs as h2
+        run --system none --base "$dir/base" --match-flops "$dir/h2-$seed" --batch $batch \
+            --seed $seed --out "$dir/none-flops-$seed"
         runs="$runs $dir/none-flops-$seed"
     fi
 done
-./eval compare $runs
+say "All runs answer the same problems; then their latents are compared."
+./eval compare $runs || exit 1
+cat << END
+
+Where to look next: every row of every pass of one answer, and other latents for it:
+  ./eval trace $dir/h2-1 --prompt "$prompt"
+  ./eval generate $dir/h2-1 --prompt "$prompt" --latents-from swapped
+  ./eval score $dir/h2-1              what its wrong answers look like
+  $dir/h2-1/train.txt             what was trained, and how
+END
