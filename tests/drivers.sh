@@ -167,6 +167,17 @@ same $work/straight/state.safetensors $work/killed/state.safetensors
 losses $work/killed
 same $work/straight/losses $work/killed/losses
 
+# ---- bound threads, as batch systems have them: each worker has a core of its own
+cores() { cat /proc/$1/task/*/status 2> /dev/null | grep '^Cpus_allowed_list' | sort -u | wc -l; }
+if [ -r /proc/self/status ] && [ "$(nproc)" -gt 1 ] && [ -n "$(ldd ./train | grep omp)" ]; then
+    for bound in OMP_PROC_BIND=true OMP_PLACES=cores GOMP_CPU_AFFINITY=0-1; do
+        begun $work/$bound env $bound $long --threads 2
+        sleep 0.2
+        [ "$(cores $pid)" -ge 2 ] && ok || bad "$bound: two threads on $(cores $pid) core"
+        kill -KILL $pid; wait $pid 2> /dev/null
+    done
+else echo "skipped: bound threads (one core, no OpenMP, or no /proc)"; fi
+
 # ---- damaged runs
 cp -r $work/h2 $work/broken
 head -c 3000 $work/h2/state.safetensors > $work/broken/state.safetensors
