@@ -85,6 +85,8 @@ static void take_saved_settings(job *j) {
     if (!run_load_settings(&c, set->out, &saved)) cli_fail(1, "%s", c.error);
     for (const option *o = RUN_OPTIONS; o->name; o++)
         if (*o->name && o->saved != UNSAVED) take_saved(o, set, &saved, was_given(j, o));
+    strcpy(set->data_held, saved.data_held);
+    strcpy(set->valid_held, saved.valid_held);
     dual_done(&c);
 }
 
@@ -333,14 +335,25 @@ static void check_options(job *j) {
     if (!set->steps) set->steps = run_is_lm(set) ? 800 : 600;
 }
 
+/* A run that goes on must find the data it began with; a new one notes what it found. */
+static void check_held(const run_settings *set, const char *file, char held[80],
+                       const char *now) {
+    if (goes_on(set) && *held && strcmp(held, now))
+        cli_fail(1, "%s is not what it was when %s began: %s now, %s then; nothing was changed",
+                 file, set->out, *now ? now : "nothing", held);
+    strcpy(held, now);
+}
+
 /* Reads the task and settles what options of 0 stand for. */
 static void settle(job *j) {
     run_settings *set = &j->r.set;
-    char error[300];
+    char error[300], held[80];
     if (!run_task_open(set, goes_on(set) ? set->out : NULL, !set->describe, &j->task, error,
                        sizeof error))
         cli_refuse(error);
     if (set->describe) return;
+    run_held(j->task.n_rows, &j->task.ids, held);
+    check_held(set, set->data, set->data_held, held);
     if (!set->stages && run_is_curriculum(set))
         set->stages = j->task.kind == TASK_COUNTDOWN ? (size_t)j->task.countdown.count_max - 1
                                                      : task_stages(j->task.kind);
@@ -364,14 +377,18 @@ static void settle(job *j) {
  * the loss on sequences that were held out. */
 
 static void open_scored_text(job *j) {
-    const run_settings *set = &j->r.set;
-    char error[300], report[1200] = "";
+    run_settings *set = &j->r.set;
+    char error[300], report[1200] = "", held[80];
     j->held_out = j->task.ids;
     j->held_first = j->task.n_train;
     if (*set->valid && !run_text_open(set, &j->task, set->valid, 0, &j->held_out, &j->held_first,
                                       report, sizeof report, error, sizeof error))
         cli_fail(1, "%s", error);
     fputs(report, stderr);
+    if (*set->valid) {
+        run_held(0, &j->held_out, held);
+        check_held(set, set->valid, set->valid_held, held);
+    }
     const size_t windows = (j->held_out.used - j->held_first) / run_sequence(set);
     j->n_test = windows < set->score_count ? windows : set->score_count;
     if (set->keep_best && !j->n_test)
@@ -380,9 +397,9 @@ static void open_scored_text(job *j) {
 }
 
 static void open_scored_problems(job *j) {
-    const run_settings *set = &j->r.set;
+    run_settings *set = &j->r.set;
     const int valid = set->keep_best || *set->valid;
-    char error[300], report[1200];
+    char error[300], report[1200], held[80];
     j->n_test = set->score_count;
     j->test = run_test_set(set, &j->task, set->stages + 1,
                            valid ? COUNTDOWN_VALID : COUNTDOWN_TEST, set->valid, &j->n_test,
@@ -392,6 +409,9 @@ static void open_scored_problems(job *j) {
                                          sizeof report, error, sizeof error))
         cli_fail(1, "%s", error);
     fputs(report, stderr);
+    if (!*set->valid) return;
+    run_held_examples(j->test, j->n_test, held);
+    check_held(set, set->valid, set->valid_held, held);
 }
 
 /* The problems of a Base on Countdown's text are for its gate alone. */

@@ -97,6 +97,19 @@ expect 0 'accuracy' ./eval score $work/rows --data $work/rows.jsonl
 echo '{"nums":[1,2],' >> "$work/rows.jsonl"
 expect 1 'rows.jsonl:3' ./train --data $work/rows.jsonl $small --steps 12 --out $work/rows2
 
+# a run that goes on must find the rows it began with
+head -n 2 "$work/rows.jsonl" > "$work/mine.jsonl"
+cp "$work/mine.jsonl" "$work/mine2.jsonl"
+expect 0 'step=4' ./train --data $work/mine.jsonl --valid $work/mine2.jsonl $small --score-points 1 --steps 4 --out $work/mine
+sed -i 's/"steps": *4/"steps": 8/' $work/mine/run.json
+head -n 1 "$work/rows.jsonl" > "$work/mine.jsonl"
+expect 1 'is not what it was .* began: 1 rows, .* now, 2 rows' ./train --resume --out $work/mine
+head -n 2 "$work/rows.jsonl" > "$work/mine.jsonl"
+head -n 1 "$work/mine.jsonl" > "$work/mine2.jsonl"
+expect 1 'mine2.jsonl is not what it was' ./train --resume --out $work/mine
+head -n 2 "$work/rows.jsonl" > "$work/mine2.jsonl"
+expect 0 'step=8' ./train --resume --out $work/mine
+
 # ---- the same bits: frozen Base untouched, threads, seeds, resuming after a stop and after a kill
 for s in liu h1 prompt; do same $work/base/base/model.safetensors $work/$s/base/model.safetensors; done
 expect 0 step=12 $arm --system h2 --threads 1 --out $work/h2-one

@@ -61,6 +61,11 @@ int run_text_open(const run_settings *, const run_task *, const char *path, int 
                   token_block *ids, size_t *first, char *report, size_t report_size, char *error,
                   size_t size);
 
+/* What a file holds, as token ids: "12 rows, 160 tokens, hash 01234..". "" for no ids at all. Two
+ * texts that differ say that a run would not go on with the data it began with. */
+void run_held(size_t n_rows, const token_block *ids, char out[80]);
+void run_held_examples(const example *, size_t n, char out[80]);
+
 /* ---- Examples (examples.c) ---- */
 
 int run_example(const run_settings *, const run_task *, size_t stage, const task_row *, example *,

@@ -128,6 +128,37 @@ void examples_free(example *e, size_t n) {
     free(e);
 }
 
+/* ---- What a file held ------------------------------------------------------------------------ */
+
+/* FNV-1a over whole ids: values, not bytes, so that every machine finds the same. */
+static uint64_t hash_ids(uint64_t hash, const int32_t *ids, size_t n) {
+    for (size_t i = 0; i < n; i++) hash = (hash ^ (uint32_t)ids[i]) * UINT64_C(1099511628211);
+    return hash;
+}
+
+static void print_held(size_t n_rows, size_t n_ids, uint64_t hash, char out[80]) {
+    *out = 0;
+    if (!n_ids) return;
+    snprintf(out, 80, "%lu rows, %lu tokens, hash %08lx%08lx", (unsigned long)n_rows,
+             (unsigned long)n_ids, (unsigned long)(hash >> 32),
+             (unsigned long)(hash & UINT32_MAX));
+}
+
+void run_held(size_t n_rows, const token_block *ids, char out[80]) {
+    print_held(n_rows, ids->used, hash_ids(UINT64_C(14695981039346656037), ids->at, ids->used),
+               out);
+}
+
+void run_held_examples(const example *e, size_t n, char out[80]) {
+    uint64_t hash = UINT64_C(14695981039346656037);
+    size_t n_ids = 0;
+    for (size_t i = 0; i < n; i++) {
+        hash = hash_ids(hash_ids(hash, e[i].x, e[i].n_x), e[i].y, e[i].n_y);
+        n_ids += e[i].n_x + e[i].n_y;
+    }
+    print_held(n, n_ids, hash, out);
+}
+
 /* ---- Problems to score on -------------------------------------------------------------------- */
 
 int run_draw(const run_task *t, int split, dual_rng *rng, task_set *set) {

@@ -198,7 +198,8 @@ int run_save_settings(dual_ctx *c, const run_settings *set) {
                               o->kind == OPTION_TEXT ? ",\n  \"%s\": \"%s\"" : ",\n  \"%s\": %s",
                               o->name, quoted);
     }
-    n += (size_t)snprintf(text + n, sizeof text - n, "\n}\n");
+    n += (size_t)snprintf(text + n, sizeof text - n, ",\n  \"data_held\": \"%s\",\n"
+                          "  \"valid_held\": \"%s\"\n}\n", set->data_held, set->valid_held);
     snprintf(path, sizeof path, "%s/run.json", set->out);
     return dual_text_save(c, path, text, n);
 }
@@ -230,6 +231,8 @@ static int read_options(dual_ctx *c, const char *path, dual_json j, run_settings
         if (!option_set(o, set, value, error, sizeof error))
             return dual_failed(c, "%s: %s", path, error);
     }
+    dual_json_string(dual_json_get(j, "data_held"), set->data_held, sizeof set->data_held);
+    dual_json_string(dual_json_get(j, "valid_held"), set->valid_held, sizeof set->valid_held);
     return 1;
 }
 
@@ -237,6 +240,7 @@ int run_load_settings(dual_ctx *c, const char *folder, run_settings *set) {
     char path[RUN_PATH + 16];
     size_t length;
     options_defaults(RUN_OPTIONS, set);
+    *set->data_held = *set->valid_held = 0;
     if ((size_t)snprintf(path, sizeof path, "%s/run.json", folder) >= sizeof path)
         return dual_failed(c, "%.60s..: path too long", folder);
     char *text = dual_text_read(c, path, &length);

@@ -38,6 +38,9 @@ typedef struct {
     int resume, dry_run, quiet, brief, describe, recompute;
     double memory;                                  /* GiB; 0: what the machine has */
     size_t threads, log_every, save_every, score_points, score_count;
+    /* no options, but kept in run.json: what --data and --valid held when the run began, "" where
+     * nothing was read; see run_held */
+    char data_held[80], valid_held[80];
 } run_settings;
 
 extern const option RUN_OPTIONS[];
