@@ -438,8 +438,8 @@ static void test_grader(void) {
     text[218] = 0;
     grades("1 1 1 1 1 1", 6, text, COUNTDOWN_MALFORMED);
 
-    check_that(strcmp(countdown_final("3+4=7\n### 3+4"), " 3+4") == 0, "final: expected \" 3+4\"");
-    check_that(strcmp(countdown_final("3+4"), "3+4") == 0,
+    check_that(strcmp(task_final("3+4=7\n### 3+4"), " 3+4") == 0, "final: expected \" 3+4\"");
+    check_that(strcmp(task_final("3+4"), "3+4") == 0,
                "final without a mark: expected all of it");
     {
         countdown_problem p = problem("3 4", 8);

@@ -5,7 +5,9 @@
  *     test_tasks FOLDER [DATA]     FOLDER: for its own files; DATA: with gsm8k/ prosqa/ text/ mc/
  */
 #include "check.h"
+#include "../data/runs/batches.h"
 #include "../data/runs/run.h"
+#include "../data/runs/score.h"
 
 static char scratch[600];              /* FOLDER/test_tasks.json; .txt beside it */
 

@@ -28,7 +28,7 @@ static void grade(const run_task *t, const example *e, const int32_t *tokens, si
     a->verdict = task_unfinished(t->kind);
     if (text && ended) a->verdict = task_grade(t->kind, &e->row, text);
     if (text && t->kind == TASK_COUNTDOWN && countdown_parse(e->row.question, &p)) {
-        a->each_once = ended && countdown_uses_each_once(&p, countdown_final(text));
+        a->each_once = ended && countdown_uses_each_once(&p, task_final(text));
         a->simple = countdown_plus_minus_suffice(&p);
     }
     free(text);

@@ -10,7 +10,7 @@
  * Owns the shape of an expression. Children come before their parent, so the root is the last
  * node, evaluation is one walk forward, and the operators in order are the steps. */
 
-enum { NODES = 2 * COUNTDOWN_MAX - 1 };
+enum {NODES = 2 * COUNTDOWN_MAX - 1};
 
 /* Bound of every integer the generator makes: the product of two still fits an int64. */
 #define VALUE_MAX INT64_C(1000000000)
@@ -20,15 +20,12 @@ typedef struct {
     int left, right;       /* nodes, when op is not 0 */
     int64_t value;         /* of a given number; of any node in the generator's trees */
 } tree_node;
-
 typedef struct {
     tree_node node[NODES];
     int size;
 } tree;
-
 static int add_node(tree *t, char op, int left, int right, int64_t value) {
     tree_node *n = &t->node[t->size];
-
     n->op = op;
     n->left = left;
     n->right = right;
@@ -56,7 +53,6 @@ static int combine(char op, int64_t a, int64_t b, int64_t *value) {
 static int choices(int64_t a, int64_t b, char op[4], int64_t value[4]) {
     const char *all;
     int n = 0;
-
     for (all = "+-*/"; *all; all++)
         if (combine(*all, a, b, &value[n]))
             op[n++] = *all;
@@ -68,15 +64,13 @@ static int choices(int64_t a, int64_t b, char op[4], int64_t value[4]) {
 static void grow(tree *t, const int *numbers, int count, int tame, dual_rng *rng) {
     int open[COUNTDOWN_MAX];           /* roots of the parts not joined yet */
     int left, i, j;
-
     t->size = 0;
     for (i = 0; i < count; i++)
         open[i] = add_node(t, 0, 0, 0, numbers[i]);
     for (left = count; left > 1; left--) {
-        char op[4] = { '+', '-', '*', '/' };
-        int64_t value[4] = { 0 };
+        char op[4] = {'+', '-', '*', '/'};
+        int64_t value[4] = {0};
         int n = 4, a, b, large, pick;
-
         i = (int)dual_rng_below(rng, (size_t)left);
         j = (int)dual_rng_below(rng, (size_t)left - 1);
         j += j >= i;
@@ -123,12 +117,10 @@ static int add(int64_t a, int64_t b, int64_t *c) {
 
 static countdown_verdict apply(char op, fraction a, fraction b, fraction *c) {
     int64_t x, y, u, v;
-
     if (op == '-')
         b.num = -b.num;
     if (op == '/') {
         int64_t num = b.num;
-
         if (num == 0)
             return COUNTDOWN_ZERO_DIVISION;
         b.num = num < 0 ? -b.den : b.den;
@@ -143,10 +135,8 @@ static countdown_verdict apply(char op, fraction a, fraction b, fraction *c) {
     }
     if (!multiply(a.den, b.den, &c->den))
         return COUNTDOWN_OVERFLOW;
-
     for (u = magnitude(c->num), v = c->den; v != 0; ) {   /* u becomes the common divisor */
         int64_t rest = u % v;
-
         u = v;
         v = rest;
     }
@@ -159,11 +149,9 @@ static countdown_verdict apply(char op, fraction a, fraction b, fraction *c) {
 static countdown_verdict evaluate(const tree *t, fraction *value) {
     fraction at[NODES];
     int i;
-
     for (i = 0; i < t->size; i++) {
         const tree_node *n = &t->node[i];
         countdown_verdict verdict = COUNTDOWN_CORRECT;
-
         at[i].num = n->value;
         at[i].den = 1;
         if (n->op)
@@ -178,7 +166,6 @@ static countdown_verdict evaluate(const tree *t, fraction *value) {
 /* A random expression that has a value: what someone writes who knows the form and no more. */
 static fraction guess(tree *t, const int *numbers, int count, dual_rng *rng) {
     fraction value;
-
     do {
         grow(t, numbers, count, 0, rng);
     } while (evaluate(t, &value) != COUNTDOWN_CORRECT);
@@ -192,10 +179,8 @@ typedef struct {
     char *out;
     size_t size, used;     /* used counts on beyond size */
 } sink;
-
 static sink open_sink(char *out, size_t size) {
     sink s;
-
     s.out = out;
     s.size = size;
     s.used = 0;
@@ -214,7 +199,6 @@ static void put(sink *s, const char *text) {
 
 static void put_char(sink *s, char c) {
     char text[2];
-
     text[0] = c;
     text[1] = 0;
     put(s, text);
@@ -222,7 +206,6 @@ static void put_char(sink *s, char c) {
 
 static void put_number(sink *s, int64_t value) {
     char text[24];
-
     snprintf(text, sizeof text, "%ld", (long)value);   /* |value| <= VALUE_MAX fits a long */
     put(s, text);
 }
@@ -243,7 +226,6 @@ static int binds(char op) {
 static void put_tree(sink *s, const tree *t, int at) {
     const tree_node *n = &t->node[at];
     int side;
-
     if (n->op == 0) {
         put_number(s, n->value);
         return;
@@ -252,7 +234,6 @@ static void put_tree(sink *s, const tree *t, int at) {
         int child = side ? n->right : n->left;
         int inner = binds(t->node[child].op), outer = binds(n->op);
         int keep = inner < outer || (side && inner == outer && (n->op == '-' || n->op == '/'));
-
         if (side)
             put_char(s, n->op);
         if (keep)
@@ -266,7 +247,6 @@ static void put_tree(sink *s, const tree *t, int at) {
 size_t countdown_prompt(const countdown_problem *p, char *out, size_t size) {
     sink s = open_sink(out, size);
     int i;
-
     put(&s, "numbers:");
     for (i = 0; i < p->count; i++) {
         put(&s, " ");
@@ -277,17 +257,10 @@ size_t countdown_prompt(const countdown_problem *p, char *out, size_t size) {
     return s.used;
 }
 
-const char *countdown_final(const char *y) {
-    const char *mark = strrchr(y, '#');
-
-    return mark ? mark + 1 : y;
-}
-
 int countdown_parse(const char *prompt, countdown_problem *p) {
     const char *at = prompt + strspn(prompt, " ");
     char *end;
     long value;
-
     memset(p, 0, sizeof *p);
     if (strncmp(at, "numbers:", 8) != 0)
         return 0;
@@ -309,7 +282,6 @@ int countdown_parse(const char *prompt, countdown_problem *p) {
 int countdown_put(const countdown_problem *p, task_set *set) {
     char prompt[COUNTDOWN_TEXT];
     int fine, i;
-
     countdown_prompt(p, prompt, sizeof prompt);
     fine = task_put(set, prompt, strlen(prompt));
     for (i = 0; fine && i < p->count - 1; i++)
@@ -325,17 +297,14 @@ int countdown_put(const countdown_problem *p, task_set *set) {
 typedef struct {
     int count, numbers[COUNTDOWN_MAX], target;   /* sorted, unused ones 0 */
 } problem_key;
-
 static int compare_ints(const void *a, const void *b) {
     int x = *(const int *)a, y = *(const int *)b;
-
     return (x > y) - (x < y);
 }
 
 static problem_key key_of(const int *numbers, int count, int target) {
     problem_key key;
     int i;
-
     memset(&key, 0, sizeof key);
     key.count = count;
     key.target = target;
@@ -349,7 +318,6 @@ size_t countdown_key(const countdown_problem *p, char *out, size_t size) {
     problem_key key = key_of(p->numbers, p->count, p->target);
     sink s = open_sink(out, size);
     int i;
-
     for (i = 0; i < key.count; i++) {
         put_number(&s, key.numbers[i]);
         put(&s, " ");
@@ -373,7 +341,6 @@ countdown_split countdown_split_of(const int *numbers, int count, int target) {
     uint64_t hash = UINT64_C(2);
     problem_key key = key_of(numbers, count, target);
     int i;
-
     if (target_hash % 10 == 0)
         return COUNTDOWN_HELDOUT;
     for (i = 0; i < count; i++)
@@ -383,19 +350,17 @@ countdown_split countdown_split_of(const int *numbers, int count, int target) {
 }
 
 const char *countdown_split_name(countdown_split split) {
-    static const char *const names[] = { "train", "valid", "test", "heldout" };
-
+    static const char *const names[] = {"train", "valid", "test", "heldout"};
     return names[split];
 }
 
 /* ---- The generator ------------------------------------------------------------------------
  * Owns which problems exist: those an expression with integer values >= 0 can reach. */
 
-enum { TRIES = 1000000 };   /* a second or so; the rarest useful split takes a few hundred */
+enum {TRIES = 1000000};   /* a second or so; the rarest useful split takes a few hundred */
 
 countdown_options countdown_defaults(void) {
-    countdown_options o = { 3, 5, 1, 99, 10, 100, COUNTDOWN_TRAIN };
-
+    countdown_options o = {3, 5, 1, 99, 10, 100, COUNTDOWN_TRAIN};
     return o;
 }
 
@@ -418,7 +383,6 @@ static int draw_between(dual_rng *rng, int low, int high) {
 
 static void draw_numbers(const countdown_options *o, dual_rng *rng, int count, int *numbers) {
     int i;
-
     for (i = 0; i < count; i++)
         numbers[i] = draw_between(rng, o->number_min, o->number_max);
 }
@@ -427,11 +391,9 @@ static void draw_numbers(const countdown_options *o, dual_rng *rng, int count, i
 static void explain(countdown_problem *p, const tree *t) {
     sink s = open_sink(p->solution, sizeof p->solution);
     int i, step = 0;
-
     put_tree(&s, t, t->size - 1);
     for (i = 0; i < t->size; i++) {
         const tree_node *n = &t->node[i];
-
         if (n->op) {
             s = open_sink(p->steps[step], sizeof p->steps[step]);
             put_step(&s, n->op, t->node[n->left].value, t->node[n->right].value, n->value);
@@ -443,7 +405,6 @@ static void explain(countdown_problem *p, const tree *t) {
 int countdown_draw(const countdown_options *o, dual_rng *rng, countdown_problem *p) {
     tree t;
     long tries;
-
     if (countdown_check(o))
         return 0;
     memset(p, 0, sizeof *p);
@@ -451,7 +412,6 @@ int countdown_draw(const countdown_options *o, dual_rng *rng, countdown_problem 
     p->count = draw_between(rng, o->count_min, o->count_max);
     for (tries = 0; tries < TRIES; tries++) {
         int64_t value;
-
         draw_numbers(o, rng, p->count, p->numbers);
         grow(&t, p->numbers, p->count, 1, rng);
         value = t.node[t.size - 1].value;
@@ -471,7 +431,6 @@ int countdown_draw(const countdown_options *o, dual_rng *rng, countdown_problem 
 static void put_fact(sink *s, dual_rng *rng) {
     char op = "+-*/"[dual_rng_below(rng, 4)];
     int64_t a, b, value;
-
     do {
         a = draw_between(rng, 0, 100);
         b = draw_between(rng, 0, 100);
@@ -485,7 +444,6 @@ size_t countdown_base(const countdown_options *o, double facts, dual_rng *rng, c
     countdown_problem p;
     tree t;
     long tries;
-
     if (countdown_check(o))
         return 0;
     if (dual_rng_uniform(rng) < facts) {
@@ -513,7 +471,7 @@ size_t countdown_base(const countdown_options *o, double facts, dual_rng *rng, c
  * Owns the grammar of tasks.h. Text may be hostile: each byte is read once, recursion ends at
  * NESTING, and beyond COUNTDOWN_MAX numbers no tree is kept, only the grammar is checked. */
 
-enum { NESTING = 100, LONGEST = 4096 };
+enum {NESTING = 100, LONGEST = 4096};
 
 typedef struct {
     const char *at;
@@ -521,9 +479,7 @@ typedef struct {
     int numbers;           /* read so far, saturating at COUNTDOWN_MAX + 1 */
     tree t;
 } parser;
-
 static int parse_sum(parser *p);
-
 static void skip_blanks(parser *p) {
     while (*p->at == ' ' || *p->at == '\t')
         p->at++;
@@ -545,7 +501,6 @@ static int is_digit(char c) {
 /* Digits without a leading zero; a value above VALUE_MAX stays just above it. */
 static int64_t parse_digits(parser *p) {
     int64_t value = 0;
-
     skip_blanks(p);
     if (!is_digit(p->at[0]) || (p->at[0] == '0' && is_digit(p->at[1])))
         p->bad = 1;
@@ -559,7 +514,6 @@ static int64_t parse_digits(parser *p) {
 static int parse_factor(parser *p) {
     int node = 0;
     int64_t value;
-
     skip_blanks(p);
     if (*p->at == '(') {
         if (p->depth == NESTING) {
@@ -587,10 +541,8 @@ static int join(parser *p, char op, int left, int right) {
 
 static int parse_product(parser *p) {
     int node = parse_factor(p);
-
     while (!p->bad && (*p->at == '*' || *p->at == '/')) {
         char op = *p->at++;
-
         node = join(p, op, node, parse_factor(p));
     }
     return node;
@@ -598,10 +550,8 @@ static int parse_product(parser *p) {
 
 static int parse_sum(parser *p) {
     int node = parse_product(p);
-
     while (!p->bad && (*p->at == '+' || *p->at == '-')) {
         char op = *p->at++;
-
         node = join(p, op, node, parse_product(p));
     }
     return node;
@@ -610,7 +560,6 @@ static int parse_sum(parser *p) {
 /* 1: all of the text is one expression; its tree is in p->t if p->numbers <= COUNTDOWN_MAX. */
 static int parse(parser *p, const char *text) {
     size_t length = 0;
-
     memset(p, 0, sizeof *p);
     while (length <= LONGEST && text[length])
         length++;
@@ -628,7 +577,6 @@ static int parse(parser *p, const char *text) {
 static countdown_verdict parse_answer(const countdown_problem *problem, const char *answer,
                                       parser *p) {
     int given[COUNTDOWN_MAX], left = problem->count, i, j;
-
     if (!parse(p, answer))
         return COUNTDOWN_MALFORMED;
     if (p->numbers != problem->count)
@@ -651,7 +599,6 @@ countdown_verdict countdown_grade(const countdown_problem *problem, const char *
     parser p;
     fraction value;
     countdown_verdict verdict = parse_answer(problem, answer, &p);
-
     if (verdict == COUNTDOWN_CORRECT)
         verdict = evaluate(&p.t, &value);
     if (verdict == COUNTDOWN_CORRECT && (value.num != problem->target || value.den != 1))
@@ -659,17 +606,21 @@ countdown_verdict countdown_grade(const countdown_problem *problem, const char *
     return verdict;
 }
 
+const char *const COUNTDOWN_VERDICTS[] = {
+    "correct", "malformed", "wrong numbers", "wrong value", "division by zero", "overflow", NULL
+};
 const char *countdown_verdict_name(countdown_verdict verdict) {
-    static const char *const names[] = {
-        "correct", "malformed", "wrong numbers", "wrong value", "division by zero", "overflow"
-    };
+    return COUNTDOWN_VERDICTS[verdict];
+}
 
-    return names[verdict];
+int countdown_grade_row(const task_row *row, const char *y) {
+    countdown_problem p;
+    if (!countdown_parse(row->question, &p)) return COUNTDOWN_MALFORMED;
+    return (int)countdown_grade(&p, y);
 }
 
 int countdown_uses_each_once(const countdown_problem *problem, const char *answer) {
     parser p;
-
     return parse_answer(problem, answer, &p) == COUNTDOWN_CORRECT;
 }
 
@@ -677,13 +628,11 @@ int countdown_uses_each_once(const countdown_problem *problem, const char *answe
 
 int countdown_plus_minus_suffice(const countdown_problem *p) {
     unsigned plus;   /* bit i: number i is added, else subtracted */
-
     /* Without * and / every expression is a signed sum, and every choice of signs with one plus
      * or more is an expression: that number comes first. All minus (0) is none. */
     for (plus = 1; plus < 1u << p->count; plus++) {
         long sum = 0;
         int i;
-
         for (i = 0; i < p->count; i++)
             sum += plus >> i & 1 ? p->numbers[i] : -p->numbers[i];
         if (sum == p->target)
@@ -694,11 +643,9 @@ int countdown_plus_minus_suffice(const countdown_problem *p) {
 
 double countdown_floor(const countdown_problem *p, dual_rng *rng, size_t draws) {
     size_t hits = 0, i;
-
     for (i = 0; i < draws; i++) {
         tree t;
         fraction value = guess(&t, p->numbers, p->count, rng);
-
         hits += value.num == p->target && value.den == 1;
     }
     return (double)hits / (double)draws;
@@ -710,7 +657,6 @@ double countdown_floor(const countdown_problem *p, dual_rng *rng, size_t draws) 
 /* A whole number 0..COUNTDOWN_NUMBER_MAX, or -1. */
 static int whole_number(dual_json json) {
     double value = dual_json_type(json) == '0' ? dual_json_number(json, -1) : -1;
-
     if (!(value >= 0 && value <= COUNTDOWN_NUMBER_MAX) || value != (double)(int)value)
         return -1;
     return (int)value;
@@ -719,7 +665,6 @@ static int whole_number(dual_json json) {
 /* 1: a string without NUL bytes that fits into out. */
 static int plain_string(dual_json json, char *out, size_t size) {
     size_t length;
-
     if (dual_json_type(json) != '"')
         return 0;
     length = dual_json_string(json, out, size);
@@ -729,7 +674,6 @@ static int plain_string(dual_json json, char *out, size_t size) {
 /* Takes value out of the n values; 0: it is not there. */
 static int take(int64_t *values, int n, int64_t value) {
     int i;
-
     for (i = 0; i < n; i++)
         if (values[i] == value) {
             values[i] = values[n - 1];
@@ -744,7 +688,6 @@ static int replay(const char *text, int64_t *values, int n, char *out, size_t si
     int64_t a, b, claimed, value;
     char op;
     sink s;
-
     memset(&p, 0, sizeof p);
     p.at = text;
     a = parse_digits(&p);
@@ -766,8 +709,7 @@ static int replay(const char *text, int64_t *values, int n, char *out, size_t si
 
 /* NULL: the row is in *p. Otherwise what was expected of it. */
 static const char *read_numbers(dual_json row, countdown_problem *p) {
-    dual_json nums = dual_json_get(row, "nums"), key, value = { NULL, NULL };
-
+    dual_json nums = dual_json_get(row, "nums"), key, value = {NULL, NULL};
     if (dual_json_type(nums) != '[')
         return "expected \"nums\", a list of numbers";
     while (dual_json_each(nums, &key, &value)) {
@@ -786,18 +728,16 @@ static const char *read_numbers(dual_json row, countdown_problem *p) {
 }
 
 static const char *read_steps(dual_json row, countdown_problem *p) {
-    dual_json steps = dual_json_get(row, "steps"), key, value = { NULL, NULL };
+    dual_json steps = dual_json_get(row, "steps"), key, value = {NULL, NULL};
     int64_t values[COUNTDOWN_MAX];
     char text[128];
     int left = p->count, i;
-
     if (dual_json_type(steps) != '[')
         return "expected \"steps\", a list of strings";
     for (i = 0; i < p->count; i++)
         values[i] = p->numbers[i];
     while (dual_json_each(steps, &key, &value)) {
         char *line = p->steps[p->count - left];
-
         if (left == 1)
             return "too many steps, expected one less than there are numbers";
         if (!plain_string(value, text, sizeof text)
@@ -815,7 +755,6 @@ const char *countdown_read_row(dual_json row, countdown_problem *p) {
     parser parsed;
     sink s;
     const char *wrong;
-
     memset(p, 0, sizeof *p);
     if (dual_json_type(row) != '{')
         return "expected one JSON object, {\"nums\", \"target\", \"steps\", \"answer\"}";
@@ -834,4 +773,11 @@ const char *countdown_read_row(dual_json row, countdown_problem *p) {
     if (countdown_grade(p, p->solution) != COUNTDOWN_CORRECT)
         return "\"answer\" is wrong, expected it to reach the target";
     return NULL;
+}
+
+const char *countdown_read(task_set *set, dual_json row) {
+    countdown_problem p;
+    const char *wrong = countdown_read_row(row, &p);
+    if (wrong) return wrong;
+    return countdown_put(&p, set) ? NULL : TASK_MEMORY;
 }

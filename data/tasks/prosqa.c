@@ -1,6 +1,7 @@
-/* prosqa.c: the generator of ProsQA and the statistics that compare it with the published files.
+/* prosqa.c: reader, grader and generator of ProsQA, and the statistics that compare generated
+ * graphs with the published files.
  * A problem is a directed graph: two names, what they are, what those are in turn; the question is
- * to which of two leaves one of the names descends. Reader and grader are in tasks.c. */
+ * to which of two leaves one of the names descends. Reads Coconut's JSON. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,14 +19,12 @@ static const char *const WORDS[PROSQA_CONCEPTS + PROSQA_NAMES] = {
     "Alex", "Bob", "Carol", "Davis", "Eva", "Fae", "Gabriel", "Jack", "Max", "Oliver", "Polly",
     "Rex", "Sally", "Sam", "Stella", "Tom", "Wren"
 };
-
 const char *prosqa_word(size_t i) {
     return i < PROSQA_CONCEPTS + PROSQA_NAMES ? WORDS[i] : NULL;
 }
 
 prosqa_options prosqa_defaults(void) {
-    const prosqa_options o = { 14, 28, 3, 6, PROSQA_CONCEPTS, PROSQA_NAMES };
-
+    const prosqa_options o = {14, 28, 3, 6, PROSQA_CONCEPTS, PROSQA_NAMES};
     return o;
 }
 
@@ -41,21 +40,82 @@ const char *prosqa_check(const prosqa_options *o) {
     return NULL;
 }
 
+/* ---- Reading and grading -------------------------------------------------------------------- */
+
+/* "Is Tom a lempus or scrompus?" at the end of a question. 0: it does not end like that. */
+static int read_options(const char *question, char name[32], char option[2][32]) {
+    const char *last = question, *at;
+    for (at = question; (at = strstr(at, "Is ")) != NULL; at += 3)
+        last = at;
+    return strncmp(last, "Is ", 3) == 0
+        && sscanf(last, "Is %31s a %31s or %31[^?]", name, option[0], option[1]) == 3;
+}
+
+const char *prosqa_read(task_set *set, dual_json row) {
+    dual_json steps = dual_json_get(row, "steps");
+    char name[32], option[2][32];
+    const char *wrong;
+    size_t n, at = set->used;
+    if (!task_put_string(set, dual_json_get(row, "question")))
+        return "expected \"question\", a string";
+    if (!read_options(set->text + at, name, option))
+        return "expected \"question\" to end like: Is Tom a lempus or scrompus?";
+    if (dual_json_type(steps) != '[')
+        return "expected \"steps\", a list of strings";
+    wrong = task_put_steps(set, steps, &n);
+    if (wrong)
+        return wrong;
+    at = set->used;
+    if (!task_put_string(set, dual_json_get(row, "answer")) || !set->text[at])
+        return "expected \"answer\", a string";
+    return task_close_row(set, n);
+}
+
+/* Whether `word` stands in y with no letter beside it. */
+static int has_word(const char *y, const char *word) {
+    const size_t n = strlen(word);
+    const char *at = y;
+    for (; (at = strstr(at, word)) != NULL; at++) {
+        const char before = at > y ? at[-1] : ' ', behind = at[n];
+        if (!((before | 32) >= 'a' && (before | 32) <= 'z')
+            && !((behind | 32) >= 'a' && (behind | 32) <= 'z'))
+            return 1;
+    }
+    return 0;
+}
+
+int prosqa_grade(const task_row *row, const char *y) {
+    char name[32], option[2][32];
+    const char *end = y + strlen(y);
+    int right, said[2], i;
+    task_strip(&y, &end);
+    if ((size_t)(end - y) == strlen(row->answer) && memcmp(y, row->answer, (size_t)(end - y)) == 0)
+        return PROSQA_CORRECT;
+    if (!read_options(row->question, name, option))
+        return PROSQA_NEITHER;
+    right = has_word(row->answer, option[1]);
+    for (i = 0; i < 2; i++)
+        said[i] = has_word(y, option[i]);
+    if (said[0] == said[1])
+        return PROSQA_NEITHER;
+    return said[right] ? PROSQA_RIGHT_OPTION : PROSQA_WRONG_OPTION;
+}
+
+const char *const PROSQA_VERDICTS[] = {
+    "correct", "right option", "wrong option", "neither option", NULL
+};
 /* ---- The graph -----------------------------------------------------------------------------
  * Nodes 0 and 1 are there from the start. A node's label says what it descends from: bit 0 for
  * node 0, bit 1 for node 1. */
-
 typedef struct {
     int n, label[PROSQA_NODES], depth[PROSQA_NODES];
     unsigned char edge[PROSQA_NODES][PROSQA_NODES];    /* [parent][child] */
 } draft;
-
 /* Poisson(1.5), by Knuth's product of uniforms. */
 static int draw_parents(dual_rng *rng) {
     const double limit = exp(-1.5);
     double product = dual_rng_uniform(rng);
     int n = 0;
-
     for (; product > limit; n++)
         product *= dual_rng_uniform(rng);
     return n;
@@ -65,7 +125,6 @@ static int draw_parents(dual_rng *rng) {
 static int draw_weighted(const draft *d, const int *left, int n, dual_rng *rng) {
     double sum = 0, at;
     int i;
-
     for (i = 0; i < n; i++)
         sum += 1.5 * d->depth[left[i]] + 1;
     at = dual_rng_uniform(rng) * sum;
@@ -83,7 +142,6 @@ static void add_node(draft *d, dual_rng *rng) {
     const int node = d->n;
     int wanted = draw_parents(rng), left[PROSQA_NODES], n = 0, i;
     double u;
-
     while (wanted == 0 && dual_rng_uniform(rng) < 0.82)
         wanted = draw_parents(rng);
     u = dual_rng_uniform(rng);
@@ -94,7 +152,6 @@ static void add_node(draft *d, dual_rng *rng) {
     d->depth[node] = PROSQA_NODES;
     for (; wanted > 0 && n > 0; wanted--) {
         const int at = draw_weighted(d, left, n, rng), parent = left[at];
-
         left[at] = left[--n];
         d->edge[parent][node] = 1;
         d->label[node] |= d->label[parent];
@@ -109,10 +166,8 @@ static void add_node(draft *d, dual_rng *rng) {
 /* Leaves out nodes with no edge at all: no fact would mention them. */
 static void drop_lonely(draft *d) {
     int kept[PROSQA_NODES], n = 0, i, j;
-
     for (i = 0; i < d->n; i++) {
         int edges = 0;
-
         for (j = 0; j < d->n; j++)
             edges += d->edge[i][j] + d->edge[j][i];
         if (edges || i < 2)
@@ -127,7 +182,6 @@ static void drop_lonely(draft *d) {
 /* Length of the shortest path from `root` to every node, -1: none. */
 static void distances(const draft *d, int root, int *length) {
     int i, j;
-
     for (i = 0; i < d->n; i++)
         length[i] = i == root ? 0 : -1;
     for (i = root; i < d->n; i++)                      /* parents come before their children, but */
@@ -138,7 +192,6 @@ static void distances(const draft *d, int root, int *length) {
 
 static int is_leaf(const draft *d, int node) {
     int j;
-
     for (j = 0; j < d->n; j++)
         if (d->edge[node][j])
             return 0;
@@ -150,8 +203,7 @@ static int is_leaf(const draft *d, int node) {
  * another length than wanted. Ties are drawn. */
 static int choose(const prosqa_options *o, const draft *d, dual_rng *rng, prosqa_graph *g,
                   int length[2][PROSQA_NODES]) {
-    int leaf[2][PROSQA_NODES], n[2] = { 0, 0 }, deepest[2] = { -1, -1 }, side, i, m = 0;
-
+    int leaf[2][PROSQA_NODES], n[2] = {0, 0}, deepest[2] = {-1, -1}, side, i, m = 0;
     for (side = 0; side < 2; side++)
         distances(d, side, length[side]);
     for (side = 0; side < 2; side++)
@@ -180,12 +232,10 @@ static int choose(const prosqa_options *o, const draft *d, dual_rng *rng, prosqa
 /* `n` of the numbers first .. first + of - 1 without repeats, in random order. */
 static void draw_symbols(int first, int of, int n, int *out, dual_rng *rng) {
     int all[PROSQA_CONCEPTS], i;
-
     for (i = 0; i < of; i++)
         all[i] = first + i;
     for (i = 0; i < n; i++) {
         const int j = i + (int)dual_rng_below(rng, (size_t)(of - i));
-
         out[i] = all[j];
         all[j] = all[i];
     }
@@ -195,7 +245,6 @@ static void draw_symbols(int first, int of, int n, int *out, dual_rng *rng) {
 static int name_nodes(const prosqa_options *o, const draft *d, prosqa_graph *g, dual_rng *rng) {
     int named[PROSQA_NODES], names[PROSQA_NAMES], concepts[PROSQA_CONCEPTS];
     int n_names = 0, n_concepts, i, j;
-
     for (j = 0; j < d->n; j++) {
         named[j] = 1;
         for (i = 0; i < j; i++)
@@ -218,7 +267,6 @@ static prosqa_split split_of(const prosqa_graph *g) {
     uint64_t sum = 0;
     dual_rng hash;
     int i;
-
     for (i = 0; i < g->edges; i++) {
         hash = dual_rng_seed((uint64_t)g->symbol[g->from[i]], (uint64_t)g->symbol[g->to[i]]);
         sum += dual_rng_next(&hash);
@@ -230,7 +278,6 @@ static prosqa_split split_of(const prosqa_graph *g) {
 
 static size_t put_fact(const prosqa_graph *g, int from, int to, char *out, size_t size) {
     const int name = g->symbol[from] >= PROSQA_CONCEPTS;
-
     return (size_t)snprintf(out, size, "%s%s is a %s.", name ? "" : "Every ",
                             WORDS[g->symbol[from]], WORDS[g->symbol[to]]);
 }
@@ -241,11 +288,9 @@ static int put_steps(const prosqa_graph *g, const draft *d, const int *away, tas
                      dual_rng *rng) {
     int path[PROSQA_NODES], n = away[g->target], at, i;
     char fact[80];
-
     path[n] = g->target;
     for (at = n; at > 0; at--) {
         int parents = 0;
-
         for (i = 0; i < path[at]; i++)                 /* each parent equally likely */
             if (d->edge[i][path[at]] && away[i] == at - 1
                 && dual_rng_below(rng, (size_t)++parents) == 0)
@@ -253,7 +298,6 @@ static int put_steps(const prosqa_graph *g, const draft *d, const int *away, tas
     }
     for (at = 0; at < n; at++) {
         const size_t length = put_fact(g, path[at], path[at + 1], fact, sizeof fact);
-
         if (!task_put(set, fact, length))
             return 0;
     }
@@ -266,12 +310,10 @@ static int put_problem(const prosqa_graph *g, const draft *d, const int *away, t
     size_t n = 0;
     int order[PROSQA_EDGES], i;
     const int swap = (int)dual_rng_below(rng, 2);
-
     for (i = 0; i < g->edges; i++)
         order[i] = i;
     for (i = g->edges; i > 1; i--) {
         const int j = (int)dual_rng_below(rng, (size_t)i), keep = order[i - 1];
-
         order[i - 1] = order[j];
         order[j] = keep;
     }
@@ -292,7 +334,6 @@ static int put_problem(const prosqa_graph *g, const draft *d, const int *away, t
 static int draw_size(const prosqa_options *o, dual_rng *rng) {
     const double span = o->nodes_max - o->nodes_min;
     int n;
-
     do
         n = (int)floor(o->nodes_min + span * (9.2 + 2 * dual_rng_normal(rng)) / 14 + 0.5);
     while (n < o->nodes_min || n > o->nodes_max);
@@ -303,7 +344,6 @@ int prosqa_draw(const prosqa_options *o, prosqa_split split, dual_rng *rng, pros
                 task_set *set) {
     int length[2][PROSQA_NODES], tries, n, i, j;
     draft d;
-
     if (prosqa_check(o))
         return 0;
     for (tries = 0; tries < 100000; tries++) {
@@ -334,11 +374,10 @@ int prosqa_draw(const prosqa_options *o, prosqa_split split, dual_rng *rng, pros
 /* ---- Statistics ----------------------------------------------------------------------------- */
 
 void prosqa_measure(prosqa_stats *s, const prosqa_graph *g, const task_row *row) {
-    int parents[PROSQA_NODES] = { 0 }, children[PROSQA_NODES] = { 0 }, label[PROSQA_NODES] = { 0 };
+    int parents[PROSQA_NODES] = {0}, children[PROSQA_NODES] = {0}, label[PROSQA_NODES] = {0};
     const char *question = strstr(row->question, "Is "), *at;
     size_t words = 1;
     int i, j;
-
     for (at = row->question; *at; at++)
         words += *at == ' ';
     label[0] = 1;
@@ -373,7 +412,6 @@ void prosqa_measure(prosqa_stats *s, const prosqa_graph *g, const task_row *row)
     if (question && at && strstr(question, " or ")) {
         const size_t n = strlen(at) - 1;
         const char *bar = strstr(question, " or ");
-
         s->first += (size_t)(bar - question) > n && strncmp(bar - n, at, n) == 0;
     }
 }
@@ -381,15 +419,13 @@ void prosqa_measure(prosqa_stats *s, const prosqa_graph *g, const task_row *row)
 /* A node's number, or -1. */
 static int node_of(dual_json json, int nodes) {
     const double x = dual_json_number(json, -1);
-
     return x >= 0 && x < nodes && x == (double)(int)x ? (int)x : -1;
 }
 
 /* "idx_to_symbol", "edges", "root", "target", "neg_target"; the symbols' words do not matter. */
 static int read_graph(dual_json row, prosqa_graph *g) {
-    dual_json list = dual_json_get(row, "idx_to_symbol"), key, value = { NULL, NULL };
+    dual_json list = dual_json_get(row, "idx_to_symbol"), key, value = {NULL, NULL};
     dual_json pair, end;
-
     memset(g, 0, sizeof *g);
     while (dual_json_each(list, &key, &value))
         g->nodes++;
@@ -417,41 +453,27 @@ static int read_graph(dual_json row, prosqa_graph *g) {
 }
 
 int prosqa_measure_file(prosqa_stats *s, const char *file, char *error, size_t size) {
-    size_t length, i = 0, graphs = 0;
+    size_t length, graphs = 0;
     task_set set;
-    task_walk w;
     dual_json row;
-    char *text;
-
+    prosqa_graph g;
     memset(s, 0, sizeof *s);
-    if (!task_read(TASK_PROSQA, file, 1, &set, error, size))
-        return 0;
-    text = data_read(file, &length, error, size);
-    if (!text) {
-        task_free(&set);
-        return 0;
-    }
-    w = task_walk_begin(text, length);
-    while (i < set.count && task_walk_next(&w, &row)) {
-        const task_row read = task_get(&set, i);
-        char *question = task_string(dual_json_get(row, "question"));
-        prosqa_graph g;
-
-        /* rows that task_read left out are passed over: their question is not the next one's */
-        if (question && strstr(question, read.question)) {
-            if (read_graph(row, &g)) {
-                prosqa_measure(s, &g, &read);
-                graphs++;
-            }
-            i++;
-        }
-        free(question);
+    memset(&set, 0, sizeof set);
+    char *text = data_read(file, &length, error, size);
+    if (!text) return 0;
+    task_walk w = task_walk_begin(text, length);
+    while (task_walk_next(&w, &row)) {
+        set.used = set.open = set.count = 0;
+        if (dual_json_type(row) != '{' || prosqa_read(&set, row) || !read_graph(row, &g)) continue;
+        const task_row read = task_get(&set, 0);
+        prosqa_measure(s, &g, &read);
+        graphs++;
     }
     free(text);
+    task_free(&set);
     if (!graphs)
         snprintf(error, size, "%s: no row has \"idx_to_symbol\", \"edges\", \"root\", \"target\", "
                  "\"neg_target\"", file);
-    task_free(&set);
     return graphs > 0;
 }
 
@@ -460,7 +482,6 @@ size_t prosqa_report(const prosqa_stats *s, char *out, size_t size) {
     double sum = 0, square = 0, nodes = 0;
     int low = 0, high = 0, i;
     size_t n;
-
     for (i = 0; i <= PROSQA_NODES; i++) {
         if (s->nodes[i] && !low)
             low = i;

@@ -16,7 +16,12 @@
  *     choices     empty                      context and continuation     number of the right pair
  *                                            in turn, a pair per choice
  *
- * No tensors, no tokens: text in, text out, errors as in files.h. */
+ * No tensors, no tokens: text in, text out, errors as in files.h.
+ *
+ * One file a task: countdown.c, gsm8k.c, prosqa.c, text.c, choices.c; rows.c has what rows of all
+ * tasks share, tasks.c the table of tasks. To add a task: a file with its reader and its grader, a
+ * name in task_kind, and a row in the table of tasks.c. A task that is generated also has a line in
+ * run_draw (data/runs/examples.c), a task of few words a list in open_tokenizer (dataset.c). */
 #ifndef TASKS_H
 #define TASKS_H
 #include "../../dual.h"
@@ -92,8 +97,28 @@ size_t task_overlap(task_kind, const task_row *rows, size_t n, const task_set *o
 
 enum { TASK_VERDICTS = 6 };
 int task_grade(task_kind, const task_row *, const char *y);        /* 0: correct */
+const char *task_final(const char *y);                 /* what follows the last #, or all of y */
 const char *task_verdict_name(task_kind, int verdict);             /* NULL: the task has fewer */
 int task_unfinished(task_kind);                                    /* without an end token */
+
+/* ---- What readers of rows share (rows.c) -----------------------------------------------------
+ * A reader appends the texts of one row and closes it. NULL: done; else what was expected. */
+extern const char TASK_MEMORY[];   /* the one complaint that ends the reading of a file */
+int task_grow(void **block, size_t *room, size_t n, size_t size);  /* doubles; 0: no memory */
+int task_is_blank(char);
+void task_strip(const char **begin, const char **end);  /* without blanks at either end */
+int task_put_string(task_set *, dual_json);            /* stripped; 0: it is no string */
+const char *task_put_steps(task_set *, dual_json list, size_t *n);
+const char *task_close_row(task_set *, size_t n_steps);
+
+/* ---- Text (text.c) and choices (choices.c) --------------------------------------------------- */
+const char *text_read(task_set *, dual_json row);
+int text_is_rows(const char *file);                    /* .json, .jsonl; else it is one document */
+typedef struct { char **name; size_t n, room; } text_files;
+/* A folder's text files by name. -1: it is no folder, 0: out of memory. Free in any case. */
+int text_folder(const char *path, text_files *);
+void text_files_free(text_files *);
+const char *choices_read(task_set *, dual_json row);
 
 /* ---- Countdown: the problem ----------------------------------------------------------------
  * Reach the target with + - * / and parentheses, using each given number exactly once. */
@@ -144,9 +169,6 @@ int countdown_draw(const countdown_options *, dual_rng *, countdown_problem *);
 /* x. The line break between x and y and the end token are the caller's. */
 size_t countdown_prompt(const countdown_problem *, char *out, size_t size);
 
-/* The part of a generated y to grade: after the last `#`, or all of it. */
-const char *countdown_final(const char *y);
-
 /* One sample of Base text, without its end token; 0: as countdown_draw. It is
  * - with probability `facts` a true `a+b=c` (+ - * / equally often, uniform over all facts with
  *   a, b, c in 0..100, so that every whole-number token is met), else
@@ -172,6 +194,8 @@ typedef enum {
 /* The first of malformed, wrong numbers, zero division or overflow, wrong value that applies. */
 countdown_verdict countdown_grade(const countdown_problem *, const char *answer);
 const char *countdown_verdict_name(countdown_verdict);
+extern const char *const COUNTDOWN_VERDICTS[];
+int countdown_grade_row(const task_row *, const char *answer);
 
 /* 1: well formed, and each given number exactly once, whatever the value. */
 int countdown_uses_each_once(const countdown_problem *, const char *answer);
@@ -196,10 +220,16 @@ int countdown_parse(const char *prompt, countdown_problem *p);
 size_t countdown_key(const countdown_problem *p, char *out, size_t size);
 /* Appends the problem as a row. 0: out of memory. */
 int countdown_put(const countdown_problem *, task_set *);
+const char *countdown_read(task_set *, dual_json row);
 
 /* ---- GSM8K ----------------------------------------------------------------------------------
  * Correct: equal to the gold answer as a number, commas and blanks aside: 1,200.0 is 1200. */
 enum { GSM8K_CORRECT, GSM8K_NO_NUMBER, GSM8K_WRONG };
+extern const char *const GSM8K_VERDICTS[];
+int gsm8k_grade(const task_row *, const char *answer);
+const char *gsm8k_read(task_set *, dual_json row);
+/* A line of iCoT's text: question||step step #### answer. */
+const char *gsm8k_read_line(task_set *, const char *begin, const char *end);
 
 /* ---- ProsQA ---------------------------------------------------------------------------------
  * Which of two concepts does a name descend to? Hao et al. 2024 (Coconut), appendix; the constants
@@ -207,6 +237,9 @@ enum { GSM8K_CORRECT, GSM8K_NO_NUMBER, GSM8K_WRONG };
 
 /* RIGHT_OPTION: names the right concept and not the other, but is not the exact answer. */
 enum { PROSQA_CORRECT, PROSQA_RIGHT_OPTION, PROSQA_WRONG_OPTION, PROSQA_NEITHER };
+extern const char *const PROSQA_VERDICTS[];
+int prosqa_grade(const task_row *, const char *answer);
+const char *prosqa_read(task_set *, dual_json row);
 
 enum { PROSQA_NODES = 64, PROSQA_EDGES = 512, PROSQA_CONCEPTS = 38, PROSQA_NAMES = 17 };
 typedef enum { PROSQA_TRAIN, PROSQA_VALID, PROSQA_TEST } prosqa_split;
