@@ -35,7 +35,9 @@ const char *choices_read(task_set *set, dual_json row) {
         wrong = TASK_MEMORY;
     while (!wrong && dual_json_each(list, &key, &value)) {
         char *each = task_string(value);
-        if (!each || !put_pair(set, differ ? each : shared, differ ? shared : each))
+        const char *context = differ ? each : shared;
+        const char *choice = differ ? shared : each;
+        if (!each || !put_pair(set, context, choice))
             wrong = "expected each of \"choices\" to be a string that is not empty";
         free(each);
         n++;

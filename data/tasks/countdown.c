@@ -219,7 +219,8 @@ static void put_step(sink *s, char op, int64_t a, int64_t b, int64_t value) {
 }
 
 static int binds(char op) {
-    return op == 0 ? 3 : op == '*' || op == '/' ? 2 : 1;
+    if (op == 0) return 3;             /* a number */
+    return op == '*' || op == '/' ? 2 : 1;
 }
 
 /* Parentheses only where the value needs them: a+(b-c) is written a+b-c, a-(b+c) keeps them. */
@@ -346,7 +347,8 @@ countdown_split countdown_split_of(const int *numbers, int count, int target) {
     for (i = 0; i < count; i++)
         hash = mix(hash, key.numbers[i]);
     hash = mix(hash, target) % 10;
-    return hash == 0 ? COUNTDOWN_TEST : hash == 1 ? COUNTDOWN_VALID : COUNTDOWN_TRAIN;
+    if (hash == 0) return COUNTDOWN_TEST;
+    return hash == 1 ? COUNTDOWN_VALID : COUNTDOWN_TRAIN;
 }
 
 const char *countdown_split_name(countdown_split split) {

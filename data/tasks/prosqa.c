@@ -2,13 +2,13 @@
  * graphs with the published files.
  * A problem is a directed graph: two names, what they are, what those are in turn; the question is
  * to which of two leaves one of the names descends. Reads Coconut's JSON. */
+#include "tasks.h"
+#include "../files/files.h"
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "tasks.h"
-#include "../files/files.h"
 
 static const char *const WORDS[PROSQA_CONCEPTS + PROSQA_NAMES] = {
     "bompus", "boompus", "brimpus", "chorpus", "dumpus", "felpus", "fompus", "gerpus", "gorpus",
@@ -273,7 +273,8 @@ static prosqa_split split_of(const prosqa_graph *g) {
     }
     hash = dual_rng_seed(sum, (uint64_t)g->symbol[g->root]);
     sum = dual_rng_next(&hash) % 10;
-    return sum == 0 ? PROSQA_TEST : sum == 1 ? PROSQA_VALID : PROSQA_TRAIN;
+    if (sum == 0) return PROSQA_TEST;
+    return sum == 1 ? PROSQA_VALID : PROSQA_TRAIN;
 }
 
 static size_t put_fact(const prosqa_graph *g, int from, int to, char *out, size_t size) {
@@ -477,42 +478,50 @@ int prosqa_measure_file(prosqa_stats *s, const char *file, char *error, size_t s
     return graphs > 0;
 }
 
+/* Appends as printf does, as far as there is room; *n counts on beyond it. */
+static void add(char *out, size_t size, size_t *n, const char *format, ...) {
+    const size_t used = *n < size ? *n : size;
+    va_list args;
+    va_start(args, format);
+    const int wanted = vsnprintf(out + used, size - used, format, args);
+    va_end(args);
+    if (wanted > 0) *n += (size_t)wanted;
+}
+
+/* " 3: 0.402 4: 0.418", the last number standing for all from it on. */
+static void add_shares(char *out, size_t size, size_t *n, const size_t *count, int first, int last,
+                       double all) {
+    for (int i = first; i <= last; i++)
+        if (count[i] || !first)
+            add(out, size, n, " %d%s: %.3f", i, i == last ? "+" : "", (double)count[i] / all);
+}
+
 size_t prosqa_report(const prosqa_stats *s, char *out, size_t size) {
     const double rows = (double)s->rows;
-    double sum = 0, square = 0, nodes = 0;
-    int low = 0, high = 0, i;
-    size_t n;
-    for (i = 0; i <= PROSQA_NODES; i++) {
-        if (s->nodes[i] && !low)
-            low = i;
-        if (s->nodes[i])
-            high = i;
+    double sum = 0, squares = 0, nodes = 0;
+    int low = 0, high = 0;
+    size_t n = 0;
+    for (int i = 0; i <= PROSQA_NODES; i++) {
+        if (s->nodes[i] && !low) low = i;
+        if (s->nodes[i]) high = i;
         sum += (double)i * (double)s->nodes[i] / rows;
-        square += (double)i * i * (double)s->nodes[i] / rows;
+        squares += (double)i * i * (double)s->nodes[i] / rows;
     }
-    for (i = 0; i < 4; i++)
-        nodes += (double)s->descend[i];
-    n = (size_t)snprintf(out, size, "%lu rows\nnodes      %.1f +- %.1f (%d..%d), edges %.1f, names "
-                         "%.2f, leaves %.2f\n", (unsigned long)s->rows, sum,
-                         sqrt(square > sum * sum ? square - sum * sum : 0), low, high,
-                         (double)s->edges / rows, (double)s->names / rows,
-                         (double)s->leaves / rows);
-    n += (size_t)snprintf(out + (n < size ? n : size), n < size ? size - n : 0, "steps     ");
-    for (i = 1; i < 8; i++)
-        if (s->steps[i])
-            n += (size_t)snprintf(out + (n < size ? n : size), n < size ? size - n : 0,
-                                  " %d%s: %.3f", i, i == 7 ? "+" : "", (double)s->steps[i] / rows);
-    n += (size_t)snprintf(out + (n < size ? n : size), n < size ? size - n : 0, "\nparents   ");
-    for (i = 0; i < 7; i++)
-        n += (size_t)snprintf(out + (n < size ? n : size), n < size ? size - n : 0, " %d%s: %.3f",
-                              i, i == 6 ? "+" : "", (double)s->in_degree[i] / nodes);
-    n += (size_t)snprintf(out + (n < size ? n : size), n < size ? size - n : 0,
-                          " of the nodes from 2 on\ndescend    from 0 only %.3f, from 1 only %.3f, "
-                          "both %.3f, neither %.3f\nquestion   %.1f words (%lu..%lu); target named "
-                          "first %.3f, about node 0 %.3f\n", (double)s->descend[1] / nodes,
-                          (double)s->descend[2] / nodes, (double)s->descend[3] / nodes,
-                          (double)s->descend[0] / nodes, (double)s->words / rows,
-                          (unsigned long)s->words_min, (unsigned long)s->words_max,
-                          (double)s->first / rows, (double)s->root_0 / rows);
+    for (int i = 0; i < 4; i++) nodes += (double)s->descend[i];
+    const double variance = squares > sum * sum ? squares - sum * sum : 0;
+    add(out, size, &n, "%lu rows\nnodes      %.1f +- %.1f (%d..%d), edges %.1f, names %.2f, leaves "
+        "%.2f\n", (unsigned long)s->rows, sum, sqrt(variance), low, high, (double)s->edges / rows,
+        (double)s->names / rows, (double)s->leaves / rows);
+    add(out, size, &n, "steps     ");
+    add_shares(out, size, &n, s->steps, 1, 7, rows);
+    add(out, size, &n, "\nparents   ");
+    add_shares(out, size, &n, s->in_degree, 0, 6, nodes);
+    add(out, size, &n, " of the nodes from 2 on\n");
+    add(out, size, &n, "descend    from 0 only %.3f, from 1 only %.3f, both %.3f, neither %.3f\n",
+        (double)s->descend[1] / nodes, (double)s->descend[2] / nodes,
+        (double)s->descend[3] / nodes, (double)s->descend[0] / nodes);
+    add(out, size, &n, "question   %.1f words (%lu..%lu); target named first %.3f, about node 0 "
+        "%.3f\n", (double)s->words / rows, (unsigned long)s->words_min,
+        (unsigned long)s->words_max, (double)s->first / rows, (double)s->root_0 / rows);
     return n;
 }

@@ -57,7 +57,8 @@ void tokenizer_free(tokenizer *t) {
 }
 
 const char *tokenizer_kind(const tokenizer *t) {
-    return t->words ? "words" : bpe_family_of(t->bpe) == BPE_GPT2 ? "gpt2" : "qwen3";
+    if (t->words) return "words";
+    return bpe_family_of(t->bpe) == BPE_GPT2 ? "gpt2" : "qwen3";
 }
 
 size_t tokenizer_size(const tokenizer *t) {

@@ -81,18 +81,25 @@ unicode *unicode_new(void) {
 
 /* ---- UTF-8 --------------------------------------------------------------------------------- */
 
+/* Bytes of the character that begins with this one; 0: none does. */
+static size_t length_of(unsigned char first) {
+    if (first < 0x80) return 1;
+    if (first < 0xC2 || first >= 0xF5) return 0;
+    if (first < 0xE0) return 2;
+    return first < 0xF0 ? 3 : 4;
+}
+
 size_t unicode_next(const char *at, const char *end, uint32_t *c) {
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
     const unsigned char *p = (const unsigned char *)at;
-    size_t n = p[0] < 0x80 ? 1 : p[0] < 0xC2 ? 0 : p[0] < 0xE0 ? 2 : p[0] < 0xF0 ? 3 :
-               p[0] < 0xF5 ? 4 : 0;
+    size_t n = length_of(p[0]);
     uint32_t u = n > 1 ? p[0] & (0x7Fu >> n) : p[0];
     if (n > (size_t)(end - at)) n = 0;
     for (size_t i = 1; i < n; i++) {
         if ((p[i] & 0xC0) != 0x80) n = 0;
         else u = u << 6 | (p[i] & 0x3Fu);
     }
-    if (!n || u > 0x10FFFF || (n > 1 && u < least[n]) || (u >= 0xD800 && u < 0xE000)) {
+    if (!n || u > 0x10FFFF || (n > 1 && u < smallest[n]) || (u >= 0xD800 && u < 0xE000)) {
         *c = UNICODE_BAD + p[0];
         return 1;
     }
@@ -103,7 +110,10 @@ size_t unicode_next(const char *at, const char *end, uint32_t *c) {
 /* The other way; out has room for 4 bytes. */
 static size_t put_char(uint32_t c, char *out) {
     static const unsigned char lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
-    const size_t n = c < 0x80 || c >= UNICODE_BAD ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    size_t n = 1;
+    if (c >= 0x80 && c < UNICODE_BAD) n = 2;
+    if (c >= 0x800 && c < UNICODE_BAD) n = 3;
+    if (c >= 0x10000 && c < UNICODE_BAD) n = 4;
     for (size_t i = n - 1; i > 0; i--, c >>= 6) out[i] = (char)(0x80 | (c & 0x3F));
     out[0] = n == 1 ? (char)(c & 0xFF) : (char)(lead[n] | c);
     return n;

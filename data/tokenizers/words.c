@@ -25,13 +25,10 @@ struct words {
     int32_t end;
     int32_t bytes;         /* id of <byte 0>, if the words are the 256 bytes; else -1 */
 };
-
-enum { WORDS_MAX = 1000000 };   /* ids stay far inside an int */
-
+enum {WORDS_MAX = 1000000};   /* ids stay far inside an int */
 static size_t first_slot(const words *w, const char *word, size_t length) {
     uint32_t hash = 2166136261u;                      /* FNV-1a */
     size_t i;
-
     for (i = 0; i < length; i++)
         hash = (hash ^ (unsigned char)word[i]) * 16777619u;
     return hash & (w->slots - 1);
@@ -40,10 +37,8 @@ static size_t first_slot(const words *w, const char *word, size_t length) {
 /* The slot that holds the word, or the free one where it would go. */
 static size_t find_slot(const words *w, const char *word, size_t length) {
     size_t at = first_slot(w, word, length);
-
     while (w->slot[at] >= 0) {
         const char *there = w->word[w->slot[at]];
-
         if (strncmp(there, word, length) == 0 && there[length] == 0)
             break;
         at = (at + 1) & (w->slots - 1);
@@ -54,7 +49,6 @@ static size_t find_slot(const words *w, const char *word, size_t length) {
 /* <like this>: reserved, never matched in text. */
 static int is_special(const char *word) {
     size_t length = strlen(word);
-
     return length > 2 && word[0] == '<' && word[length - 1] == '>';
 }
 
@@ -63,95 +57,104 @@ static const char *byte_word(size_t byte, char out[41]) {
     return out;
 }
 
-words *words_new(const char *const *list, size_t n, char *error, size_t size) {
+/* Empty, with room for n words of `bytes` bytes in all. NULL: out of memory. */
+static words *words_alloc(size_t n, size_t bytes) {
     words *w = calloc(1, sizeof *w);
-    char name[41];
-    size_t bytes = 1, i;
-
-    if (n > WORDS_MAX) {
-        snprintf(error, size, "%lu words, expected at most %d", (unsigned long)n, WORDS_MAX);
-        free(w);
-        return NULL;
-    }
-    for (i = 0; i < n; i++)
-        bytes += strlen(list[i]) + 1;
-    if (w) {
-        for (w->slots = 2; w->slots < 2 * n; )
-            w->slots *= 2;
-        w->text = malloc(bytes);
-        w->word = malloc((n + 1) * sizeof *w->word);
-        w->slot = malloc(w->slots * sizeof *w->slot);
-    }
-    if (!w || !w->text || !w->word || !w->slot) {
-        snprintf(error, size, "out of memory for %lu words", (unsigned long)n);
+    if (!w) return NULL;
+    for (w->slots = 2; w->slots < 2 * n;) w->slots *= 2;
+    w->text = malloc(bytes);
+    w->word = malloc((n + 1) * sizeof *w->word);
+    w->slot = malloc(w->slots * sizeof *w->slot);
+    if (!w->text || !w->word || !w->slot) {
         words_free(w);
         return NULL;
     }
-    for (i = 0; i < w->slots; i++)
-        w->slot[i] = -1;
+    for (size_t i = 0; i < w->slots; i++) w->slot[i] = -1;
+    return w;
+}
 
-    for (bytes = 0, i = 0; i < n; i++) {
-        size_t length = strlen(list[i]), at = find_slot(w, list[i], length);
-
+static int add_words(words *w, const char *const *list, size_t n, char *error, size_t size) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        const size_t length = strlen(list[i]), at = find_slot(w, list[i], length);
+        char name[41];
         if (w->slot[at] >= 0) {
             snprintf(error, size, "word %lu \"%s\" is there twice, expected once",
                      (unsigned long)i + 1, data_shown(list[i], length, name));
-            words_free(w);
-            return NULL;
+            return 0;
         }
         w->slot[at] = (int32_t)i;
         w->word[i] = memcpy(w->text + bytes, list[i], length + 1);
         w->size = i + 1;
         bytes += length + 1;
-        if (length > w->longest)
-            w->longest = length;
+        if (length > w->longest) w->longest = length;
     }
+    return 1;
+}
 
-    w->end = words_id(w, "<end>");
-    if (w->end < 0) {
-        snprintf(error, size, "no word <end>, expected one");
-        words_free(w);
-        return NULL;
-    }
-    w->bytes = words_id(w, "<byte 0>");
-    if (w->bytes >= 0) {
-        for (i = 1; i < 256 && words_id(w, byte_word(i, name)) == w->bytes + (int32_t)i; )
-            i++;
-        if (i < 256) {
+/* With <byte 0> the vocabulary must have all 256 bytes, in order. */
+static int check_bytes(const words *w, char *error, size_t size) {
+    char name[41];
+    for (size_t i = 1; i < 256; i++)
+        if (words_id(w, byte_word(i, name)) != w->bytes + (int32_t)i) {
             snprintf(error, size, "no word %s behind the one before it, expected <byte 0> to "
                      "<byte 255> in order", byte_word(i, name));
-            words_free(w);
-            return NULL;
+            return 0;
         }
-        return w;
-    }
-    /* A word that its own spelling does not give back would silently never be used. */
-    for (i = 0; i < n; i++) {
-        int32_t id = -1;
+    return 1;
+}
 
-        if (is_special(list[i]))
-            continue;
-        if (words_encode(w, list[i], &id, 1, NULL, 0) != 1 || id != (int32_t)i) {
-            snprintf(error, size, "word %lu \"%s\" is never read from a text, expected "
-                     "letters and digits, or punctuation", (unsigned long)i + 1,
-                     data_shown(list[i], strlen(list[i]), name));
-            words_free(w);
-            return NULL;
-        }
+/* A word that its own spelling does not give back would silently never be used. */
+static int check_spelling(const words *w, char *error, size_t size) {
+    char name[41];
+    for (size_t i = 0; i < w->size; i++) {
+        const char *word = w->word[i];
+        int32_t id = -1;
+        if (is_special(word)) continue;
+        if (words_encode(w, word, &id, 1, NULL, 0) == 1 && id == (int32_t)i) continue;
+        snprintf(error, size, "word %lu \"%s\" is never read from a text, expected letters and "
+                 "digits, or punctuation", (unsigned long)i + 1,
+                 data_shown(word, strlen(word), name));
+        return 0;
     }
-    return w;
+    return 1;
+}
+
+words *words_new(const char *const *list, size_t n, char *error, size_t size) {
+    size_t bytes = 1;
+    if (n > WORDS_MAX) {
+        snprintf(error, size, "%lu words, expected at most %d", (unsigned long)n, WORDS_MAX);
+        return NULL;
+    }
+    for (size_t i = 0; i < n; i++) bytes += strlen(list[i]) + 1;
+    words *w = words_alloc(n, bytes);
+    if (!w) {
+        snprintf(error, size, "out of memory for %lu words", (unsigned long)n);
+        return NULL;
+    }
+    int good = add_words(w, list, n, error, size);
+    if (good) {
+        w->end = words_id(w, "<end>");
+        w->bytes = words_id(w, "<byte 0>");
+        good = w->end >= 0;
+        if (!good) snprintf(error, size, "no word <end>, expected one");
+    }
+    if (good && w->bytes >= 0) good = check_bytes(w, error, size);
+    else if (good) good = check_spelling(w, error, size);
+    if (good) return w;
+    words_free(w);
+    return NULL;
 }
 
 words *words_new_countdown(void) {
     static const char *const fixed[] = {
         "<end>", "\n", "numbers:", "target:", "+", "-", "*", "/", "(", ")", "=", "###"
     };
-    enum { FIXED = sizeof fixed / sizeof *fixed, NUMBERS = 101, FIRST = 9, NEXT = 10 };
+    enum {FIXED = sizeof fixed / sizeof *fixed, NUMBERS = 101, FIRST = 9, NEXT = 10};
     const char *list[FIXED + NUMBERS + FIRST + NEXT];
     char text[NUMBERS + FIRST + NEXT][8];
     char error[80];
     size_t n = 0, i;
-
     for (i = 0; i < NUMBERS; i++)
         snprintf(text[n++], sizeof text[0], "%u", (unsigned)i % 1000);
     for (i = 1; i <= FIRST; i++)
@@ -169,7 +172,6 @@ words *words_new_bytes(void) {
     const char *list[257];
     char text[256][41], error[160];
     size_t i;
-
     list[0] = "<end>";
     for (i = 0; i < 256; i++)
         list[i + 1] = byte_word(i, text[i]);
@@ -208,7 +210,6 @@ const char *words_word(const words *w, int32_t id) {
 /* Undoes \n and \\ in place. 0: another escape. */
 static int unescape(char *word) {
     char *to = word;
-
     for (; *word; word++) {
         if (*word == '\\') {
             word++;
@@ -229,7 +230,6 @@ words *words_load(const char *file, char *error, size_t size) {
     const char **list = NULL;
     words *w = NULL;
     char why[160];
-
     if (!text)
         return NULL;
     for (i = 0; i < length; i++)
@@ -241,7 +241,6 @@ words *words_load(const char *file, char *error, size_t size) {
     }
     for (at = text; at < text + length; ) {
         char *end = at + strcspn(at, "\n"), *next = *end ? end + 1 : end;
-
         if (end > at && end[-1] == '\r')
             end--;
         *end = 0;
@@ -267,14 +266,12 @@ int words_save(const words *w, const char *file, char *error, size_t size) {
     char *text;
     dual_ctx c;
     int fine;
-
     for (i = 0; i < w->size; i++)
         room += 2 * strlen(w->word[i]) + 1;
     text = malloc(room + 1);
     dual_init(&c, NULL, 0);
     for (i = 0; text && i < w->size; i++) {
         const char *at;
-
         for (at = w->word[i]; *at; at++) {
             if (*at == '\n' || *at == '\\')
                 text[used++] = '\\';
@@ -312,7 +309,6 @@ static int is_punctuation(char c) {
 /* Bytes at `at` that belong together whatever the vocabulary says. */
 static size_t run_length(const char *at) {
     size_t n = 1;
-
     if (is_digit(*at))
         while (is_digit(at[n]))
             n++;
@@ -325,7 +321,6 @@ static size_t run_length(const char *at) {
 /* Id of piece <d_> (first) or <_d>, or -1. */
 static int32_t piece_id(const words *w, char digit, int first) {
     char piece[8];
-
     snprintf(piece, sizeof piece, first ? "<%c_>" : "<_%c>", digit);
     return words_id(w, piece);
 }
@@ -340,7 +335,6 @@ size_t words_encode(const words *w, const char *text, int32_t *ids, size_t max, 
     const char *at = text;
     char name[41];
     size_t n = 0;
-
     if (w->bytes >= 0) {
         for (; text[n]; n++)
             if (n < max)
@@ -350,7 +344,6 @@ size_t words_encode(const words *w, const char *text, int32_t *ids, size_t max, 
     while (*at) {
         size_t run, end, i;
         int32_t id = -1;
-
         if (is_blank(*at)) {
             at++;
             continue;
@@ -376,7 +369,7 @@ size_t words_encode(const words *w, const char *text, int32_t *ids, size_t max, 
                 snprintf(error, size, "byte %lu: unknown word \"%s\", expected one of the "
                          "%lu words of the vocabulary", (unsigned long)(at - text) + 1,
                          data_shown(at, run, name), (unsigned long)w->size);
-                return (size_t)-1;
+                return SIZE_MAX;
             }
             if (n < max)
                 ids[n] = id;
@@ -402,7 +395,6 @@ static int blank_between(const char *left, const char *right) {
 /* Digit of a piece <d_> (first) or <_d>; 0: the word is no such piece. */
 static char piece_digit(const char *word, int first) {
     char digit = 0;
-
     if (word && strlen(word) == 4 && is_special(word) && word[first ? 2 : 1] == '_')
         digit = word[first ? 1 : 2];
     return is_digit(digit) ? digit : 0;
@@ -413,7 +405,6 @@ static char piece_digit(const char *word, int first) {
 static size_t number_length(const words *w, const int32_t *ids, size_t n) {
     char digits[16];
     size_t k = 0;
-
     while (k < n && piece_digit(words_word(w, ids[k]), k == 0)) {
         if (k < sizeof digits - 1)
             digits[k] = piece_digit(words_word(w, ids[k]), k == 0);
@@ -432,17 +423,14 @@ static void put(char *out, size_t size, size_t *used, const char *text) {
 size_t words_decode(const words *w, const int32_t *ids, size_t n, char *out, size_t size) {
     const char *left = NULL;   /* the word before, for the blank */
     size_t used = 0, i = 0;
-
     for (; w->bytes >= 0 && i < n; i++) {
         const int32_t byte = ids[i] - w->bytes;
-        const char one[2] = { (char)byte, 0 };
-
+        const char one[2] = {(char)byte, 0};
         put(out, size, &used, byte > 0 && byte < 256 ? one : "<?>");
     }
     while (i < n) {
         size_t pieces = number_length(w, ids + i, n - i), k;
         const char *word = words_word(w, ids[i]);
-
         if (!word)
             word = "<?>";
         if (blank_between(left, word))
@@ -450,8 +438,7 @@ size_t words_decode(const words *w, const int32_t *ids, size_t n, char *out, siz
         if (pieces == 0)
             put(out, size, &used, word);
         for (k = 0; k < pieces; k++) {
-            char digit[2] = { piece_digit(w->word[ids[i + k]], k == 0), 0 };
-
+            char digit[2] = {piece_digit(w->word[ids[i + k]], k == 0), 0};
             put(out, size, &used, digit);
         }
         left = word;
