@@ -121,10 +121,11 @@ dual_tensor *dual_rotary(dual_ctx *, dual_tensor *x, size_t head_dim, const int3
 /* Visibility: query row r sees rows begin[r] .. end[r]-1 of k and v, for each of several pairs. */
 typedef struct { dual_tensor *k, *v; const int32_t *begin, *end; } dual_keys;
 /* q [rows, heads*head_dim], k, v [*, kv_heads*head_dim] -> [rows, heads*head_dim]. Rows
- * border[i] .. border[i+1]-1 form part i; two parts never see the same key row. */
+ * segment_start[i] .. segment_start[i+1]-1 form segment i, like FlashAttention's cu_seqlens; no two
+ * segments see the same key row. */
 dual_tensor *dual_attention(dual_ctx *, dual_tensor *q, size_t heads, size_t kv_heads,
                             size_t n_keys, const dual_keys *keys,
-                            size_t parts, const int32_t *border);
+                            size_t segments, const int32_t *segment_start);
 /* Mean over rows of -log softmax(logits)[target], as [1,1]. Its backward turns the logits, in
  * place, into their own gradient: read them before. */
 dual_tensor *dual_cross_entropy(dual_ctx *, dual_tensor *logits, const int32_t *target);
@@ -140,10 +141,12 @@ typedef struct {
     double norm_eps, rope_theta;
 } dual_config;
 
+enum { DUAL_ZEROS, DUAL_ONES, DUAL_NORMAL };
+typedef struct { int kind; double std; } dual_start;      /* how a tensor is initialised */
 typedef struct {
     char name[80];                 /* Hugging Face's name, GPT-2 with "transformer." */
     dual_tensor *tensor;           /* vectors are [1,n] */
-    double init;                   /* std of the random start; < 0: constant -init (norm weights) */
+    dual_start start;
     int decay, vector;             /* weight decay applies; stored as one dimension */
     double rate;                   /* learning rate multiplier */
 } dual_param;
@@ -165,11 +168,11 @@ typedef struct { const dual_cache *cache; const int32_t *begin, *end; } dual_see
 typedef struct {
     const char *name;              /* "read", "think", "speak" */
     dual_model *model;
-    size_t rows, parts, n_seen;
+    size_t rows, segments, n_seen;
     dual_tensor *input;            /* [rows, hidden], before GPT-2 adds its position embedding */
     const int32_t *token;          /* [rows] what the row is: a token id, or -1-i for latent i */
     const int32_t *position;       /* [rows] */
-    const int32_t *border;         /* [parts+1], as in dual_attention */
+    const int32_t *segment_start;  /* [segments+1], as in dual_attention; one per sequence */
     const dual_seen *seen;
     size_t layers;                 /* 0: all; else the pass ends after so many */
     int cache_only;                /* stop after the last layer's keys and values */
@@ -241,13 +244,13 @@ typedef struct {
 
 /* Content or mere presence? What each group gets in evaluation instead of its own latents. */
 typedef enum { DUAL_RIGHT, DUAL_SWAPPED, DUAL_MEAN, DUAL_NOISE, DUAL_ZERO, DUAL_DROP } dual_source;
-typedef struct { dual_source from; size_t slot; uint64_t seed; } dual_control;
+typedef struct { dual_source from; size_t slot; uint64_t seed; } dual_ablation;
 
 typedef struct {
     size_t n_sequences; const int32_t *const *text; const size_t *length;
     size_t n_groups;    const dual_group *group;
     dual_tensor *cue_rows;         /* NULL, or [c,d]: a cue given as rows, for every group */
-    dual_control control;          /* zeroed: the right latents */
+    dual_ablation ablation;        /* zeroed: the right latents */
 } dual_batch;
 
 typedef struct {
