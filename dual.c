@@ -308,8 +308,7 @@ size_t dual_rng_below(dual_rng *r, size_t n) { /* rejection: no modulo bias */
  * A tensor is a matrix of reals, [rows, cols]. An operation computes its output at once. If any
  * input wants a gradient, it also records a node on the tape: output, inputs, backward function.
  * Every input exists before its output does, so the tape, read from the newest node to the oldest,
- * is in topological order. Backward walks it once; each node adds (+=) into the gradients of its
- * inputs.
+ * is in topological order. Backward walks it once; each node adds (+=) to its inputs' gradients.
  * A gradient array is made when a gradient first reaches its tensor. A branch that does not lead to
  * the loss costs nothing, and its `grad` stays NULL.
  * A view shares the data and the gradient of its owner, so it needs no node.
@@ -343,8 +342,7 @@ struct dual_node {
     } args;
 };
 
-/* dual_tensor.needs_grad: no gradient; one is wanted, there is no array yet; there is one. */
-enum { NO_GRAD, GRAD_WANTED, GRAD_MADE };
+enum { NO_GRAD, GRAD_WANTED, GRAD_MADE };  /* dual_tensor.needs_grad; WANTED: no array yet */
 
 static inline size_t size_of(int type) { return type == DUAL_FULL ? sizeof(real) : 2; }
 
@@ -1611,9 +1609,8 @@ int dual_config_check(dual_ctx *c, const dual_config *f) {
     if (f->family != DUAL_GPT2 && f->family != DUAL_QWEN3)
         return dual_failed(c, "config: family must be gpt2 or qwen3");
     if (zero || large)
-        return dual_failed(c,
-                           "config: vocab %zu, positions %zu, layers %zu, hidden %zu, heads %zu, "
-                           "key heads %zu, head_dim %zu, mlp %zu: zero or out of range",
+        return dual_failed(c, "config: vocab %zu, positions %zu, layers %zu, hidden %zu, heads "
+                           "%zu, key heads %zu, head_dim %zu, mlp %zu: zero or out of range",
                            f->vocab, f->positions, f->layers, f->hidden, f->heads, f->kv_heads,
                            f->head_dim, f->mlp);
     if (f->heads % f->kv_heads)
@@ -1907,17 +1904,17 @@ dual_tensor *dual_logits(dual_ctx *c, dual_model *m, dual_tensor *hidden) {
  * every pass, and the loss. Refuses: words, tasks, schedules; it is given token ids.
  *
  * FOUR SYSTEMS. x is the prompt (n tokens), y the answer (m tokens). Between them stands the cue, a
- * given token that every system reads and no loss scores; it is the line break after the question.
- * S are N_L soft tokens: learned embeddings, the same for every prompt. KV_theta is the Base's KV
- * cache of x.
- *   soft  One model, one pass: the Base is trained on [x; S; cue; y]. S are N_L more input rows of
- *         the Base, and whatever is thought about x there, the Base's own layers have to think.
+ * given token that every system reads and no loss scores, such as the line break after a question.
+ * S is N_L soft tokens: learned embeddings, the same for every prompt. theta and phi are the
+ * parameters of Base and Coprocessor, KV_theta is the Base's KV cache of x.
+ *   soft  One model, one pass: the Base is trained on [x; S; cue; y]. S gives it N_L more input
+ *         rows after the prompt; all the thinking there is done by its own layers.
  *   liu   The frozen Base reads x. The Coprocessor, a second model that starts as a copy of the
- *         Base, reads S with KV_theta as its past. Its final states Z, now dependent on x, become
- *         N_L input rows of the Base, which reads cue and y after them. The loss trains the
- *         Coprocessor and S; on its way to Z the gradient passes through the frozen Base.
+ *         Base, reads S with KV_theta as its past. Its final states Z, which depend on x, become
+ *         N_L input rows of the Base, and cue and y follow them. The loss trains the Coprocessor
+ *         and S; on its way to Z the gradient passes through the frozen Base.
  *   h2    liu with a Base that is trained too: it learns to use Z and, since gradient also flows
- *         back through KV_theta, to write a cache that is worth thinking about.
+ *         back through KV_theta, to write a cache that is worth reading.
  *   h1    liu with a wider channel: no Z. The Coprocessor's own keys and values at S join the
  *         Base's cache, layer by layer, so every layer of the Base attends to the Coprocessor's
  *         state at its own depth. The Base computes nothing at the latent positions.
@@ -1945,9 +1942,9 @@ dual_tensor *dual_logits(dual_ctx *c, dual_model *m, dual_tensor *hidden) {
  * Before training the Coprocessor is a copy of the Base, and each soft token is the mean token
  * embedding plus noise. coconut's s takes a position of its own: its cue is at n+N_L+1.
  *
- * FROZEN IS NOT UNTAPED. In liu and h1 the loss reaches Z or KV_phi only through the Base's speak
- * pass, so speak is recorded and the gradient runs through weights that receive none. Only read of
- * a frozen Base is not recorded: nothing before it is trained.
+ * A FROZEN BASE IS STILL RECORDED in speak. In liu and h1 the loss reaches Z or KV_phi only through
+ * that pass, so the gradient runs through weights that receive none. Its read pass alone is not on
+ * the tape: nothing before it is trained.
  *
  * WHY A CUE. In soft, liu and h2 the last latent's row could predict y_0 itself; an empty cue asks
  * for that, as in Liu et al. In h1 the Base has no row at the latents and must read something given
@@ -1963,7 +1960,8 @@ dual_tensor *dual_logits(dual_ctx *c, dual_model *m, dual_tensor *hidden) {
  *   - h1 hands over the N_L new entries only; the rest of the Coprocessor's past is KV_theta.
  *   - A trained Base receives gradient through KV_theta, from think and from speak.
  *   - Under h1 the Coprocessor's last layer is used, and trained, up to its keys and values only.
- *   - The loss is one mean over all targets of the batch. A tied embedding has one gradient.
+ *   - The loss is one mean over all targets of the batch.
+ *   - A tied embedding has one gradient, from two uses (dual_model_kept).
  *
  * TO READ THE CODE, begin with exchange() near the chapter's end, then READ, THINK, EMBED and KV
  * before it. In pass_plan, plan_rows and run_pass rows, positions and visibility become arrays. */
@@ -2181,8 +2179,8 @@ size_t dual_exchange_trained(dual_exchange *e) {
     size_t n = 0;
     for (size_t i = 0; (p = dual_exchange_param(e, i, &owner)) != NULL; i++)
         if (is_trained(e, owner, p->tensor)) n += p->tensor->rows * p->tensor->cols;
-    /* GPT-2's c_attn is one tensor. Under h1 the query third of the last one gets no gradient; it is
-     * not counted, though weight decay reaches it. */
+    /* GPT-2's c_attn is one tensor. Under h1 the query third of the last one gets no gradient and
+     * is not counted, though weight decay reaches it. */
     if (e->coprocessor && e->base->config.family == DUAL_GPT2 && !uses_states(&e->system))
         n -= e->coprocessor->config.hidden * (e->coprocessor->config.hidden + 1);
     return n;
@@ -2251,10 +2249,9 @@ int dual_batch_check(dual_ctx *c, const dual_exchange *e, const dual_batch *b) {
 
 /* ---- passes: who sees what ---- */
 
-/* What one batch carries through its passes. `past` is the exchange in short: the caches that a
- * group sees so far, each as a range of rows per group. Read pushes KV_theta, think pushes KV_phi
- * (h1), every coconut thought pushes itself, and speak pushes its own rows, for decoding to go on
- * from. */
+/* What one batch carries through its passes. `past` is the exchange in short: the caches that the
+ * groups see so far, each with a range of rows per group. Read pushes KV_theta, think pushes KV_phi
+ * (h1), each coconut thought pushes itself, and speak pushes its own rows, for decoding. */
 typedef struct {
     dual_ctx *c;
     dual_exchange *e;
@@ -2377,12 +2374,11 @@ static void push_past(exchange_state *s, const dual_cache *cache, const int32_t 
     s->past[s->n_past++] = (dual_seen){cache, begin, end};
 }
 
-/* A past, which has a range per group, as rows see it: row r is of group[r]. Rows of no group, the
- * texts', see nothing of it. */
-static dual_seen past_of_rows(dual_ctx *c, const dual_seen *past, const int32_t *group,
-                              size_t rows) {
-    int32_t *begin = integers(c, rows), *end = integers(c, rows);
-    for (size_t r = 0; r < rows; r++) {
+/* From a range per group to a range per row: row r belongs to group[r]. Rows of a text belong to no
+ * group and see none of it. */
+static dual_seen past_of_rows(dual_ctx *c, const dual_seen *past, const int32_t *group, size_t n) {
+    int32_t *begin = integers(c, n), *end = integers(c, n);
+    for (size_t r = 0; r < n; r++) {
         if (group[r] == NO_GROUP) continue;
         begin[r] = past->begin[group[r]];
         end[r] = past->end[group[r]];
@@ -2392,8 +2388,8 @@ static dual_seen past_of_rows(dual_ctx *c, const dual_seen *past, const int32_t 
 
 enum { FULL_PASS = 0 };
 
-/* Plans a pass, runs it and returns it. `latents` holds what its latent rows read. With key_layers
- * above 0 it ends at the keys and values of that layer, counted from 1. */
+/* Plans a pass, runs it and returns it. `latents` holds what its latent rows read. Unless it is a
+ * FULL_PASS, it ends at the keys and values of the last of `key_layers` layers. */
 static dual_pass *run_pass(exchange_state *s, const char *name, dual_model *m, pass_plan *plan,
                            dual_tensor *latents, size_t key_layers) {
     dual_ctx *c = s->c;
@@ -2418,10 +2414,9 @@ static dual_pass *run_pass(exchange_state *s, const char *name, dual_model *m, p
     return p;
 }
 
-/* ---- small tools ---- */
+/* ---- helpers: caches, ablations, choosing rows ---- */
 
-/* A copy of a cache whose keys and values went through `change`, layer by layer. `stream` numbers
- * the tensors. */
+/* A new cache: the keys and values of `from` after `change`. `stream` numbers the tensors. */
 static const dual_cache *map_cache(exchange_state *s, const dual_cache *from,
                                    dual_tensor *(*change)(exchange_state *, dual_tensor *,
                                                           size_t stream)) {
@@ -2451,8 +2446,8 @@ static void matched_noise(real *row, const real *own, size_t w, dual_rng rng) {
     for (size_t j = 0; j < w; j++) row[j] *= scale;
 }
 
-/* Evaluation only: the rows of z [groups*N_L, w] replaced as the ablation asks, each slot by the
- * same slot of other groups, by noise of its own norm, or by zeros. */
+/* Evaluation only: z [groups*N_L, w] with every row replaced as the ablation asks: by the same slot
+ * of the next group, the slot's mean, noise of the row's own norm, or zeros. */
 static dual_tensor *apply_ablation(exchange_state *s, dual_tensor *z, size_t stream) {
     const dual_ablation *a = &s->batch->ablation;
     const size_t slots = s->e->system.latents, groups = s->batch->n_groups, w = z->cols;
@@ -2525,7 +2520,7 @@ static void read_texts(exchange_state *s) {
     pass_plan plan = {.text = 1};
     size_t tokens = 0;
     for (size_t i = 0; i < s->batch->n_sequences; i++) tokens += s->batch->length[i];
-    if (!tokens) return;
+    if (!tokens) return;               /* every prompt is empty */
     const dual_pass *p = run_pass(s, "read", s->e->base, &plan, NULL,
                                   needs_states ? FULL_PASS : s->e->base->config.layers);
     const dual_cache *cache = &p->cache;
@@ -2955,6 +2950,8 @@ static double square_sum(const real *g, size_t n) {
     return sum;
 }
 
+/* m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, w = w - lr (m' / (sqrt(v') + eps) + decay w).
+ * m' = m / (1 - b1^t) and v' = v / (1 - b2^t) make up for their start at 0. */
 double dual_adamw_step(dual_ctx *c, dual_adamw *o, double rate) {
     double norm = 0;
     o->step++;
@@ -2964,7 +2961,7 @@ double dual_adamw_step(dual_ctx *c, dual_adamw *o, double rate) {
                            o->param[i]->tensor->rows * o->param[i]->tensor->cols);
     norm = sqrt(norm);
     const double scale = o->clip > 0 && o->clip < norm + 1e-6 ? o->clip / (norm + 1e-6) : 1;
-    const double fix1 = 1 - pow(o->beta1, (double)o->step);    /* bias corrections */
+    const double fix1 = 1 - pow(o->beta1, (double)o->step);
     const double fix2 = 1 - pow(o->beta2, (double)o->step);
     for (size_t i = 0; i < o->n; i++) {
         const dual_param *p = o->param[i];
