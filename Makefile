@@ -52,7 +52,7 @@ $(B)/%-f64: tests/%.c tests/check.h dual.c $(DATA) $(HEADERS) $(B)/flags
 	$(CC) $(CFLAGS) -DDUAL_REAL=double -I. $< dual.c $(DATA) $(LDLIBS) -o $@
 
 BINARIES := $(B)/json-f32 $(TESTS:%=$(B)/%-f32) $(B)/test_ops-f64 $(B)/test_exchange-f64 \
-            $(B)/parity-f32 $(B)/parity-f64
+            $(B)/parity-f32 $(B)/parity-f64 $(B)/example-f32
 test: all $(BINARIES)
 	@sh tests/run.sh $(B)
 

@@ -1,34 +1,38 @@
 /* dual.c - dual-model latent reasoning in one file of C99.
  *
- * WHAT IT IS. Two language models of the same shape talk through their caches. The Base reads a
- * prompt; the Coprocessor gets the Base's keys and values of every layer plus N_L learned soft
- * tokens, thinks once over them, and hands latents back; the Base then answers. How the latents
- * come back (as embeddings, as keys and values) and whether the Base is trained along are the two
- * choices that make the systems liu, h1, h2 and h1h2; `soft` gives a single model the same number
- * of learned embeddings and no Coprocessor. arXiv 2510.00494 asks which of these thinks better.
+ * WHAT IT IS. Two language models of the same shape talk through their KV caches. The Base reads a
+ * prompt. The Coprocessor receives the Base's keys and values of every layer, runs once over N_L
+ * learned soft tokens, and hands latents back. The Base then answers. Two choices make the four
+ * dual systems: the latents come back as input embeddings (liu, h2) or as keys and values (h1,
+ * h1h2), and the Base is frozen (liu, h1) or trained (h2, h1h2). `soft` is the single-model
+ * baseline: the same number of learned embeddings and no Coprocessor. arXiv 2510.00494 asks which
+ * of these reasons better.
  *
  * CONTENTS, by section name (each opens with a banner that says what it owns and refuses):
  *   PLATFORM         compiler and system; FILES has the rest of the #ifdefs
  *   MEMORY           one block, marks, counting mode; errors
- *   RANDOM NUMBERS
- *   TENSOR AND TAPE  what an activation is, how gradients find their way back
+ *   RANDOM NUMBERS   splitmix64, one word of state
+ *   TENSOR AND TAPE  what an activation is, and how gradients are recorded and computed
  *   ONE ROW TIMES A MATRIX  decoding's kernel: as fast as memory
  *   MATMUL           training's kernel: as fast as the multipliers
  *   OPERATIONS       formula, forward, backward, constructor: one screen each
- *   MODELS           GPT-2 and Qwen-3 blocks side by side, one pass over rows with a cache
+ *   MODELS           GPT-2 and Qwen-3 blocks side by side, one forward pass with a KV cache
  *   THE EXCHANGE     read, think, speak: every system of the method
  *   DECODING         greedy and temperature sampling with the cache
  *   OPTIMISER        AdamW, clipping, schedule
- *   JSON             read in place
+ *   JSON             read in place, without allocation
  *   FILES            safetensors, config.json, whole models
  *
  * READING PATHS. Only autograd: TENSOR AND TAPE, then dual_add and dual_linear. Only the models:
- * MODELS, looking up operations as needed. Only the method: THE EXCHANGE, top to bottom.
+ * MODELS, looking up operations as needed. Only the method: THE EXCHANGE, top to bottom; it needs
+ * two things from earlier: dual_gather picks rows, and dual_pass (dual.h) describes one forward
+ * pass by its rows, their positions and what each row sees.
  *
  * LETTERS. d hidden width, V vocabulary, L layers, H query heads, hd head_dim, N_L latents per
- * augmentation, n prompt length, m targets, S [N_L,d] soft tokens, Z [N_L,d] the Coprocessor's
- * last-layer states, KV_theta the Base's cache, KV_phi the Coprocessor's, theta and phi their
- * parameters. A shape like [rows, d] is always row-major. */
+ * augmentation, n prompt length, m number of targets, S [N_L,d] soft tokens, Z [N_L,d] the
+ * Coprocessor's last-layer states, theta and phi the parameters of Base and Coprocessor, KV_theta
+ * and KV_phi their caches. A shape like [rows, d] is always row-major; each row of an activation
+ * belongs to one token or latent. In the code c is the context and e the exchange. */
 
 /* ==== PLATFORM ===================================================================================
  * Everything that depends on compiler or system. POSIX is used for three things only: a wall clock,
@@ -174,10 +178,14 @@ static void fatal_default(const char *message) {
 
 /* ==== MEMORY =====================================================================================
  * Owns one block handed in by the caller, used as a stack: parameters at the bottom, then gradients
- * and moments, then the tape of one step above a mark. Nothing is freed alone.
- * Two kinds of bytes: numbers (`dual_alloc`, tensors' data) and descriptions (`describe`: tensor
- * headers, tape nodes, index arrays). Counting mode (memory NULL) makes real descriptions, from
- * malloc, and no numbers: the very code of a step can be run to learn how many bytes it needs. */
+ * and the optimiser's moments, then, above a mark, the activations and the tape of one step.
+ * Refuses: freeing a single object; memory goes back by marks only.
+ * The block holds two kinds of bytes: numbers (dual_alloc: tensors' data) and descriptions
+ * (describe: tensor headers, tape nodes, index arrays). In counting mode (memory NULL) descriptions
+ * are real, from malloc, and numbers do not exist. So the code of a training step can itself be run
+ * to learn how many bytes it needs. */
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 struct dual_chunk { struct dual_chunk *next; };
 
@@ -202,7 +210,8 @@ static size_t product(dual_ctx *c, size_t a, size_t b) {
     return a * b;
 }
 
-static void *take(dual_ctx *c, size_t bytes) {
+/* The next bytes of the block, from a 64-byte line on; NULL in counting mode. */
+static void *push_bytes(dual_ctx *c, size_t bytes) {
     size_t at = (c->used + 63) & ~(size_t)63;
     if (c->memory && (at > c->size || bytes > c->size - at))
         die(c, "memory: %zu bytes needed on top of %zu, %zu available", bytes, at, c->size);
@@ -211,33 +220,36 @@ static void *take(dual_ctx *c, size_t bytes) {
     return c->memory ? c->memory + at : NULL;
 }
 
-void *dual_alloc(dual_ctx *c, size_t count, size_t n) { return take(c, product(c, count, n)); }
+void *dual_alloc(dual_ctx *c, size_t count, size_t size) {
+    return push_bytes(c, product(c, count, size));
+}
 
+/* A zeroed array that exists in counting mode too. */
 static void *describe(dual_ctx *c, size_t count, size_t size) {
-    size_t bytes = product(c, count, size);
-    void *p = take(c, bytes);
+    const size_t bytes = product(c, count, size);
+    void *p = push_bytes(c, bytes);
     if (!p) {
-        struct dual_chunk *k = malloc(sizeof *k + 64 + bytes);
-        if (!k) die(c, "memory: no room for %zu bytes of descriptions", bytes);
-        k->next = c->chunks;
-        c->chunks = k;
-        p = (unsigned char *)k + 64;
+        struct dual_chunk *chunk = malloc(sizeof *chunk + 64 + bytes);
+        if (!chunk) die(c, "memory: no room for %zu bytes of descriptions", bytes);
+        chunk->next = c->chunks;
+        c->chunks = chunk;
+        p = (unsigned char *)chunk + 64;
     }
     memset(p, 0, bytes);
     return p;
 }
 
+static int32_t *integers(dual_ctx *c, size_t n) { return describe(c, n, sizeof(int32_t)); }
+
 void dual_init(dual_ctx *c, void *memory, size_t size) {
-    memset(c, 0, sizeof *c);
-    c->fatal = fatal_default;
-    c->memory = memory;
-    if (memory) {                  /* start on a 64-byte line: vectors and threads like it */
+    *c = (dual_ctx){.memory = memory, .fatal = fatal_default};
+    if (memory) {                  /* start on a cache line of 64 bytes: no two threads share one */
         size_t skip = (64 - (uintptr_t)memory % 64) % 64;
         if (size < skip) skip = size;
         c->memory += skip;
         c->size = size - skip;
     } else {
-        c->used = 64;              /* room for that alignment */
+        c->used = 64;              /* what that alignment may cost */
     }
 }
 
@@ -257,8 +269,8 @@ void dual_release(dual_ctx *c, dual_mark m) {
 }
 
 /* ==== RANDOM NUMBERS =============================================================================
- * splitmix64 (Steele, Lea, Flood 2014): one word of state, so a generator is saved as one number
- * and a stream per (seed, step) makes every step's data independent of what ran before it. */
+ * splitmix64 (Steele, Lea, Flood 2014). One word of state: a generator is saved as one number, and
+ * a stream of its own per (seed, step) makes a step's data independent of the steps before it. */
 
 uint64_t dual_rng_next(dual_rng *r) {
     uint64_t z = (r->state += 0x9E3779B97F4A7C15u);
@@ -285,48 +297,57 @@ double dual_rng_normal(dual_rng *r) { /* Box-Muller; 1 - u keeps the logarithm's
 }
 
 size_t dual_rng_below(dual_rng *r, size_t n) { /* rejection: no modulo bias */
-    uint64_t limit = n ? UINT64_MAX - UINT64_MAX % n : 0, x;
     if (n < 2) return 0;
+    const uint64_t limit = UINT64_MAX - UINT64_MAX % n;
+    uint64_t x;
     do x = dual_rng_next(r); while (x >= limit);
     return (size_t)(x % n);
 }
 
 /* ==== TENSOR AND TAPE ============================================================================
- * A tensor is rows of reals. An operation computes its output at once and, if any input wants a
- * gradient, records a node: output, inputs, backward function. Nodes are made in an order in which
- * every input precedes its output, so the reverse of that order is already topological: backward
- * walks the list from the newest node, and each node adds (+=) into its inputs' gradients. A
- * gradient array is made when something first flows into it: a branch that leads nowhere costs
- * nothing, and its gradient is exactly absent, not zero by luck.
- * A view shares its owner's numbers and gradients; it needs no node.
- * A weight that is never trained may be kept in 16 bits, as files have it: dual_linear and
- * dual_gather then widen its numbers as they read them, and there is no other copy. Refuses: second
- * derivatives, broadcasting (dual_gather repeats rows instead). */
+ * A tensor is a matrix of reals, [rows, cols]. An operation computes its output at once. If any
+ * input wants a gradient, it also records a node on the tape: output, inputs, backward function.
+ * Every input exists before its output does, so the tape, read from the newest node to the oldest,
+ * is in topological order. Backward walks it once; each node adds (+=) to its inputs' gradients.
+ * A gradient array is made when a gradient first reaches its tensor. A branch that does not lead to
+ * the loss costs nothing, and its `grad` stays NULL.
+ * A view shares the data and the gradient of its owner, so it needs no node.
+ * A weight that is never trained may be kept in 16 bits, as its file has it. dual_linear and
+ * dual_gather widen such numbers as they read them; there is no second copy.
+ * Refuses: second derivatives, and broadcasting (dual_gather repeats rows instead). */
 
 typedef struct dual_node node;
 struct dual_node {
     node *earlier;
     void (*backward)(dual_ctx *, node *);
     dual_tensor *out, **in;        /* in[i] may be NULL */
-    dual_tensor *also[2];          /* or NULL: a recomputed block's further outputs */
+    dual_tensor *more_out[2];      /* a recomputed block's other outputs, or NULL */
     size_t n_in;
     int in_place;                  /* in[0]'s gradient overwrites its data (cross-entropy) */
-    int sets;                      /* backward can set in[0]'s gradient instead of adding to it */
-    int first;                     /* and now must: the gradient was just made, and not cleared */
-    /* what some backward functions keep from forward */
-    const int32_t *which, *index;
-    const dual_keys *keys;
-    dual_pass *pass;
-    real *saved;
-    size_t a, b, c, d;
-    double x;
+    int can_overwrite;             /* backward is able to write in[0]'s gradient, not only to add */
+    int overwrite_now;             /* and has to: that array was just made and is not cleared */
+    real *saved;                   /* numbers that forward leaves for backward */
+    union {                        /* and the arguments that backward needs again, by operation */
+        struct { const int32_t *which, *index; } gather;
+        struct { int layout; } linear;
+        struct { size_t head_dim; } rotary;
+        struct attention_args {
+            const dual_keys *keys;
+            const int32_t *segment_start;
+            size_t n_keys, segments, kv_heads, head_dim;
+            double flops;          /* of the forward */
+        } attention;
+        struct { const int32_t *target; } cross_entropy;
+        struct { dual_pass *pass; size_t layer; } block;
+    } args;
 };
 
-enum { NO_GRAD, WANTED, MADE };    /* dual_tensor.needs_grad */
+enum { NO_GRAD, GRAD_WANTED, GRAD_MADE };  /* dual_tensor.needs_grad; WANTED: no array yet */
 
 static inline size_t size_of(int type) { return type == DUAL_FULL ? sizeof(real) : 2; }
 
-/* Element i of an array of that type; type is a constant wherever speed matters. */
+/* Element i of an array of the given type. Where speed matters the type is a constant, and the
+ * compiler keeps one branch. */
 INLINE real element(const void *at, size_t i, int type) {
     union { uint32_t bits; float f; } t;
     if (type == DUAL_FULL) return ((const real *)at)[i];
@@ -341,7 +362,7 @@ INLINE real element(const void *at, size_t i, int type) {
     return (real)(half & 0x8000 ? -t.f : t.f);
 }
 
-/* The 16-bit number nearest to `value`, of two equally near the even one. */
+/* The 16-bit number nearest to `value`; a tie goes to the even one. */
 static uint16_t rounded(real value, int type) {
     union { uint32_t bits; float f; } t;
     t.f = (float)value;
@@ -350,7 +371,7 @@ static uint16_t rounded(real value, int type) {
     if (t.bits > 0x7f800000) return (uint16_t)(sign | 0x7fff); /* NaN */
     if (type == DUAL_BF16) return (uint16_t)(sign | (t.bits + 0x7fff + (t.bits >> 16 & 1)) >> 16);
     if (t.bits >= 0x47800000) return (uint16_t)(sign | 0x7c00);         /* from 2^16 on: infinity */
-    if (t.bits < 0x38800000) {           /* below 2^-14, steps of 2^-24: those of 0.5 and above */
+    if (t.bits < 0x38800000) {           /* F16 subnormal: adding 0.5 rounds to steps of 2^-24 */
         t.f += 0.5f;
         return (uint16_t)(sign | (t.bits - 0x3f000000));
     }
@@ -361,10 +382,10 @@ static const void *numbers(const dual_tensor *t) {
     return t->type == DUAL_FULL ? (const void *)t->data : t->half;
 }
 
-/* Reading and writing one number of either kind, where speed does not matter. */
+/* Reading and writing one number of either width, where speed does not matter. */
 real dual_number(const dual_tensor *t, size_t i) { return element(numbers(t), i, t->type); }
 
-static inline void set(dual_tensor *t, size_t i, real value) {
+static inline void set_number(dual_tensor *t, size_t i, real value) {
     if (t->type == DUAL_FULL) t->data[i] = value;
     else t->half[i] = rounded(value, t->type);
 }
@@ -410,9 +431,9 @@ dual_tensor *dual_detach(dual_ctx *c, dual_tensor *t) {
     return v;
 }
 
-static void make_gradient(dual_ctx *c, dual_tensor *t) {
+static void make_gradient(dual_ctx *c, dual_tensor *t) { /* not cleared */
     t->grad = dual_alloc(c, product(c, t->rows, t->cols), sizeof(real));
-    t->needs_grad = MADE;
+    t->needs_grad = GRAD_MADE;
 }
 
 /* The gradient array of t, made and cleared on first use; NULL when none is wanted. */
@@ -420,9 +441,9 @@ static real *gradient(dual_ctx *c, dual_tensor *t) {
     if (!t || !t->needs_grad) return NULL;
     if (t->base) {
         real *owner = gradient(c, t->base);
-        t->needs_grad = MADE;
+        t->needs_grad = GRAD_MADE;
         t->grad = owner ? owner + t->offset : NULL;
-    } else if (t->needs_grad == WANTED) {
+    } else if (t->needs_grad == GRAD_WANTED) {
         make_gradient(c, t);
         if (t->grad) {
             OMP(omp parallel for schedule(static) if (t->rows * t->cols > 20000))
@@ -434,46 +455,51 @@ static real *gradient(dual_ctx *c, dual_tensor *t) {
 }
 
 void dual_need_grad(dual_ctx *c, dual_tensor *t) {
-    if (t->needs_grad == MADE) return;
+    if (t->needs_grad == GRAD_MADE) return;
     if (t->type != DUAL_FULL)
         die(c, "need_grad: a weight of 16 bits cannot be trained: keep this model in full");
-    t->needs_grad = WANTED;
+    t->needs_grad = GRAD_WANTED;
     gradient(c, t);
 }
 
-/* Records an operation. Returns its node to be filled in, or NULL when nothing wants a gradient. */
+/* Records an operation. Returns its node for the caller to fill in, or NULL when nothing is
+ * recorded: no input wants a gradient, or the context is in inference. */
 static node *record(dual_ctx *c, dual_tensor *out, void (*backward)(dual_ctx *, node *),
                     size_t n_in, dual_tensor *const *in) {
     int wanted = 0;
     for (size_t i = 0; i < n_in; i++) wanted |= in[i] && in[i]->needs_grad;
     if (!wanted || c->inference) return NULL;
     node *n = describe(c, 1, sizeof *n);
+    *n = (node){.earlier = c->tape, .backward = backward, .out = out, .n_in = n_in};
     n->in = describe(c, n_in, sizeof *n->in);
     memcpy(n->in, in, n_in * sizeof *n->in);
-    n->n_in = n_in;
-    n->out = out;
-    n->backward = backward;
-    n->earlier = c->tape;
     c->tape = n;
-    if (!out->needs_grad) out->needs_grad = WANTED;
+    if (!out->needs_grad) out->needs_grad = GRAD_WANTED;
     return n;
 }
 
-/* The reverse scan, for whatever outputs have got a gradient by now. */
+/* Whether a gradient has reached any output of this node. */
+static int is_reached(const node *n) {
+    int reached = n->out->needs_grad == GRAD_MADE;
+    for (int i = 0; i < 2; i++)
+        reached |= n->more_out[i] && n->more_out[i]->needs_grad == GRAD_MADE;
+    return reached;
+}
+
+/* Runs the tape backwards, from newest to oldest, wherever a gradient has arrived. */
 static void scan(dual_ctx *c) {
     for (node *n = c->tape; n; n = n->earlier) {
-        int reached = n->out->needs_grad == MADE;
-        for (int i = 0; i < 2; i++) reached |= n->also[i] && n->also[i]->needs_grad == MADE;
-        if (!reached) continue;
+        if (!is_reached(n)) continue;
+        dual_tensor *const first = n->in[0];
         if (n->in_place) {
-            n->in[0]->grad = n->in[0]->data;
-            n->in[0]->needs_grad = MADE;
+            first->grad = first->data;
+            first->needs_grad = GRAD_MADE;
         }
-        n->first = n->sets && n->in[0]->needs_grad == WANTED && !n->in[0]->base;
-        if (n->first) make_gradient(c, n->in[0]);
+        n->overwrite_now = n->can_overwrite && first->needs_grad == GRAD_WANTED && !first->base;
+        if (n->overwrite_now) make_gradient(c, first);
         for (size_t i = 0; i < n->n_in; i++) gradient(c, n->in[i]);
         n->backward(c, n);
-        n->out->needs_grad = WANTED;   /* spent: a second loss on this tape starts anew */
+        n->out->needs_grad = GRAD_WANTED;   /* used up: a second loss on this tape starts afresh */
         n->out->grad = NULL;
     }
 }
@@ -778,16 +804,18 @@ static void matmul_small(size_t M, size_t N, size_t K, matrix A, matrix B, real 
 }
 
 /* ==== OPERATIONS =================================================================================
- * Each is one screen: formula and shapes, forward loops, backward with the same loops, constructor
- * with its checks. Loops are parallel over what they write, never over what they sum. An operation
- * enters only together with its backward and a row in tests/test_ops.c. */
+ * Each fits one screen, in this order: formula and shapes, forward loops, backward with the same
+ * loops, tape constructor with its checks. `dx += ...` in a comment means x's gradient. Loops are
+ * parallel over what they write, never over what they sum, so results do not depend on the number
+ * of threads. An operation enters only together with its backward and a row in tests/test_ops.c. */
 
+/* These four keep LANES partial results, so that a compiler may use vectors without reordering. */
 static inline real dot(const real *a, const real *b, size_t n) {
     real s[LANES] = {0};
     size_t i = 0;
     for (; i + LANES <= n; i += LANES)
-        for (int j = 0; j < LANES; j++) s[j] += a[i + j] * b[i + j];
-    for (int j = 0; i < n; i++, j++) s[j] += a[i] * b[i];
+        for (size_t j = 0; j < LANES; j++) s[j] += a[i + j] * b[i + j];
+    for (size_t j = 0; i + j < n; j++) s[j] += a[i + j] * b[i + j];
     return fold(s);
 }
 
@@ -796,8 +824,8 @@ static real dot3(const real *a, const real *b, const real *x, real shift, size_t
     real s[LANES] = {0};
     size_t i = 0;
     for (; i + LANES <= n; i += LANES)
-        for (int j = 0; j < LANES; j++) s[j] += a[i + j] * b[i + j] * (x[i + j] - shift);
-    for (int j = 0; i < n; i++, j++) s[j] += a[i] * b[i] * (x[i] - shift);
+        for (size_t j = 0; j < LANES; j++) s[j] += a[i + j] * b[i + j] * (x[i + j] - shift);
+    for (size_t j = 0; i + j < n; j++) s[j] += a[i + j] * b[i + j] * (x[i + j] - shift);
     return fold(s);
 }
 
@@ -805,26 +833,27 @@ static real total(const real *a, size_t n) {
     real s[LANES] = {0};
     size_t i = 0;
     for (; i + LANES <= n; i += LANES)
-        for (int j = 0; j < LANES; j++) s[j] += a[i + j];
-    for (int j = 0; i < n; i++, j++) s[j] += a[i];
+        for (size_t j = 0; j < LANES; j++) s[j] += a[i + j];
+    for (size_t j = 0; i + j < n; j++) s[j] += a[i + j];
     return fold(s);
 }
 
 static real largest(const real *a, size_t n) {
-    real most[LANES], top = a[0];      /* seeded with a real number, never with a guess */
-    for (int j = 0; j < LANES; j++) most[j] = top;
+    real most[LANES], top = a[0];      /* starts from an element: a 0 could exceed them all */
+    for (size_t j = 0; j < LANES; j++) most[j] = top;
     size_t i = 0;
     for (; i + LANES <= n; i += LANES)
-        WHOLE for (int j = 0; j < LANES; j++) most[j] = a[i + j] > most[j] ? a[i + j] : most[j];
-    for (int j = 0; i < n; i++, j++) most[j] = a[i] > most[j] ? a[i] : most[j];
-    for (int j = 0; j < LANES; j++) top = most[j] > top ? most[j] : top;
+        WHOLE for (size_t j = 0; j < LANES; j++) most[j] = a[i + j] > most[j] ? a[i + j] : most[j];
+    for (size_t j = 0; i + j < n; j++) most[j] = a[i + j] > most[j] ? a[i + j] : most[j];
+    for (size_t j = 0; j < LANES; j++) top = most[j] > top ? most[j] : top;
     return top;
 }
 
-/* e^x without a call or a branch, so that loops over it vectorise: 2^n e^r with |r| <= ln 2 / 2.
- * Adding 1.5 * 2^23 rounds to a whole number and leaves it in the low bits, which make 2^n's
- * exponent; e^r is the minimax polynomial of Cephes' expf. Relative error 1e-7; x is held within
- * -87..88, where 2^n is a normal number: e^-87 is small enough here. Doubles call libm. */
+/* e^x without a call or a branch, so that loops over it vectorise: e^x = 2^n e^r, |r| <= ln 2 / 2.
+ * Adding 1.5 * 2^23 rounds x / ln 2 to a whole number n and leaves it in the low bits, where it
+ * becomes the exponent of 2^n. e^r is the minimax polynomial of Cephes' expf. The relative error is
+ * 1e-7. x is clamped to -87..88, where 2^n is a normal number; e^-87 may stand for 0 here. In
+ * double, libm is called. */
 static inline real exponential(real value) {
     if (sizeof(real) != sizeof(float)) return (real)exp((double)value);
     union { float f; uint32_t bits; } t;
@@ -845,20 +874,22 @@ static inline real exponential(real value) {
     return (real)(p * t.f);
 }
 
-/* ---- gather: out[r] = source[which[r]] row index[r] ----
- * Backward: dsource[which[r]][index[r]] += dout[r], by columns, as many r may name one row. */
+/* ---- gather: out[r] = row index[r] of source[which[r]] ----
+ * Backward: dsource[which[r]][index[r]] += dout[r]. Several r may name the same row, so threads
+ * divide the columns. */
 enum { COLUMN_TILE = 64 };
 
 static void gather_backward(dual_ctx *c, node *n) {
+    const int32_t *which = n->args.gather.which, *index = n->args.gather.index;
     if (!c->memory) return;
     const size_t cols = n->out->cols, tiles = (cols + COLUMN_TILE - 1) / COLUMN_TILE;
     OMP(omp parallel for schedule(static) if (n->out->rows * cols > 20000))
     for (size_t t = 0; t < tiles; t++) {
         const size_t first = t * COLUMN_TILE, width = least(cols - first, COLUMN_TILE);
         for (size_t r = 0; r < n->out->rows; r++) {
-            const dual_tensor *s = n->in[n->which ? n->which[r] : 0];
+            const dual_tensor *s = n->in[which ? which[r] : 0];
             if (!s->grad) continue;
-            real *to = s->grad + (size_t)n->index[r] * s->stride + first;
+            real *to = s->grad + (size_t)index[r] * s->stride + first;
             const real *from = n->out->grad + r * cols + first;
             for (size_t j = 0; j < width; j++) to[j] += from[j];
         }
@@ -892,21 +923,21 @@ dual_tensor *dual_gather(dual_ctx *c, size_t n_sources, dual_tensor *const *sour
     }
     node *n = record(c, out, gather_backward, n_sources, source);
     if (n) {
-        n->which = which;
-        n->index = index;
+        n->args.gather.which = which;
+        n->args.gather.index = index;
     }
     return out;
 }
 
-/* ---- linear: y = x W + b; W is [in,out] (IN_OUT) or [out,in] (OUT_IN) ----
- * dx = dy W^T, dW = x^T dy, db = column sums of dy. A frozen W costs no dW. */
+/* ---- linear: y = x W + b; W is [in,out] (DUAL_IN_OUT) or [out,in] (DUAL_OUT_IN, W^T is used) ----
+ * dx += dy W^T, dW += x^T dy, db += column sums of dy. No dW is computed for a frozen W. */
 static void linear_backward(dual_ctx *c, node *n) {
     dual_tensor *x = n->in[0], *w = n->in[1], *b = n->in[2], *y = n->out;
     const matrix dy = rows_of(y, y->grad), weight = rows_of(w, numbers(w));
-    const int out_in = n->a == DUAL_OUT_IN;
+    const int out_in = n->args.linear.layout == DUAL_OUT_IN;
     if (x->needs_grad)
         matmul(c, x->rows, x->cols, y->cols, dy, out_in ? weight : transposed(weight), x->grad,
-               x->stride, n->first ? NULL : x->grad);
+               x->stride, n->overwrite_now ? NULL : x->grad);
     if (w->needs_grad) {
         const double before = c->flops;
         const matrix rows = rows_of(x, x->data);
@@ -935,13 +966,14 @@ dual_tensor *dual_linear(dual_ctx *c, dual_tensor *x, dual_tensor *w, dual_tenso
            y->stride, b ? b->data : NULL);
     node *n = record(c, y, linear_backward, 3, (dual_tensor *[]){x, w, b});
     if (n) {
-        n->a = (size_t)layout;
-        n->sets = 1;
+        n->args.linear.layout = layout;
+        n->can_overwrite = 1;
     }
     return y;
 }
 
-/* ---- add: y = a + b (the residual stream); da += dy, db += dy; without b (NULL): a copy ---- */
+/* ---- add: y = a + b (the residual stream). da += dy, db += dy. ----
+ * A block that is recomputed (MODELS) records the same backward with in[1] NULL: y is a copy. */
 static void add_backward(dual_ctx *c, node *n) {
     const dual_tensor *y = n->out;
     for (int i = 0; i < 2; i++) {
@@ -1051,7 +1083,7 @@ dual_tensor *dual_layernorm(dual_ctx *c, dual_tensor *x, dual_tensor *w, dual_te
     return y;
 }
 
-/* ---- rmsnorm: y = x rstd * w, rstd = 1 / sqrt(mean(x^2) + eps), per run of w's width ----
+/* ---- rmsnorm: y = x rstd * w, rstd = 1 / sqrt(mean(x^2) + eps), per run of w->cols columns ----
  * With g = dy * w: dx += rstd (g - x rstd^2 mean(g x)), dw += sum dy x rstd. saved: rstd. */
 static void rmsnorm_backward(dual_ctx *c, node *n) {
     const dual_tensor *x = n->in[0], *w = n->in[1], *y = n->out;
@@ -1088,8 +1120,8 @@ dual_tensor *dual_rmsnorm(dual_ctx *c, dual_tensor *x, dual_tensor *w, double ep
         OMP(omp parallel for schedule(static) if (x->rows * x->cols > 20000))
         for (size_t i = 0; i < x->rows * runs; i++) {
             const real *xr = x->data + i / runs * x->stride + i % runs * d;
-            const real mean = dot(xr, xr, d) / (real)d,
-                       rstd = (real)(1.0 / sqrt((double)mean + eps));
+            const real mean = dot(xr, xr, d) / (real)d;
+            const real rstd = (real)(1.0 / sqrt((double)mean + eps));
             for (size_t j = 0; j < d; j++) y->data[i * d + j] = xr[j] * rstd * w->data[j];
             saved[i] = rstd;
         }
@@ -1100,7 +1132,8 @@ dual_tensor *dual_rmsnorm(dual_ctx *c, dual_tensor *x, dual_tensor *w, double ep
 }
 
 /* ---- gelu, tanh form: y = x/2 (1 + tanh u), u = sqrt(2/pi) (x + 0.044715 x^3) ----
- * dx += dy (1/2 (1 + t) + x/2 (1 - t^2) u'), t = tanh u = 1 - 2 / (1 + e^2u). Not the erf form. */
+ * dx += dy (1/2 (1 + t) + x/2 (1 - t^2) u'), t = tanh u = 1 - 2 / (1 + e^2u). GPT-2 was trained
+ * with this form, not with the one of erf. */
 static const double GELU_A = 0.7978845608028654, GELU_B = 0.044715;
 
 static inline real gelu_tanh(real x) {
@@ -1118,7 +1151,7 @@ static void gelu_backward(dual_ctx *c, node *n) {
             const real v = xr[j], t = gelu_tanh(v);
             const real slope = (real)GELU_A * (1 + 3 * (real)GELU_B * v * v);
             const real g = dy[j] * ((real)0.5 * (1 + t) + (real)0.5 * v * (1 - t * t) * slope);
-            dx[j] = n->first ? g : dx[j] + g;
+            dx[j] = n->overwrite_now ? g : dx[j] + g;
         }
     }
 }
@@ -1134,7 +1167,7 @@ dual_tensor *dual_gelu(dual_ctx *c, dual_tensor *x) {
         }
     }
     node *n = record(c, y, gelu_backward, 1, &x);
-    if (n) n->sets = 1;
+    if (n) n->can_overwrite = 1;
     return y;
 }
 
@@ -1171,26 +1204,30 @@ dual_tensor *dual_swiglu(dual_ctx *c, dual_tensor *g, dual_tensor *u) {
     return y;
 }
 
-/* ---- rotary: per head, element i of the first half turns with element i of the second ----
- * angle = position * theta^(-2i/hd); (a,b) -> (a cos - b sin, b cos + a sin). The backward is the
- * rotation by the opposite angle. saved: cos and sin, [rows, hd]. */
-static void rotate(const real *from, real *to, const real *turn, size_t half, int back, int add) {
+/* ---- rotary: within each head, element i and element hd/2 + i form a pair (a,b) that turns ----
+ * (a,b) -> (a cos - b sin, b cos + a sin) by the angle position * theta^(-2i/hd). Pairs are halves
+ * apart, as in Hugging Face's Qwen-3, not neighbours. Backward turns dy by the opposite angle and
+ * adds it to dx. saved: cos and sin, [rows, hd]. */
+enum { FORWARD, BACKWARD };
+
+static void rotate(const real *from, real *to, const real *turn, size_t half, int direction) {
     for (size_t i = 0; i < half; i++) {
-        const real co = turn[i], si = back ? -turn[half + i] : turn[half + i];
+        const real co = turn[i], si = direction == BACKWARD ? -turn[half + i] : turn[half + i];
         const real a = from[i] * co - from[half + i] * si, b = from[half + i] * co + from[i] * si;
-        to[i] = add ? to[i] + a : a;
-        to[half + i] = add ? to[half + i] + b : b;
+        to[i] = direction == BACKWARD ? to[i] + a : a;
+        to[half + i] = direction == BACKWARD ? to[half + i] + b : b;
     }
 }
 
 static void rotary_backward(dual_ctx *c, node *n) {
     const dual_tensor *x = n->in[0], *y = n->out;
+    const size_t hd = n->args.rotary.head_dim;
     if (!x->grad || !c->memory) return;
     OMP(omp parallel for schedule(static) if (x->rows * x->cols > 20000))
     for (size_t r = 0; r < x->rows; r++)
-        for (size_t h = 0; h < x->cols; h += n->a)
-            rotate(y->grad + r * y->stride + h, x->grad + r * x->stride + h, n->saved + r * n->a,
-                   n->a / 2, 1, 1);
+        for (size_t h = 0; h < x->cols; h += hd)
+            rotate(y->grad + r * y->stride + h, x->grad + r * x->stride + h, n->saved + r * hd,
+                   hd / 2, BACKWARD);
 }
 
 dual_tensor *dual_rotary(dual_ctx *c, dual_tensor *x, size_t head_dim, const int32_t *position,
@@ -1210,212 +1247,242 @@ dual_tensor *dual_rotary(dual_ctx *c, dual_tensor *x, size_t head_dim, const int
             }
             for (size_t h = 0; h < x->cols; h += head_dim)
                 rotate(x->data + r * x->stride + h, y->data + r * y->stride + h,
-                       turn + r * head_dim, half, 0, 0);
+                       turn + r * head_dim, half, FORWARD);
         }
     }
     node *n = record(c, y, rotary_backward, 1, &x);
     if (n) {
         n->saved = turn;
-        n->a = head_dim;
+        n->args.rotary.head_dim = head_dim;
     }
     return y;
 }
 
 /* ---- attention: o = sum_k p_k v_k, p = softmax over the visible keys of q.k / sqrt(hd) ----
- * Query head h reads key head h / (H / kv_heads). Which keys a query sees is integers, one range
- * per key list: plain causal attention, a prompt's cache, another model's entries and a group of
- * its own are all the same rule, and no mask exists.
- * Work goes by blocks of at most BLOCK queries and BLOCK keys, all products of small matrices:
- * S = Q K^T, then p within every row's range and 0 outside, then O += P V, with a running maximum
- * and sum per row (so no [rows, keys] array). saved: log-sum-exp per query and head.
- * Backward, with p = exp(s - lse) again, D = do.o and T = dO V^T: dV += P^T dO,
+ * Query head h reads key head h / (H / kv_heads): grouped-query attention. Which keys a query sees
+ * is given by integers, one range of rows per key list. Plain causal attention, a prompt's cache,
+ * another model's cache and a group of its own all follow this one rule; no mask exists.
+ * The work is cut into blocks of BLOCK queries by BLOCK keys, at most, and each block is a product
+ * of small matrices: S = Q K^T, then P within each query's range and 0 outside, then O += P V. A
+ * running maximum and sum per query (as in FlashAttention, Dao et al. 2022) make an array [rows,
+ * keys] unnecessary. saved: log-sum-exp (lse) per query and head.
+ * Backward recomputes P = exp(S - lse). With D = do.o and T = dO V^T: dV += P^T dO,
  * dS = P (T - D) / sqrt(hd), dQ += dS K, dK += dS^T Q.
- * Threads take (part, key head): parts share no keys, so no two of them write the same row. */
-typedef struct { real s[BLOCK][BLOCK], t[BLOCK][BLOCK], lse[BLOCK]; } scores;
+ * Threads divide the pairs (segment, key head). Two segments never see the same key row, so two
+ * threads never write to the same row. */
+typedef struct {
+    const node *n;
+    const dual_keys *list;                 /* one key list */
+    size_t row, rows, head;                /* queries row .. row+rows-1 of one head, */
+    size_t key, keys, kv_head;             /* keys key .. key+keys-1 of its key head */
+    real s[BLOCK][BLOCK];                  /* S, then P */
+    real t[BLOCK][BLOCK];                  /* backward: T, then dS */
+    real top[BLOCK], sum[BLOCK];           /* forward: running maximum, and sum of exp(S - top) */
+    real lse[BLOCK], D[BLOCK];             /* backward */
+} attention_block;
+
+enum { OVERWRITE, ADD };                   /* what matmul_small does with its output */
 
 static matrix block_of(const dual_tensor *t, const real *at, size_t row, size_t col) {
     return rows_of(t, at + row * t->stride + col);
 }
 
-static matrix square(const real *s) { return (matrix){s, BLOCK, 1, DUAL_FULL}; }
+static matrix score_matrix(const real *s) { return (matrix){s, BLOCK, 1, DUAL_FULL}; }
 
-/* The keys of list K within k0 .. k0+count-1 that row r sees: *from .. *to-1, counted from k0. */
-static void visible(const dual_keys *K, size_t r, size_t k0, size_t count, size_t *from,
-                    size_t *to) {
-    const size_t begin = (size_t)K->begin[r], end = (size_t)K->end[r];
-    *from = begin < k0 ? 0 : least(begin - k0, count);
-    *to = end < k0 ? 0 : least(end - k0, count);
+/* The keys of this block that its query i sees: *from .. *to-1, counted from the block's first. */
+static void visible(const attention_block *b, size_t i, size_t *from, size_t *to) {
+    const size_t begin = (size_t)b->list->begin[b->row + i];
+    const size_t end = (size_t)b->list->end[b->row + i];
+    *from = begin < b->key ? 0 : least(begin - b->key, b->keys);
+    *to = end < b->key ? 0 : least(end - b->key, b->keys);
     if (*to < *from) *to = *from;
 }
 
-/* A block of keys for rows r0 .. r0+rows-1 of head h: scores, running softmax, weighted values. */
-static void attend(const node *n, const dual_keys *K, size_t r0, size_t rows, size_t h, size_t kv,
-                   size_t k0, size_t count, scores *b, real *top, real *sum) {
-    const dual_tensor *q = n->in[0], *y = n->out;
-    const size_t hd = n->c;
+/* Forward of one block: scores, running softmax, weighted values. */
+static void attend(attention_block *b) {
+    const dual_tensor *q = b->n->in[0], *y = b->n->out, *k = b->list->k, *v = b->list->v;
+    const size_t hd = b->n->args.attention.head_dim, col = b->head * hd, kv_col = b->kv_head * hd;
     const real scale = (real)(1 / sqrt((double)hd));
-    matmul_small(rows, count, hd, block_of(q, q->data, r0, h * hd),
-                 transposed(block_of(K->k, K->k->data, k0, kv * hd)), b->s[0], BLOCK, 0);
-    for (size_t i = 0; i < rows; i++) {
-        real *p = b->s[i], *o = y->data + (r0 + i) * y->stride + h * hd, most;
+    matmul_small(b->rows, b->keys, hd, block_of(q, q->data, b->row, col),
+                 transposed(block_of(k, k->data, b->key, kv_col)), b->s[0], BLOCK, OVERWRITE);
+    for (size_t i = 0; i < b->rows; i++) {
+        real *p = b->s[i], *o = y->data + (b->row + i) * y->stride + col;
         size_t from, to;
-        visible(K, r0 + i, k0, count, &from, &to);
-        for (size_t k = 0; k < from; k++) p[k] = 0;
-        for (size_t k = to; k < count; k++) p[k] = 0;
+        visible(b, i, &from, &to);
+        for (size_t j = 0; j < from; j++) p[j] = 0;
+        for (size_t j = to; j < b->keys; j++) p[j] = 0;
         if (from == to) continue;
-        for (size_t k = from; k < to; k++) p[k] *= scale;
-        most = largest(p + from, to - from);
-        if (sum[i] > 0 && top[i] > most) most = top[i];
-        const real shrink = sum[i] > 0 ? exponential(top[i] - most) : 0;
-        for (size_t k = from; k < to; k++) p[k] = exponential(p[k] - most);
-        sum[i] = sum[i] * shrink + total(p + from, to - from);
+        for (size_t j = from; j < to; j++) p[j] *= scale;
+        real most = largest(p + from, to - from);
+        if (b->sum[i] > 0 && b->top[i] > most) most = b->top[i];
+        const real shrink = b->sum[i] > 0 ? exponential(b->top[i] - most) : 0;
+        for (size_t j = from; j < to; j++) p[j] = exponential(p[j] - most);
+        b->sum[i] = b->sum[i] * shrink + total(p + from, to - from);
         for (size_t j = 0; j < hd; j++) o[j] *= shrink;
-        top[i] = most;
+        b->top[i] = most;
     }
-    matmul_small(rows, hd, count, square(b->s[0]), block_of(K->v, K->v->data, k0, kv * hd),
-                 y->data + r0 * y->stride + h * hd, y->stride, 1);
+    matmul_small(b->rows, hd, b->keys, score_matrix(b->s[0]), block_of(v, v->data, b->key, kv_col),
+                 y->data + b->row * y->stride + col, y->stride, ADD);
 }
 
-static void attend_backward(const node *n, const dual_keys *K, size_t r0, size_t rows, size_t h,
-                            size_t kv, size_t k0, size_t count, scores *b, const real *D) {
-    const dual_tensor *q = n->in[0], *y = n->out, *k = K->k, *v = K->v;
-    const size_t hd = n->c, at = h * hd, at_k = kv * hd;
+static void attend_backward(attention_block *b) {
+    const dual_tensor *q = b->n->in[0], *y = b->n->out, *k = b->list->k, *v = b->list->v;
+    const size_t hd = b->n->args.attention.head_dim, col = b->head * hd, kv_col = b->kv_head * hd;
     const real scale = (real)(1 / sqrt((double)hd));
-    const matrix dout = block_of(y, y->grad, r0, at), query = block_of(q, q->data, r0, at);
-    matmul_small(rows, count, hd, query, transposed(block_of(k, k->data, k0, at_k)), b->s[0],
-                 BLOCK, 0);
-    matmul_small(rows, count, hd, dout, transposed(block_of(v, v->data, k0, at_k)), b->t[0],
-                 BLOCK, 0);
-    for (size_t i = 0; i < rows; i++) {
+    const matrix query = block_of(q, q->data, b->row, col);
+    const matrix key = block_of(k, k->data, b->key, kv_col);
+    const matrix value = block_of(v, v->data, b->key, kv_col);
+    const matrix dout = block_of(y, y->grad, b->row, col);
+    matmul_small(b->rows, b->keys, hd, query, transposed(key), b->s[0], BLOCK, OVERWRITE);
+    matmul_small(b->rows, b->keys, hd, dout, transposed(value), b->t[0], BLOCK, OVERWRITE);
+    for (size_t i = 0; i < b->rows; i++) {
         real *p = b->s[i], *ds = b->t[i];
         size_t from, to;
-        visible(K, r0 + i, k0, count, &from, &to);
+        visible(b, i, &from, &to);
         for (size_t j = 0; j < from; j++) p[j] = ds[j] = 0;
-        for (size_t j = to; j < count; j++) p[j] = ds[j] = 0;
-        for (size_t j = from; j < to; j++) { /* rounded otherwise than in forward, p may pass 1 */
+        for (size_t j = to; j < b->keys; j++) p[j] = ds[j] = 0;
+        for (size_t j = from; j < to; j++) {
             const real x = scale * p[j] - b->lse[i];
-            p[j] = exponential(x < 0 ? x : 0);
-            ds[j] = scale * p[j] * (ds[j] - D[i]);
+            p[j] = exponential(x < 0 ? x : 0);     /* rounding may leave x > 0, that is p > 1 */
+            ds[j] = scale * p[j] * (ds[j] - b->D[i]);
         }
     }
+    const matrix P = score_matrix(b->s[0]), dS = score_matrix(b->t[0]);
     if (v->grad)
-        matmul_small(count, hd, rows, transposed(square(b->s[0])), dout,
-                     v->grad + k0 * v->stride + at_k, v->stride, 1);
+        matmul_small(b->keys, hd, b->rows, transposed(P), dout,
+                     v->grad + b->key * v->stride + kv_col, v->stride, ADD);
     if (k->grad)
-        matmul_small(count, hd, rows, transposed(square(b->t[0])), query,
-                     k->grad + k0 * k->stride + at_k, k->stride, 1);
+        matmul_small(b->keys, hd, b->rows, transposed(dS), query,
+                     k->grad + b->key * k->stride + kv_col, k->stride, ADD);
     if (q->grad)
-        matmul_small(rows, hd, count, square(b->t[0]), block_of(k, k->data, k0, at_k),
-                     q->grad + r0 * q->stride + at, q->stride, 1);
+        matmul_small(b->rows, hd, b->keys, dS, key, q->grad + b->row * q->stride + col, q->stride,
+                     ADD);
 }
 
-/* All keys for rows r0 .. r0+rows-1 of head h, block by block; back: 0 forward, 1 backward. */
-static void attention_block(const node *n, size_t r0, size_t rows, size_t h, size_t kv, int back) {
-    const dual_tensor *y = n->out;
-    const size_t hd = n->c, heads = y->cols / hd;
-    scores b;
-    real top[BLOCK], sum[BLOCK] = {0};               /* in backward, top is D = do.o */
-    for (size_t i = 0; i < rows; i++) {
-        const size_t at = (r0 + i) * y->stride + h * hd;
-        if (back) {
-            b.lse[i] = n->saved[(r0 + i) * heads + h];
-            top[i] = dot(y->grad + at, y->data + at, hd);
-        } else {
-            memset(y->data + at, 0, hd * sizeof(real));
-        }
-    }
-    for (size_t l = 0; l < n->b; l++) {
-        const dual_keys *K = &n->keys[l];
+/* All lists, from the first key that any of the block's queries sees to the last. */
+static void attend_all(attention_block *b, int direction) {
+    for (size_t l = 0; l < b->n->args.attention.n_keys; l++) {
+        b->list = &b->n->args.attention.keys[l];
         size_t begin = SIZE_MAX, end = 0;
-        for (size_t r = r0; r < r0 + rows; r++) {
-            if (K->begin[r] == K->end[r]) continue;
-            if ((size_t)K->begin[r] < begin) begin = (size_t)K->begin[r];
-            if ((size_t)K->end[r] > end) end = (size_t)K->end[r];
+        for (size_t r = b->row; r < b->row + b->rows; r++) {
+            if (b->list->begin[r] == b->list->end[r]) continue;
+            begin = least(begin, (size_t)b->list->begin[r]);
+            if ((size_t)b->list->end[r] > end) end = (size_t)b->list->end[r];
         }
-        for (size_t k0 = begin; k0 < end; k0 += BLOCK) {
-            const size_t count = least(end - k0, BLOCK);
-            if (back) attend_backward(n, K, r0, rows, h, kv, k0, count, &b, top);
-            else attend(n, K, r0, rows, h, kv, k0, count, &b, top, sum);
+        for (b->key = begin; b->key < end; b->key += BLOCK) {
+            b->keys = least(end - b->key, BLOCK);
+            if (direction == FORWARD) attend(b);
+            else attend_backward(b);
         }
-    }
-    for (size_t i = 0; i < rows && !back; i++) {
-        real *o = y->data + (r0 + i) * y->stride + h * hd;
-        for (size_t j = 0; j < hd; j++) o[j] /= sum[i];
-        n->saved[(r0 + i) * heads + h] = top[i] + (real)log((double)sum[i]);
     }
 }
 
-static void attention_run(const node *n, int back) {
-    const size_t kv_heads = n->a, parts = n->d, group = n->out->cols / n->c / kv_heads;
-    const int32_t *border = n->index;
+/* Queries row .. row+rows-1 of one head, from nothing to their output or their gradients. */
+static void attention_rows(const node *n, size_t row, size_t rows, size_t head, int direction) {
+    const dual_tensor *y = n->out;
+    const size_t hd = n->args.attention.head_dim, heads = y->cols / hd;
+    attention_block b;
+    b.n = n;
+    b.row = row;
+    b.rows = rows;
+    b.head = head;
+    b.kv_head = head / (heads / n->args.attention.kv_heads);
+    for (size_t i = 0; i < rows; i++) {
+        const size_t at = (row + i) * y->stride + head * hd;
+        if (direction == FORWARD) {
+            b.sum[i] = 0;
+            memset(y->data + at, 0, hd * sizeof(real));
+        } else {
+            b.lse[i] = n->saved[(row + i) * heads + head];
+            b.D[i] = dot(y->grad + at, y->data + at, hd);
+        }
+    }
+    attend_all(&b, direction);
+    if (direction == BACKWARD) return;
+    for (size_t i = 0; i < rows; i++) {
+        real *o = y->data + (row + i) * y->stride + head * hd;
+        for (size_t j = 0; j < hd; j++) o[j] /= b.sum[i];
+        n->saved[(row + i) * heads + head] = b.top[i] + (real)log((double)b.sum[i]);
+    }
+}
+
+static void attention_run(const node *n, int direction) {
+    const size_t kv_heads = n->args.attention.kv_heads, segments = n->args.attention.segments;
+    const size_t group = n->out->cols / n->args.attention.head_dim / kv_heads;
+    const int32_t *start = n->args.attention.segment_start;
     OMP(omp parallel for schedule(dynamic) if (n->out->rows > 8))
-    for (size_t piece = 0; piece < parts * kv_heads; piece++) {
-        const size_t part = piece / kv_heads, kv = piece % kv_heads;
-        const size_t end = (size_t)border[part + 1];
-        for (size_t r = (size_t)border[part]; r < end; r += BLOCK)
+    for (size_t task = 0; task < segments * kv_heads; task++) {
+        const size_t segment = task / kv_heads, kv = task % kv_heads;
+        const size_t end = (size_t)start[segment + 1];
+        for (size_t r = (size_t)start[segment]; r < end; r += BLOCK)
             for (size_t h = kv * group; h < (kv + 1) * group; h++)
-                attention_block(n, r, least(end - r, BLOCK), h, kv, back);
+                attention_rows(n, r, least(end - r, BLOCK), h, direction);
     }
 }
 
 static void attention_backward(dual_ctx *c, node *n) {
-    c->flops += 2.5 * n->x;            /* five products of the forward's two: s, do.v, dq, dk, dv */
-    if (c->memory) attention_run(n, 1);
+    c->flops += 2.5 * n->args.attention.flops;     /* five products: S, T, dV, dK, dQ; forward: 2 */
+    if (c->memory) attention_run(n, BACKWARD);
 }
 
-dual_tensor *dual_attention(dual_ctx *c, dual_tensor *q, size_t heads, size_t kv_heads,
-                            size_t n_keys, const dual_keys *keys, size_t parts,
-                            const int32_t *border) {
-    const size_t hd = heads ? q->cols / heads : 0;
-    if (!hd || hd * heads != q->cols || hd > MAX_HEAD_DIM || !kv_heads || heads % kv_heads)
-        die(c, "attention: %zu columns, %zu heads, %zu key heads", q->cols, heads, kv_heads);
-    if ((size_t)border[parts] != q->rows) die(c, "attention: parts do not cover the rows");
+/* The number of pairs of a query and a visible key. Every row must see some key. */
+static double count_pairs(dual_ctx *c, size_t rows, size_t n_keys, const dual_keys *keys) {
     double pairs = 0;
-    dual_tensor **ins = describe(c, 1 + 2 * n_keys, sizeof *ins);
-    ins[0] = q;
-    for (size_t r = 0; r < q->rows; r++) {
+    for (size_t r = 0; r < rows; r++) {
         double seen = 0;
         for (size_t l = 0; l < n_keys; l++) {
-            if (keys[l].begin[r] < 0 || keys[l].begin[r] > keys[l].end[r] ||
-                (size_t)keys[l].end[r] > keys[l].k->rows)
-                die(c, "attention: row %zu sees keys %ld..%ld of %zu", r, (long)keys[l].begin[r],
-                    (long)keys[l].end[r], keys[l].k->rows);
-            seen += keys[l].end[r] - keys[l].begin[r];
+            const int32_t begin = keys[l].begin[r], end = keys[l].end[r];
+            if (begin < 0 || begin > end || (size_t)end > keys[l].k->rows)
+                die(c, "attention: row %zu sees keys %ld..%ld of %zu", r, (long)begin, (long)end,
+                    keys[l].k->rows);
+            seen += end - begin;
         }
         if (seen == 0) die(c, "attention: row %zu sees no key", r);
         pairs += seen;
     }
+    return pairs;
+}
+
+dual_tensor *dual_attention(dual_ctx *c, dual_tensor *q, size_t heads, size_t kv_heads,
+                            size_t n_keys, const dual_keys *keys, size_t segments,
+                            const int32_t *segment_start) {
+    const size_t hd = heads ? q->cols / heads : 0;
+    if (!hd || hd * heads != q->cols || hd > MAX_HEAD_DIM || !kv_heads || heads % kv_heads)
+        die(c, "attention: %zu columns, %zu heads, %zu key heads", q->cols, heads, kv_heads);
+    if ((size_t)segment_start[segments] != q->rows)
+        die(c, "attention: the segments do not cover the rows");
+    dual_tensor **ins = describe(c, 1 + 2 * n_keys, sizeof *ins);
+    ins[0] = q;
+    const double pairs = count_pairs(c, q->rows, n_keys, keys);
     for (size_t l = 0; l < n_keys; l++) {
         if (keys[l].k->cols != kv_heads * hd || keys[l].v->cols != kv_heads * hd)
-            die(c, "attention: keys of %zu columns, wanted %zu", keys[l].k->cols, kv_heads * hd);
+            die(c, "attention: keys of %zu columns, expected %zu", keys[l].k->cols, kv_heads * hd);
         ins[1 + 2 * l] = keys[l].k;
         ins[2 + 2 * l] = keys[l].v;
     }
     dual_tensor *y = dual_tensor_new(c, q->rows, q->cols);
-    node work = {0}, *n = record(c, y, attention_backward, 1 + 2 * n_keys, ins);
-    if (!n) {                          /* nothing to record, but the loops want the same facts */
-        n = &work;
+    node unrecorded = {0}, *n = record(c, y, attention_backward, 1 + 2 * n_keys, ins);
+    if (!n) {                          /* no gradients; forward finds its arguments there too */
+        n = &unrecorded;
         n->in = ins;
         n->out = y;
     }
-    n->keys = keys;
-    n->index = border;
-    n->d = parts;
-    n->a = kv_heads;
-    n->b = n_keys;
-    n->c = hd;
-    n->x = 4.0 * pairs * (double)(heads * hd);   /* q.k and p v: 2 multiply-adds per pair */
+    n->args.attention = (struct attention_args){
+        .keys = keys, .n_keys = n_keys, .segments = segments, .segment_start = segment_start,
+        .kv_heads = kv_heads, .head_dim = hd,
+        .flops = 4.0 * pairs * (double)(heads * hd)};      /* q.k and p v, 2 FLOPs each */
     n->saved = dual_alloc(c, product(c, q->rows, heads), sizeof(real));
-    c->flops += n->x;
-    if (c->memory) attention_run(n, 0);
+    c->flops += n->args.attention.flops;
+    if (c->memory) attention_run(n, FORWARD);
     return y;
 }
 
 /* ---- cross-entropy: mean over rows of lse(logits) - logits[target], as [1,1] ----
- * dlogits = (softmax - onehot) dloss / rows, written over the logits: no second [rows, V] array.
- * saved: log-sum-exp per row. */
+ * dlogits = (softmax - onehot) dloss / rows is written over the logits, the largest array of a
+ * step: no second [rows, V] is needed. saved: log-sum-exp (lse) per row. */
 static void cross_entropy_backward(dual_ctx *c, node *n) {
     dual_tensor *z = n->in[0];
+    const int32_t *target = n->args.cross_entropy.target;
     if (!c->memory) return;
     const real scale = n->out->grad[0] / (real)z->rows;
     OMP(omp parallel for schedule(static) if (z->rows * z->cols > 5000))
@@ -1423,7 +1490,7 @@ static void cross_entropy_backward(dual_ctx *c, node *n) {
         real *zr = z->data + r * z->stride;
         const real lse = n->saved[r];
         for (size_t j = 0; j < z->cols; j++) zr[j] = scale * exponential(zr[j] - lse);
-        zr[n->index[r]] -= scale;
+        zr[target[r]] -= scale;
     }
 }
 
@@ -1455,17 +1522,18 @@ dual_tensor *dual_cross_entropy(dual_ctx *c, dual_tensor *z, const int32_t *targ
     node *n = record(c, loss, cross_entropy_backward, 1, &z);
     if (n) {
         n->saved = saved;
-        n->index = target;
+        n->args.cross_entropy.target = target;
         n->in_place = 1;
     }
     return loss;
 }
 
 /* ---- orthogonality: mean over groups and slots i != j of c_ij^2, c_ij = u_i . u_j, as [1,1] ----
- * Every `slots` rows of z are one group; u_i = x_i / |x_i| with x = z, or centred: z less each
- * slot's mean over the groups. dx_i = 4 dloss / (rows (slots-1) |x_i|) sum_j c_ij (u_j - c_ij u_i)
- * wants the same cosines: forward leaves it in saved. A row equal in all groups (or one group) is,
- * centred, nothing but rounding and has no direction: it adds nothing and gets nothing. */
+ * Every `slots` rows of z form a group. u_i = x_i / |x_i|, where x is z, or, if centred, z minus
+ * each slot's mean over the groups. dx_i = 4 dloss / (rows (slots-1) |x_i|) sum_j c_ij
+ * (u_j - c_ij u_i) needs the same cosines, so forward computes it too. saved: dx for dloss = 1.
+ * A slot that is equal in all groups (or a single group) leaves only rounding error after
+ * centring; such a row is skipped: it adds no cosine and gets no gradient. */
 static void orthogonality_backward(dual_ctx *c, node *n) {
     const dual_tensor *z = n->in[0];
     for (size_t r = 0; c->memory && r < z->rows; r++)
@@ -1473,7 +1541,8 @@ static void orthogonality_backward(dual_ctx *c, node *n) {
             z->grad[r * z->stride + j] += n->out->grad[0] * n->saved[r * z->cols + j];
 }
 
-/* x [groups, slots * d] less its column means: a projection, so its backward is itself. */
+/* x [groups, slots * d] minus its column means. This is an orthogonal projection, so backward is
+ * the same function applied to the gradient. */
 static void centre(real *x, size_t groups, size_t cols) {
     for (size_t j = 0; j < cols; j++) {
         double mean = 0;
@@ -1491,15 +1560,15 @@ dual_tensor *dual_orthogonality(dual_ctx *c, dual_tensor *z, size_t slots, int c
     node *n = record(c, loss, orthogonality_backward, 1, &z);
     if (n) n->saved = dx->data;
     if (!c->memory) return loss;
-    for (size_t r = 0; r < rows; r++) {
+    for (size_t r = 0; r < rows; r++) { /* inverse: first |z_i|^2, then 1 / |x_i| */
         memcpy(u->data + r * d, z->data + r * z->stride, d * sizeof(real));
         inverse->data[r] = dot(u->data + r * d, u->data + r * d, d);
     }
     if (centred) centre(u->data, rows / slots, slots * d);
     for (size_t r = 0; r < rows; r++) {
         real *own = u->data + r * d;
-        const double square = (double)dot(own, own, d), least = 1e-12 * (double)inverse->data[r];
-        inverse->data[r] = (real)(square > least ? 1 / sqrt(square) : 0);
+        const double norm2 = (double)dot(own, own, d), cutoff = 1e-12 * (double)inverse->data[r];
+        inverse->data[r] = (real)(norm2 > cutoff ? 1 / sqrt(norm2) : 0);
         for (size_t j = 0; j < d; j++) own[j] *= inverse->data[r];
     }
     memset(dx->data, 0, rows * d * sizeof(real));
@@ -1518,12 +1587,13 @@ dual_tensor *dual_orthogonality(dual_ctx *c, dual_tensor *z, size_t slots, int c
 }
 
 /* ==== MODELS =====================================================================================
- * Owns: the one table of parameters per model (names as Hugging Face has them), GPT-2 and Qwen-3
- * blocks, and one pass over rows. A pass takes embeddings, explicit positions and what each row
- * sees; it leaves its keys and values behind as tape tensors, so handing a cache to another model
- * is handing it those tensors. Refuses: dropout, padding, masks, implied positions. */
+ * Owns: one table of parameters per model (with Hugging Face's names), the GPT-2 and Qwen-3 blocks,
+ * and the forward pass over a batch of rows. A pass is given embeddings, explicit positions and
+ * what each row sees. Its keys and values stay behind as tape tensors, so a cache is handed to
+ * another model by passing those tensors, and gradients flow back the same way.
+ * Refuses: dropout, padding, masks, implied positions. */
 
-struct dual_layer {
+struct dual_layer {                                              /* weights; unused ones are NULL */
     dual_tensor *norm1_w, *norm1_b, *norm2_w, *norm2_b;
     dual_tensor *qkv_w, *qkv_b;                                  /* GPT-2: [d, 3d] */
     dual_tensor *q_w, *k_w, *v_w, *q_norm, *k_norm;              /* Qwen-3 */
@@ -1532,23 +1602,24 @@ struct dual_layer {
 
 int dual_config_check(dual_ctx *c, const dual_config *f) {
     const size_t most = (size_t)1 << 24;
+    const int zero = !f->vocab || !f->layers || !f->hidden || !f->heads || !f->kv_heads ||
+                     !f->head_dim || !f->mlp || !f->positions;
+    const int large = f->vocab > most || f->layers > 4096 || f->hidden > most ||
+                      f->heads > 65536 || f->mlp > most || f->positions > ((size_t)1 << 30);
     if (f->family != DUAL_GPT2 && f->family != DUAL_QWEN3)
         return dual_failed(c, "config: family must be gpt2 or qwen3");
-    if (!f->vocab || !f->layers || !f->hidden || !f->heads || !f->kv_heads || !f->head_dim ||
-        !f->mlp || !f->positions || f->vocab > most || f->layers > 4096 || f->hidden > most ||
-        f->heads > 65536 || f->mlp > most || f->positions > ((size_t)1 << 30))
-        return dual_failed(c,
-                           "config: vocab %zu, positions %zu, layers %zu, hidden %zu, heads %zu, "
-                           "key heads %zu, head_dim %zu, mlp %zu: zero or out of range",
+    if (zero || large)
+        return dual_failed(c, "config: vocab %zu, positions %zu, layers %zu, hidden %zu, heads "
+                           "%zu, key heads %zu, head_dim %zu, mlp %zu: zero or out of range",
                            f->vocab, f->positions, f->layers, f->hidden, f->heads, f->kv_heads,
                            f->head_dim, f->mlp);
     if (f->heads % f->kv_heads)
-        return dual_failed(c, "config: %zu heads do not share %zu key heads", f->heads,
+        return dual_failed(c, "config: %zu heads cannot share %zu key heads evenly", f->heads,
                            f->kv_heads);
     if (f->head_dim > MAX_HEAD_DIM)
         return dual_failed(c, "config: head_dim %zu, at most %d here", f->head_dim, MAX_HEAD_DIM);
     if (f->family == DUAL_GPT2 && (f->heads * f->head_dim != f->hidden || f->heads != f->kv_heads))
-        return dual_failed(c, "config: GPT-2 wants hidden %zu = heads %zu x head_dim", f->hidden,
+        return dual_failed(c, "config: GPT-2 needs hidden %zu = heads %zu x head_dim", f->hidden,
                            f->heads);
     if (f->family == DUAL_QWEN3 && f->head_dim % 2)
         return dual_failed(c, "config: head_dim %zu must be even to rotate", f->head_dim);
@@ -1557,15 +1628,22 @@ int dual_config_check(dual_ctx *c, const dual_config *f) {
     return 1;
 }
 
+static dual_cache cache_new(dual_ctx *c, size_t layers) {
+    dual_cache cache;
+    cache.k = describe(c, layers, sizeof *cache.k);
+    cache.v = describe(c, layers, sizeof *cache.v);
+    return cache;
+}
+
 /* Adds one row to the parameter table. `name` may hold %zu for the layer. */
 static void param(dual_ctx *c, dual_model *m, dual_tensor **slot, const char *name, size_t layer,
-                  size_t rows, size_t cols, double init) {
+                  size_t rows, size_t cols, dual_start start) {
     dual_param *p = &m->param[m->n_params++];
     snprintf(p->name, sizeof p->name, name, layer);
-    p->vector = init <= 0;             /* norm weights and biases; every matrix starts random */
+    p->vector = start.kind != DUAL_NORMAL;     /* norm weights and biases; matrices start random */
     *slot = p->tensor = tensor_of(c, rows, cols, p->vector ? DUAL_FULL : m->type);
     p->decay = !p->vector;
-    p->init = init;
+    p->start = start;
     p->rate = 1;
 }
 
@@ -1576,66 +1654,74 @@ dual_model *dual_model_new(dual_ctx *c, const dual_config *f) {
 dual_model *dual_model_kept(dual_ctx *c, const dual_config *f, int type) {
     dual_model *m = describe(c, 1, sizeof *m);
     const size_t d = f->hidden, q = f->heads * f->head_dim, kv = f->kv_heads * f->head_dim;
-    /* GPT-2's 0.02 is 0.55 / sqrt(d) at its width 768; a narrow model learns faster with its own */
-    const double std = 0.55 / sqrt((double)d), out = std / sqrt(2.0 * (double)f->layers);
-    const double one = -1, zero = 0;
+    /* GPT-2's 0.02 is 0.55 / sqrt(d) at its width of 768; narrow models learn faster with theirs.
+     * What is added to the residual stream starts smaller, by the number of such additions. */
+    const double std = 0.55 / sqrt((double)d);
+    const dual_start normal = {DUAL_NORMAL, std};
+    const dual_start residual = {DUAL_NORMAL, std / sqrt(2.0 * (double)f->layers)};
+    const dual_start ones = {DUAL_ONES, 0}, zeros = {DUAL_ZEROS, 0};
     m->config = *f;
     m->type = type;
     m->param = describe(c, 5 + 12 * f->layers, sizeof *m->param);
     m->layer = describe(c, f->layers, sizeof *m->layer);
     if (f->family == DUAL_GPT2) {
-        param(c, m, &m->wte, "transformer.wte.weight", 0, f->vocab, d, std);
-        param(c, m, &m->wpe, "transformer.wpe.weight", 0, f->positions, d, std);
+        param(c, m, &m->wte, "transformer.wte.weight", 0, f->vocab, d, normal);
+        param(c, m, &m->wpe, "transformer.wpe.weight", 0, f->positions, d, normal);
         for (size_t l = 0; l < f->layers; l++) {
-            struct dual_layer *y = &m->layer[l];
-#define LAYER(slot, name, rows, cols, init) param(c, m, &y->slot, PREFIX name, l, rows, cols, init)
+            struct dual_layer *w = &m->layer[l];
+#define LAYER(slot, name, rows, cols, how) param(c, m, &w->slot, PREFIX name, l, rows, cols, how)
 #define PREFIX "transformer.h.%zu."
-            LAYER(norm1_w, "ln_1.weight", 1, d, one);
-            LAYER(norm1_b, "ln_1.bias", 1, d, zero);
-            LAYER(qkv_w, "attn.c_attn.weight", d, 3 * d, std);
-            LAYER(qkv_b, "attn.c_attn.bias", 1, 3 * d, zero);
-            LAYER(o_w, "attn.c_proj.weight", d, d, out);
-            LAYER(o_b, "attn.c_proj.bias", 1, d, zero);
-            LAYER(norm2_w, "ln_2.weight", 1, d, one);
-            LAYER(norm2_b, "ln_2.bias", 1, d, zero);
-            LAYER(up_w, "mlp.c_fc.weight", d, f->mlp, std);
-            LAYER(up_b, "mlp.c_fc.bias", 1, f->mlp, zero);
-            LAYER(down_w, "mlp.c_proj.weight", f->mlp, d, out);
-            LAYER(down_b, "mlp.c_proj.bias", 1, d, zero);
+            LAYER(norm1_w, "ln_1.weight", 1, d, ones);
+            LAYER(norm1_b, "ln_1.bias", 1, d, zeros);
+            LAYER(qkv_w, "attn.c_attn.weight", d, 3 * d, normal);    /* Conv1D: [in, out] */
+            LAYER(qkv_b, "attn.c_attn.bias", 1, 3 * d, zeros);
+            LAYER(o_w, "attn.c_proj.weight", d, d, residual);
+            LAYER(o_b, "attn.c_proj.bias", 1, d, zeros);
+            LAYER(norm2_w, "ln_2.weight", 1, d, ones);
+            LAYER(norm2_b, "ln_2.bias", 1, d, zeros);
+            LAYER(up_w, "mlp.c_fc.weight", d, f->mlp, normal);
+            LAYER(up_b, "mlp.c_fc.bias", 1, f->mlp, zeros);
+            LAYER(down_w, "mlp.c_proj.weight", f->mlp, d, residual);
+            LAYER(down_b, "mlp.c_proj.bias", 1, d, zeros);
 #undef PREFIX
         }
-        param(c, m, &m->norm_w, "transformer.ln_f.weight", 0, 1, d, one);
-        param(c, m, &m->norm_b, "transformer.ln_f.bias", 0, 1, d, zero);
+        param(c, m, &m->norm_w, "transformer.ln_f.weight", 0, 1, d, ones);
+        param(c, m, &m->norm_b, "transformer.ln_f.bias", 0, 1, d, zeros);
     } else {
-        param(c, m, &m->wte, "model.embed_tokens.weight", 0, f->vocab, d, std);
+        param(c, m, &m->wte, "model.embed_tokens.weight", 0, f->vocab, d, normal);
         for (size_t l = 0; l < f->layers; l++) {
-            struct dual_layer *y = &m->layer[l];
+            struct dual_layer *w = &m->layer[l];
 #define PREFIX "model.layers.%zu."
-            LAYER(norm1_w, "input_layernorm.weight", 1, d, one);
-            LAYER(q_w, "self_attn.q_proj.weight", q, d, std);
-            LAYER(k_w, "self_attn.k_proj.weight", kv, d, std);
-            LAYER(v_w, "self_attn.v_proj.weight", kv, d, std);
-            LAYER(q_norm, "self_attn.q_norm.weight", 1, f->head_dim, one);
-            LAYER(k_norm, "self_attn.k_norm.weight", 1, f->head_dim, one);
-            LAYER(o_w, "self_attn.o_proj.weight", d, q, out);
-            LAYER(norm2_w, "post_attention_layernorm.weight", 1, d, one);
-            LAYER(gate_w, "mlp.gate_proj.weight", f->mlp, d, std);
-            LAYER(up_w, "mlp.up_proj.weight", f->mlp, d, std);
-            LAYER(down_w, "mlp.down_proj.weight", d, f->mlp, out);
+            LAYER(norm1_w, "input_layernorm.weight", 1, d, ones);
+            LAYER(q_w, "self_attn.q_proj.weight", q, d, normal);     /* Linear: [out, in] */
+            LAYER(k_w, "self_attn.k_proj.weight", kv, d, normal);
+            LAYER(v_w, "self_attn.v_proj.weight", kv, d, normal);
+            LAYER(q_norm, "self_attn.q_norm.weight", 1, f->head_dim, ones);
+            LAYER(k_norm, "self_attn.k_norm.weight", 1, f->head_dim, ones);
+            LAYER(o_w, "self_attn.o_proj.weight", d, q, residual);
+            LAYER(norm2_w, "post_attention_layernorm.weight", 1, d, ones);
+            LAYER(gate_w, "mlp.gate_proj.weight", f->mlp, d, normal);
+            LAYER(up_w, "mlp.up_proj.weight", f->mlp, d, normal);
+            LAYER(down_w, "mlp.down_proj.weight", d, f->mlp, residual);
 #undef PREFIX
 #undef LAYER
         }
-        param(c, m, &m->norm_w, "model.norm.weight", 0, 1, d, one);
+        param(c, m, &m->norm_w, "model.norm.weight", 0, 1, d, ones);
     }
     if (f->tied) m->head = m->wte;     /* one tensor, two uses: their gradients add up in it */
-    else param(c, m, &m->head, "lm_head.weight", 0, f->vocab, d, std);
+    else param(c, m, &m->head, "lm_head.weight", 0, f->vocab, d, normal);
     return m;
 }
 
+/* Zeros are drawn as normal numbers of std 0, so that every tensor but the ones' advances the
+ * generator: a model's weights then depend on its seed and its table alone. */
 static void fill(dual_param *p, dual_rng *rng) {
     const size_t n = p->tensor->rows * p->tensor->cols;
-    for (size_t i = 0; numbers(p->tensor) && i < n; i++)
-        set(p->tensor, i, (real)(p->init < 0 ? -p->init : p->init * dual_rng_normal(rng)));
+    for (size_t i = 0; numbers(p->tensor) && i < n; i++) {
+        double value = 1;
+        if (p->start.kind != DUAL_ONES) value = p->start.std * dual_rng_normal(rng);
+        set_number(p->tensor, i, (real)value);
+    }
 }
 
 void dual_model_init(dual_model *m, dual_rng rng) {
@@ -1645,8 +1731,9 @@ void dual_model_init(dual_model *m, dual_rng rng) {
 void dual_model_copy(dual_model *to, const dual_model *from) {
     for (size_t i = 0; i < to->n_params; i++) {
         dual_tensor *t = to->param[i].tensor;
-        const dual_tensor *s = from->param[i].tensor;
-        for (size_t j = 0; numbers(t) && j < t->rows * t->cols; j++) set(t, j, dual_number(s, j));
+        const dual_tensor *source = from->param[i].tensor;
+        const size_t n = numbers(t) ? t->rows * t->cols : 0;
+        for (size_t j = 0; j < n; j++) set_number(t, j, dual_number(source, j));
     }
 }
 
@@ -1657,124 +1744,130 @@ size_t dual_model_params(const dual_model *m) {
     return n;
 }
 
-/* Attention of one layer: this pass's own keys and values and the earlier caches, as key lists. */
-static dual_tensor *look(dual_ctx *c, const dual_pass *p, size_t l, dual_tensor *q) {
+/* Attention of layer l: the visible caches, this pass's own among them, become key lists. */
+static dual_tensor *layer_attention(dual_ctx *c, const dual_pass *p, size_t l, dual_tensor *q) {
     const dual_config *f = &p->model->config;
     dual_keys *keys = describe(c, p->n_seen, sizeof *keys);
     size_t n = 0;
     for (size_t i = 0; i < p->n_seen; i++) {
-        const dual_cache *cache = p->seen[i].cache ? p->seen[i].cache : &p->cache;
-        if (!cache->k[l]) continue;    /* nothing handed over at this layer */
-        keys[n].k = cache->k[l];
-        keys[n].v = cache->v[l];
-        keys[n].begin = p->seen[i].begin;
-        keys[n++].end = p->seen[i].end;
+        const dual_seen *seen = &p->seen[i];
+        const dual_cache *cache = seen->cache ? seen->cache : &p->cache;
+        if (!cache->k[l]) continue;    /* H1 on some layers only: nothing joins at this one */
+        keys[n++] = (dual_keys){cache->k[l], cache->v[l], seen->begin, seen->end};
     }
-    return dual_attention(c, q, f->heads, f->kv_heads, n, keys, p->parts, p->border);
+    return dual_attention(c, q, f->heads, f->kv_heads, n, keys, p->segments, p->segment_start);
 }
 
-/* x + attention(ln(x)), then + mlp(ln(.)). `last_keys`: only this layer's K and V are wanted, so
- * only their two thirds of c_attn are computed. */
-static dual_tensor *gpt2_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x, int last_keys) {
-    const struct dual_layer *y = &p->model->layer[l];
-    const size_t d = p->model->config.hidden, q = last_keys ? 0 : d;
+/* How much of a block is computed. KEYS_ONLY stops at the layer's keys and values, returns NULL. */
+enum { WHOLE_BLOCK, KEYS_ONLY };
+
+/* x += attention(ln_1(x)), then x += mlp(ln_2(x)). With KEYS_ONLY two thirds of c_attn suffice. */
+static dual_tensor *gpt2_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x, int extent) {
+    const struct dual_layer *w = &p->model->layer[l];
+    const size_t d = p->model->config.hidden, q_cols = extent == KEYS_ONLY ? 0 : d;
     const double eps = p->model->config.norm_eps;
 
-    dual_tensor *h = dual_layernorm(c, x, y->norm1_w, y->norm1_b, eps);
-    dual_tensor *qkv = dual_linear(c, h, dual_view(c, y->qkv_w, 0, d, d - q, 2 * d + q),
-                                   dual_view(c, y->qkv_b, 0, 1, d - q, 2 * d + q), DUAL_IN_OUT);
-    p->cache.k[l] = dual_view(c, qkv, 0, p->rows, q, d);
-    p->cache.v[l] = dual_view(c, qkv, 0, p->rows, q + d, d);
-    if (last_keys) return NULL;
-    h = look(c, p, l, dual_view(c, qkv, 0, p->rows, 0, d));
-    x = dual_add(c, x, dual_linear(c, h, y->o_w, y->o_b, DUAL_IN_OUT));
+    dual_tensor *h = dual_layernorm(c, x, w->norm1_w, w->norm1_b, eps);
+    dual_tensor *qkv_w = dual_view(c, w->qkv_w, 0, d, d - q_cols, q_cols + 2 * d);
+    dual_tensor *qkv_b = dual_view(c, w->qkv_b, 0, 1, d - q_cols, q_cols + 2 * d);
+    dual_tensor *qkv = dual_linear(c, h, qkv_w, qkv_b, DUAL_IN_OUT);
+    p->cache.k[l] = dual_view(c, qkv, 0, p->rows, q_cols, d);
+    p->cache.v[l] = dual_view(c, qkv, 0, p->rows, q_cols + d, d);
+    if (extent == KEYS_ONLY) return NULL;
+    h = layer_attention(c, p, l, dual_view(c, qkv, 0, p->rows, 0, d));
+    x = dual_add(c, x, dual_linear(c, h, w->o_w, w->o_b, DUAL_IN_OUT));
 
-    h = dual_layernorm(c, x, y->norm2_w, y->norm2_b, eps);
-    h = dual_gelu(c, dual_linear(c, h, y->up_w, y->up_b, DUAL_IN_OUT));
-    return dual_add(c, x, dual_linear(c, h, y->down_w, y->down_b, DUAL_IN_OUT));
+    h = dual_layernorm(c, x, w->norm2_w, w->norm2_b, eps);
+    h = dual_gelu(c, dual_linear(c, h, w->up_w, w->up_b, DUAL_IN_OUT));
+    return dual_add(c, x, dual_linear(c, h, w->down_w, w->down_b, DUAL_IN_OUT));
 }
 
-/* The same with RMSNorm, q and k normed per head and then rotated (the cache holds rotated keys),
- * no biases, weights [out,in], and a gated MLP. */
-static dual_tensor *qwen3_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x,
-                                int last_keys) {
-    const struct dual_layer *y = &p->model->layer[l];
+/* The same with RMSNorm, no biases, weights [out,in] and a gated MLP. q and k are normed per head
+ * and then rotated: the cache holds rotated keys, whoever reads them later. */
+static dual_tensor *qwen3_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x, int extent) {
+    const struct dual_layer *w = &p->model->layer[l];
     const dual_config *f = &p->model->config;
 
-    dual_tensor *h = dual_rmsnorm(c, x, y->norm1_w, f->norm_eps), *q, *k;
-    k = dual_rmsnorm(c, dual_linear(c, h, y->k_w, NULL, DUAL_OUT_IN), y->k_norm, f->norm_eps);
+    dual_tensor *h = dual_rmsnorm(c, x, w->norm1_w, f->norm_eps), *q, *k;
+    k = dual_rmsnorm(c, dual_linear(c, h, w->k_w, NULL, DUAL_OUT_IN), w->k_norm, f->norm_eps);
     p->cache.k[l] = dual_rotary(c, k, f->head_dim, p->position, f->rope_theta);
-    p->cache.v[l] = dual_linear(c, h, y->v_w, NULL, DUAL_OUT_IN);
-    if (last_keys) return NULL;
-    q = dual_rmsnorm(c, dual_linear(c, h, y->q_w, NULL, DUAL_OUT_IN), y->q_norm, f->norm_eps);
-    h = look(c, p, l, dual_rotary(c, q, f->head_dim, p->position, f->rope_theta));
-    x = dual_add(c, x, dual_linear(c, h, y->o_w, NULL, DUAL_OUT_IN));
+    p->cache.v[l] = dual_linear(c, h, w->v_w, NULL, DUAL_OUT_IN);
+    if (extent == KEYS_ONLY) return NULL;
+    q = dual_rmsnorm(c, dual_linear(c, h, w->q_w, NULL, DUAL_OUT_IN), w->q_norm, f->norm_eps);
+    q = dual_rotary(c, q, f->head_dim, p->position, f->rope_theta);
+    h = layer_attention(c, p, l, q);
+    x = dual_add(c, x, dual_linear(c, h, w->o_w, NULL, DUAL_OUT_IN));
 
-    h = dual_rmsnorm(c, x, y->norm2_w, f->norm_eps);
-    h = dual_swiglu(c, dual_linear(c, h, y->gate_w, NULL, DUAL_OUT_IN),
-                    dual_linear(c, h, y->up_w, NULL, DUAL_OUT_IN));
-    return dual_add(c, x, dual_linear(c, h, y->down_w, NULL, DUAL_OUT_IN));
+    h = dual_rmsnorm(c, x, w->norm2_w, f->norm_eps);
+    h = dual_swiglu(c, dual_linear(c, h, w->gate_w, NULL, DUAL_OUT_IN),
+                    dual_linear(c, h, w->up_w, NULL, DUAL_OUT_IN));
+    return dual_add(c, x, dual_linear(c, h, w->down_w, NULL, DUAL_OUT_IN));
 }
 
-static dual_tensor *one_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x, int last_keys) {
-    return p->model->config.family == DUAL_GPT2 ? gpt2_block(c, p, l, x, last_keys)
-                                                : qwen3_block(c, p, l, x, last_keys);
+static dual_tensor *one_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x, int extent) {
+    return p->model->config.family == DUAL_GPT2 ? gpt2_block(c, p, l, x, extent)
+                                                : qwen3_block(c, p, l, x, extent);
 }
 
-/* Recomputation (ctx->recompute): of a block nothing is kept but its input and the three outputs
- * that others read: keys, values and, but after the last keys, y. Backward runs the block again on
- * a tape of its own, scans that tape and forgets it. What it adds into and must not forget (x,
- * other passes' keys, weights) is among the node's inputs: those gradients lie below the mark. The
- * same kernels in the same order: not a bit differs.
- * block_into copies the outputs to where they are kept; its backward is a sum's of one term. */
-static void block_into(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x, dual_tensor **kept) {
-    dual_tensor *const y = one_block(c, p, l, x, !kept[2]);
+/* Gradient checkpointing (ctx->recompute). Of a block only the input is kept and the outputs that
+ * others read: keys, values and y, unless the pass stops at K and V. Backward runs the block again
+ * on a tape of its own, scans that tape and forgets it. The gradients it must not forget belong to
+ * the node's inputs (x, weights, other passes' keys); those arrays lie below the mark. The same
+ * kernels run in the same order, so the gradients are the same to the last bit.
+ * run_block_into copies the block's outputs into `kept`: keys, values, y or NULL. */
+static void run_block_into(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x,
+                           dual_tensor **kept) {
+    dual_tensor *const y = one_block(c, p, l, x, kept[2] ? WHOLE_BLOCK : KEYS_ONLY);
     dual_tensor *const made[3][2] = {{p->cache.k[l]}, {p->cache.v[l]}, {y}};
     for (int i = 0; i < 3 && kept[i]; i++) {
         const dual_tensor *from = made[i][0], *to = kept[i];
-        const size_t rows = c->memory && !to->needs_grad ? to->rows : 0; /* not in backward */
+        const int first_time = !to->needs_grad;    /* in backward the copy is there already */
+        const size_t rows = c->memory && first_time ? to->rows : 0;
         OMP(omp parallel for schedule(static) if (rows * to->cols > 20000))
         for (size_t r = 0; r < rows; r++)
             memcpy(to->data + r * to->cols, from->data + r * from->stride, to->cols * sizeof(real));
-        record(c, kept[i], add_backward, 2, made[i]);
+        record(c, kept[i], add_backward, 2, made[i]);      /* a sum of one term */
     }
     p->cache.k[l] = kept[0];
     p->cache.v[l] = kept[1];
 }
 
-static void block_backward(dual_ctx *c, node *n) {
-    dual_tensor *kept[] = {n->out, n->also[0], n->also[1]}, *const k = n->pass->cache.k[n->a];
+static void recomputed_block_backward(dual_ctx *c, node *n) {
+    dual_tensor *kept[] = {n->out, n->more_out[0], n->more_out[1]};
     const dual_mark mark = dual_mark_here(c);
     if (c->inference) die(c, "backward: blocks cannot be recomputed in inference");
     c->tape = NULL;
-    block_into(c, n->pass, n->a, n->in[0], kept);
-    n->pass->cache.k[n->a] = k;        /* NULL if this layer is not handed over */
+    run_block_into(c, n->args.block.pass, n->args.block.layer, n->in[0], kept);
     scan(c);
     dual_release(c, mark);
 }
 
-static dual_tensor *kept_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x, int last_keys) {
+static dual_tensor *recomputed_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x,
+                                     int extent) {
     enum { WEIGHTS = sizeof(struct dual_layer) / sizeof(dual_tensor *) };
     const size_t kv = p->model->config.kv_heads * p->model->config.head_dim;
-    dual_tensor **in = describe(c, 1 + WEIGHTS + 2 * p->n_seen, sizeof *in), *kept[3] = {NULL};
+    dual_tensor **in = describe(c, 1 + WEIGHTS + 2 * p->n_seen, sizeof *in);
     size_t n_in = 1 + WEIGHTS;
     in[0] = x;
     memcpy(in + 1, &p->model->layer[l], WEIGHTS * sizeof *in);
-    for (size_t i = 0; i < p->n_seen && !last_keys; i++)
+    for (size_t i = 0; i < p->n_seen && extent == WHOLE_BLOCK; i++)
         if (p->seen[i].cache) {
             in[n_in++] = p->seen[i].cache->k[l];
             in[n_in++] = p->seen[i].cache->v[l];
         }
-    for (int i = 0; i < 3 - last_keys; i++)
-        kept[i] = dual_tensor_new(c, p->rows, i < 2 ? kv : x->cols);
+    dual_tensor *kept[3] = {NULL};
+    kept[0] = dual_tensor_new(c, p->rows, kv);
+    kept[1] = dual_tensor_new(c, p->rows, kv);
+    if (extent == WHOLE_BLOCK) kept[2] = dual_tensor_new(c, p->rows, x->cols);
     const dual_mark mark = dual_mark_here(c);
-    block_into(c, p, l, x, kept);
+    run_block_into(c, p, l, x, kept);
     dual_release(c, mark);
-    node *n = record(c, kept[0], block_backward, n_in, in);
+    node *n = record(c, kept[0], recomputed_block_backward, n_in, in);
     if (n) {
-        n->pass = p;
-        n->a = l;
-        memcpy(n->also, kept + 1, sizeof n->also);
+        n->args.block.pass = p;
+        n->args.block.layer = l;
+        n->more_out[0] = kept[1];
+        n->more_out[1] = kept[2];
     }
     return kept[2];
 }
@@ -1784,17 +1877,16 @@ dual_tensor *dual_forward(dual_ctx *c, dual_pass *p) {
     const dual_config *f = &m->config;
     dual_tensor *x = p->input;
     p->hidden = NULL;
-    p->cache.k = describe(c, f->layers, sizeof *p->cache.k);
-    p->cache.v = describe(c, f->layers, sizeof *p->cache.v);
+    p->cache = cache_new(c, f->layers);
     for (size_t r = 0; r < p->rows; r++)
         if (p->position[r] < 0 || (size_t)p->position[r] >= f->positions)
             die(c, "%s: position %ld of %zu", p->name, (long)p->position[r], f->positions);
     if (m->wpe) x = dual_add(c, x, dual_gather(c, 1, &p->model->wpe, p->rows, NULL, p->position));
     const size_t layers = p->layers ? p->layers : f->layers;
     for (size_t l = 0; l < layers; l++) {
-        const int last_keys = p->cache_only && l + 1 == layers;
+        const int extent = p->cache_only && l + 1 == layers ? KEYS_ONLY : WHOLE_BLOCK;
         if (p->trace) p->trace[l] = x;
-        x = c->recompute ? kept_block(c, p, l, x, last_keys) : one_block(c, p, l, x, last_keys);
+        x = c->recompute ? recomputed_block(c, p, l, x, extent) : one_block(c, p, l, x, extent);
     }
     if (!x) return NULL;
     if (p->trace) p->trace[layers] = x;
@@ -1808,59 +1900,73 @@ dual_tensor *dual_logits(dual_ctx *c, dual_model *m, dual_tensor *hidden) {
 }
 
 /* ==== THE EXCHANGE ===============================================================================
- * One data flow serves every system:
+ * Owns the method: its systems, what each of them trains, the rows, positions and visibility of
+ * every pass, and the loss. Refuses: words, tasks, schedules; it is given token ids.
  *
- *   read    Base on x                                  -> KV_theta            positions 0..n-1
- *   think   Coprocessor on S, past = KV_theta          -> Z, KV_phi           positions n..n+N_L-1
- *   speak   Base on [latents?; cue; y], past = KV_theta (+ KV_phi)            positions from n on
+ * FOUR SYSTEMS. x is the prompt (n tokens), y the answer (m tokens). Between them stands the cue, a
+ * given token that every system reads and no loss scores, such as the line break after a question.
+ * S is N_L soft tokens: learned embeddings, the same for every prompt. theta and phi are the
+ * parameters of Base and Coprocessor, KV_theta is the Base's KV cache of x.
+ *   soft  One model, one pass: the Base is trained on [x; S; cue; y]. S gives it N_L more input
+ *         rows after the prompt; all the thinking there is done by its own layers.
+ *   liu   The frozen Base reads x. The Coprocessor, a second model that starts as a copy of the
+ *         Base, reads S with KV_theta as its past. Its final states Z, which depend on x, become
+ *         N_L input rows of the Base, and cue and y follow them. The loss trains the Coprocessor
+ *         and S; on its way to Z the gradient passes through the frozen Base.
+ *   h2    liu with a Base that is trained too: it learns to use Z and, since gradient also flows
+ *         back through KV_theta, to write a cache that is worth reading.
+ *   h1    liu with a wider channel: no Z. The Coprocessor's own keys and values at S join the
+ *         Base's cache, layer by layer, so every layer of the Base attends to the Coprocessor's
+ *         state at its own depth. The Base computes nothing at the latent positions.
  *
- *   system    at the latent positions                       Base     Coprocessor  passes
- *   none      nothing: the cue follows x                    trained  -            1
- *   pause     one learned vector s, N_L times               trained  -            1
- *   soft      N_L learned vectors S                         trained  -            1
- *   prompt    as soft                                       frozen   -            2 (read untaped)
- *   wide      as soft, in one larger model                  trained  -            1
- *   coconut   s, then N_L states fed back one by one        trained  -            N_L+1
- *   liu       Z as input embeddings                         frozen   yes          3
- *   h2        Z as input embeddings                         trained  yes          3
- *   h1        nothing: KV_phi joins the Base's cache        frozen   yes          3
- *   h1h2      nothing: KV_phi joins the Base's cache        trained  yes          3
+ * THREE PASSES. A system with a Coprocessor runs, positions at the right:
+ *   read    Base on x                                      -> KV_theta       0 .. n-1
+ *   think   Coprocessor on S, past KV_theta                -> Z, KV_phi      n .. n+N_L-1
+ *   speak   Base on [Z; cue; y], past KV_theta             (liu, h2)         Z at n, cue at n+N_L
+ *           Base on [cue; y], past KV_theta and KV_phi     (h1, h1h2)        cue at n+N_L
+ * Without one, read is part of speak, the Base on [x; S; cue; y], or comes before it if the Base is
+ * frozen. The cue is at n+N_L in every system that has latents, rows of the Base or not.
  *
- * Four of them side by side, each adding one thing:
- *   soft  the message is the same for every prompt: N_L trained vectors follow x, and whatever is
- *         thought about x is thought by the Base's own layers while it reads those rows.
- *   liu   the message depends on x: a second model reads the Base's cache and writes Z, which
- *         enters at the bottom, as if N_L more words had been read. The Base's weights never move,
- *         so the Coprocessor must write what the Base already understands.
- *   h1    same models, wider message: no Z; the Coprocessor's keys and values of every layer stand
- *         beside the Base's own, so each layer's attention reads the Coprocessor's state at its own
- *         depth. The Base computes nothing at the latents' positions.
- *   h2    liu with a Base that learns too: to use Z and, since gradient runs back through KV_theta,
- *         to write a cache worth thinking about.
- * Frozen does not mean untaped: in liu and h1 the loss reaches Z or KV_phi only through the Base's
- * speak pass, so its activations are recorded and gradient runs through weights that get none. Only
- * read, which nothing trained precedes, costs no tape.
+ * ALL SYSTEMS
+ *   system    at the latent positions                  Base     Coprocessor  trains         passes
+ *   none      nothing: the cue is at n                 trained  -            theta          1
+ *   pause     one learned vector s, N_L times          trained  -            theta, s       1
+ *   soft      N_L learned vectors S                    trained  -            theta, S       1
+ *   prompt    as soft: prompt tuning                   frozen   -            S              2
+ *   wide      as soft, in one larger model             trained  -            theta, S       1
+ *   coconut   s, then N_L states fed back in turn      trained  -            theta, s       N_L+1
+ *   liu       Z as input embeddings                    frozen   yes          phi, S         3
+ *   h2        Z as input embeddings                    trained  yes          theta, phi, S  3
+ *   h1        no row; KV_phi joins the Base's cache    frozen   yes          phi, S         3
+ *   h1h2      no row; KV_phi joins the Base's cache    trained  yes          theta, phi, S  3
+ * Before training the Coprocessor is a copy of the Base, and each soft token is the mean token
+ * embedding plus noise. coconut's s takes a position of its own: its cue is at n+N_L+1.
  *
- * The cue is read after the latents and never scored. In liu, h2 and soft the last latent could
- * predict y_0 itself; in h1 there is no Base state at the latents, so something given must be read
- * there. Were it read there only, h1 would differ from liu in what it reads and not only in how
- * wide its message is: so every system reads the same cue, the question's line break.
+ * A FROZEN BASE IS STILL RECORDED in speak. In liu and h1 the loss reaches Z or KV_phi only through
+ * that pass, so the gradient runs through weights that receive none. Its read pass alone is not on
+ * the tape: nothing before it is trained.
  *
- * Several groups in one sequence (pretraining): each group has its own latents, cue and targets,
- * sees the text before its insertion point and itself, and nothing of the others. That is only row
- * ranges, so M groups are one pass per model.
+ * WHY A CUE. In soft, liu and h2 the last latent's row could predict y_0 itself; an empty cue asks
+ * for that, as in Liu et al. In h1 the Base has no row at the latents and must read something given
+ * first. If only h1 had a cue, channel width would not be its sole difference from liu.
  *
- * EASY TO GET WRONG, each said again beside its line: latents stand at n..n+N_L-1 and everything
- * after continues from there; Z is taken after the final norm; cached keys are already rotated; H1
- * hands over the N_L new entries only, the rest of the Coprocessor's past is KV_theta itself; a
- * trained Base gets gradient through KV_theta from think and from speak; under H1 nothing above the
- * Coprocessor's last keys and values is used, so nothing there is trained; the loss is one mean
- * over all targets of the batch; a tied embedding has one gradient from two uses.
+ * SEVERAL GROUPS IN ONE SEQUENCE (pretraining on text). A group is one augmentation: latents, cue
+ * and targets at some insertion point. It sees the text before that point and itself, nothing of
+ * later text or of other groups. Visibility is row ranges, so all groups share one pass per model.
  *
- * For the method read exchange() near this chapter's end first, then READ, THINK, EMBED, KV, each a
- * few lines; talk, layout and run_pass are where rows, positions and visibility become arrays. */
+ * EASY TO GET WRONG; each point is repeated beside the code it is about.
+ *   - Latents stand at n .. n+N_L-1, and what follows continues from there, whatever is dropped.
+ *   - Z is taken after the final norm. Cached keys are already rotated.
+ *   - h1 hands over the N_L new entries only; the rest of the Coprocessor's past is KV_theta.
+ *   - A trained Base receives gradient through KV_theta, from think and from speak.
+ *   - Under h1 the Coprocessor's last layer is used, and trained, up to its keys and values only.
+ *   - The loss is one mean over all targets of the batch.
+ *   - A tied embedding has one gradient, from two uses (dual_model_kept).
+ *
+ * TO READ THE CODE, begin with exchange() near the chapter's end, then READ, THINK, EMBED and KV
+ * before it. In pass_plan, plan_rows and run_pass rows, positions and visibility become arrays. */
 
-static const struct { const char *name; dual_injection inject; int trained; } SYSTEMS[] = {
+static const struct { const char *name; dual_injection inject; int base_trained; } SYSTEMS[] = {
     {"none", DUAL_NONE, 1},   {"pause", DUAL_PAUSE, 1},   {"soft", DUAL_SOFT, 1},
     {"prompt", DUAL_SOFT, 0}, {"wide", DUAL_SOFT, 1},     {"coconut", DUAL_CHAIN, 1},
     {"liu", DUAL_EMBED, 0},   {"h1", DUAL_KV, 0},         {"h2", DUAL_EMBED, 1},
@@ -1868,16 +1974,14 @@ static const struct { const char *name; dual_injection inject; int trained; } SY
 };
 
 dual_system dual_system_preset(const char *name) {
-    dual_system s;
-    memset(&s, 0, sizeof s);
-    s.latents = SIZE_MAX;
-    for (size_t i = 0; i < sizeof SYSTEMS / sizeof *SYSTEMS; i++)
-        if (strcmp(name, SYSTEMS[i].name) == 0) {
-            snprintf(s.name, sizeof s.name, "%s", name);
-            s.inject = SYSTEMS[i].inject;
-            s.base_trained = SYSTEMS[i].trained;
-            s.latents = 0;
-        }
+    dual_system s = {.latents = SIZE_MAX};
+    for (size_t i = 0; i < COUNT(SYSTEMS); i++) {
+        if (strcmp(name, SYSTEMS[i].name) != 0) continue;
+        snprintf(s.name, sizeof s.name, "%s", name);
+        s.inject = SYSTEMS[i].inject;
+        s.base_trained = SYSTEMS[i].base_trained;
+        s.latents = 0;
+    }
     return s;
 }
 
@@ -1890,45 +1994,26 @@ int dual_system_needs_coprocessor(const dual_system *s) {
     return s->inject == DUAL_EMBED || s->inject == DUAL_KV;
 }
 
-/* Coconut's s stands before its N_L thoughts. */
 size_t dual_latent_positions(const dual_system *s) {
-    return s->inject == DUAL_NONE ? 0 : s->latents + (s->inject == DUAL_CHAIN);
+    if (s->inject == DUAL_NONE) return 0;
+    return s->latents + (s->inject == DUAL_CHAIN);     /* coconut's s stands before its thoughts */
 }
 
-/* kv: whether the Base sees layer l's entries; how many layers there are up to the last it sees. */
+/* kv: whether layer l's entries join the Base's cache. */
 static int hands_over(const dual_system *s, size_t l) {
     return !s->kv_layers || (l < 64 && s->kv_layers >> l & 1);
 }
 
+/* kv: how many layers there are up to the last one that is handed over. */
 static size_t layers_used(const dual_system *s, size_t layers) {
     while (!hands_over(s, layers - 1)) layers--;
     return layers;
 }
 
-/* Whether the Coprocessor's final states are used: as Z, or (kv) by the penalty on them alone. */
+/* Whether the Coprocessor's final states are used: as Z, or, under kv, only by the penalty. */
 static int uses_states(const dual_system *s) {
-    return s->inject == DUAL_EMBED || (s->inject == DUAL_KV && s->orthogonality > 0 && !s->values);
-}
-
-/* What cannot be or would mean nothing: the reason, else NULL. */
-static const char *wrong_option(const dual_system *s, size_t layers) {
-    const int cop = dual_system_needs_coprocessor(s), trained = s->base_trained;
-    const int kv = s->inject == DUAL_KV, chain = s->inject == DUAL_CHAIN, on = s->orthogonality > 0;
-    const struct { int wrong; const char *why; } rule[] = {
-        {s->detach && !(cop && trained), "detach cuts a trained Base's cache from a Coprocessor"},
-        {s->gain && !chain && (kv || !cop), "a latent gain scales injected states: embed or chain"},
-        {(s->kv_layers && !kv) || (layers < 64 && s->kv_layers >> layers),
-         "a list of layers says whose keys and values join: kv only, and layers that there are"},
-        {!(s->orthogonality >= 0 && s->text_loss >= 0 && s->orthogonality + s->text_loss < 1e9),
-         "the weights of orthogonality and text loss are numbers from 0 on"},
-        {on && !(cop && s->latents > 1), "orthogonality wants embed or kv, and 2 latents or more"},
-        {((s->centred || s->values) && !on) || (s->values && !kv),
-         "centred and values are forms of an orthogonality above 0, values of kv only"},
-        {s->text_loss > 0 && !trained, "a loss on plain text would train a Base that is frozen"},
-        {s->fused && (chain || (trained && !cop)),
-         "fused: a chain needs its passes, and a trained Base without a Coprocessor has but one"}};
-    for (size_t i = 0; i < sizeof rule / sizeof *rule; i++) if (rule[i].wrong) return rule[i].why;
-    return NULL;
+    const int penalised = s->orthogonality > 0 && !s->values;
+    return s->inject == DUAL_EMBED || (s->inject == DUAL_KV && penalised);
 }
 
 /* Whether the Base's speak pass has a row at the last latent, which could predict y_0. */
@@ -1936,41 +2021,72 @@ static int has_latent_rows(const dual_system *s) {
     return s->inject != DUAL_NONE && s->inject != DUAL_KV && s->latents > 0;
 }
 
-static void vector_param(dual_ctx *c, dual_param *p, const char *name, size_t rows, size_t cols,
-                         double init, double rate) {
-    memset(p, 0, sizeof *p);
-    snprintf(p->name, sizeof p->name, "%s", name);
-    p->tensor = dual_tensor_new(c, rows, cols);
-    p->init = init;
-    p->rate = rate;
+/* The first option that is impossible or would have no effect: the reason, else NULL. */
+static const char *option_error(const dual_system *s, size_t layers) {
+    const int coprocessor = dual_system_needs_coprocessor(s), trained = s->base_trained;
+    const int kv = s->inject == DUAL_KV, chain = s->inject == DUAL_CHAIN;
+    const int penalised = s->orthogonality > 0;
+    const int missing_layer = layers < 64 && s->kv_layers >> layers;
+    if (s->detach && !(coprocessor && trained))
+        return "detach needs a trained Base and a Coprocessor: it cuts the gradient between them";
+    if (s->gain && s->inject != DUAL_EMBED && !chain)
+        return "a latent gain scales injected states: it needs embed or chain injection";
+    if ((s->kv_layers && !kv) || missing_layer)
+        return "a list of layers needs kv injection, and layers that the model has";
+    if (!(s->orthogonality >= 0 && s->text_loss >= 0 && s->orthogonality + s->text_loss < 1e9))
+        return "the weights of orthogonality and text loss must be numbers of at least 0";
+    if (penalised && !(coprocessor && s->latents > 1))
+        return "orthogonality needs embed or kv injection and at least 2 latents";
+    if ((s->centred || s->values) && !penalised)
+        return "centred and values are forms of the orthogonality penalty, which is off";
+    if (s->values && !kv)
+        return "a penalty on values is an option of kv only";
+    if (s->text_loss > 0 && !trained)
+        return "a loss on plain text needs a trained Base, and this one is frozen";
+    if (s->fused && chain)
+        return "fused cannot work with a chain, which needs its passes";
+    if (s->fused && trained && !coprocessor)
+        return "fused changes nothing without a Coprocessor: a trained Base reads all in one pass";
+    return NULL;
+}
+
+/* What keeps the two models from reading each other's cache, else NULL. */
+static const char *shape_mismatch(const dual_config *base, const dual_config *cop, int embed) {
+    if (cop->family != base->family) return "family";
+    if (cop->layers != base->layers) return "layers";
+    if (cop->kv_heads != base->kv_heads) return "kv heads";
+    if (cop->head_dim != base->head_dim) return "head_dim";
+    if (base->family == DUAL_QWEN3 && cop->rope_theta != base->rope_theta) return "rope_theta";
+    if (embed && cop->hidden != base->hidden) return "hidden size";
+    return NULL;
 }
 
 int dual_exchange_new(dual_ctx *c, dual_exchange *e, const dual_system *s, dual_model *base,
-                      dual_model *cop) {
-    memset(e, 0, sizeof *e);
-    e->system = *s;
-    e->base = base;
-    const dual_config *b = &base->config;
-    size_t width = b->hidden;
+                      dual_model *coprocessor) {
+    *e = (dual_exchange){.system = *s, .base = base};
     if (dual_system_needs_coprocessor(s)) {
-        if (!cop) return dual_failed(c, "%s injection needs a Coprocessor",
-                                     dual_injection_name(s->inject));
-        const dual_config *f = &cop->config;
-        const char *why = f->family != b->family ? "family" : f->layers != b->layers ? "layers" :
-            f->kv_heads != b->kv_heads ? "kv heads" : f->head_dim != b->head_dim ? "head_dim" :
-            b->family == DUAL_QWEN3 && f->rope_theta != b->rope_theta ? "rope_theta" :
-            s->inject == DUAL_EMBED && f->hidden != b->hidden ? "hidden size" : NULL;
-        if (why) return dual_failed(c, "Base and Coprocessor differ in %s: the Coprocessor could "
-                                    "not read the Base's cache, or the Base its answer", why);
-        e->coprocessor = cop;
-        width = f->hidden;
+        if (!coprocessor)
+            return dual_failed(c, "%s injection needs a Coprocessor",
+                               dual_injection_name(s->inject));
+        const char *what = shape_mismatch(&base->config, &coprocessor->config,
+                                          s->inject == DUAL_EMBED);
+        if (what)
+            return dual_failed(c, "Base and Coprocessor differ in %s: the Coprocessor could not "
+                               "read the Base's cache, or the Base its answer", what);
+        e->coprocessor = coprocessor;
     }
-    if (wrong_option(s, b->layers)) return dual_failed(c, "%s", wrong_option(s, b->layers));
-    if (s->inject != DUAL_NONE)
-        vector_param(c, &e->soft, "soft_tokens",
-                     s->inject == DUAL_PAUSE || s->inject == DUAL_CHAIN ? 1 : s->latents, width,
-                     0.02, 10);        /* soft tokens learn at 10 times the rate */
-    if (s->gain) vector_param(c, &e->gain, "latent_gain", 1, 1, -1, 1);
+    const char *why = option_error(s, base->config.layers);
+    if (why) return dual_failed(c, "%s", why);
+    const dual_model *reader = e->coprocessor ? e->coprocessor : base;     /* of the soft tokens */
+    const int one_vector = s->inject == DUAL_PAUSE || s->inject == DUAL_CHAIN;
+    if (s->inject != DUAL_NONE) {
+        e->soft = (dual_param){.name = "soft_tokens", .start = {DUAL_NORMAL, 0.02}, .rate = 10};
+        e->soft.tensor = dual_tensor_new(c, one_vector ? 1 : s->latents, reader->config.hidden);
+    }
+    if (s->gain) {
+        e->gain = (dual_param){.name = "latent_gain", .start = {DUAL_ONES, 0}, .rate = 1};
+        e->gain.tensor = dual_tensor_new(c, 1, 1);
+    }
     return 1;
 }
 
@@ -1982,53 +2098,70 @@ static int same_shapes(const dual_model *a, const dual_model *b) {
     return same;
 }
 
-/* The Coprocessor starts as a copy of the Base; S as the mean token embedding plus noise, distinct
- * per slot since equal slots would stay equal. */
+static void add_mean_row(dual_tensor *s, const dual_tensor *embedding) {
+    for (size_t j = 0; j < s->cols; j++) {
+        double sum = 0;
+        for (size_t v = 0; v < embedding->rows; v++)
+            sum += (double)dual_number(embedding, v * embedding->cols + j);
+        for (size_t i = 0; i < s->rows; i++)
+            s->data[i * s->cols + j] += (real)(sum / (double)embedding->rows);
+    }
+}
+
+/* The Coprocessor starts as a copy of the Base. S starts as the mean token embedding plus noise:
+ * the noise differs by slot, since equal soft tokens could stay equal. */
 void dual_exchange_init(dual_exchange *e, uint64_t seed) {
     dual_rng rng = dual_rng_seed(seed, 0x50F7);
     if (e->coprocessor && same_shapes(e->coprocessor, e->base))
         dual_model_copy(e->coprocessor, e->base);
-    dual_tensor *s = e->soft.tensor, *wte = (e->coprocessor ? e->coprocessor : e->base)->wte;
     if (e->gain.tensor) fill(&e->gain, &rng);
-    if (!s) return;
+    if (!e->soft.tensor) return;
     fill(&e->soft, &rng);
-    if (!s->data) return;
-    for (size_t j = 0; j < s->cols; j++) {
-        double mean = 0;
-        for (size_t v = 0; v < wte->rows; v++) mean += (double)dual_number(wte, v * wte->cols + j);
-        for (size_t i = 0; i < s->rows; i++)
-            s->data[i * s->cols + j] += (real)(mean / (double)wte->rows);
-    }
+    const dual_model *reader = e->coprocessor ? e->coprocessor : e->base;
+    if (e->soft.tensor->data) add_mean_row(e->soft.tensor, reader->wte);
 }
 
 dual_param *dual_exchange_param(dual_exchange *e, size_t i, char *owner) {
-    const size_t nb = e->base->n_params, nc = e->coprocessor ? e->coprocessor->n_params : 0;
-    *owner = i < nb ? 'B' : i < nb + nc ? 'C' : 'S';
-    if (i < nb) return &e->base->param[i];
-    if (i < nb + nc) return &e->coprocessor->param[i - nb];
-    i -= nb + nc;
+    const size_t in_base = e->base->n_params;
+    const size_t in_coprocessor = e->coprocessor ? e->coprocessor->n_params : 0;
+    *owner = 'B';
+    if (i < in_base) return &e->base->param[i];
+    i -= in_base;
+    *owner = 'C';
+    if (i < in_coprocessor) return &e->coprocessor->param[i];
+    i -= in_coprocessor;
+    *owner = 'S';
     if (e->soft.tensor && i-- == 0) return &e->soft;
     if (e->gain.tensor && i-- == 0) return &e->gain;
     return NULL;
 }
 
-/* What is trained. Parameters that by structure get no gradient are left out of optimiser and
- * count: the Coprocessor reads soft tokens, not text, and has no head; under H1 the last layer that
- * the Base sees is used up to its keys and values only, and nothing above it. */
+static int is_among(const dual_tensor *t, const dual_tensor *const *list, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (list[i] == t) return 1;
+    return 0;
+}
+
+/* What is trained. Parameters that by structure get no gradient are left out of the optimiser and
+ * of the count. The Coprocessor reads soft tokens, not text, and predicts no token: its embedding
+ * and its head are unused. Under h1 the last layer that is handed over is used up to its keys and
+ * values only, and nothing above it. */
 static int is_trained(const dual_exchange *e, char owner, const dual_tensor *t) {
     if (owner == 'B') return e->system.base_trained;
     if (owner == 'S') return 1;
     const dual_model *m = e->coprocessor;
     if (t == m->wte || t == m->head) return 0;
     if (uses_states(&e->system)) return 1;
+    if (t == m->norm_w || t == m->norm_b) return 0;
     const size_t used = layers_used(&e->system, m->config.layers);
     for (size_t l = used - 1; l < m->config.layers; l++) {
-        const struct dual_layer *y = &m->layer[l];
-        const dual_tensor *unused[] = {y->q_w, y->q_norm, y->o_w, y->o_b, y->norm2_w, y->norm2_b,
-            y->gate_w, y->up_w, y->up_b, y->down_w, y->down_b, m->norm_w, m->norm_b, /* keys: */
-            y->norm1_w, y->norm1_b, y->qkv_w, y->qkv_b, y->k_w, y->v_w, y->k_norm};
-        for (size_t i = 0; i < (l < used ? 13 : sizeof unused / sizeof *unused); i++)
-            if (t == unused[i]) return 0;
+        const struct dual_layer *w = &m->layer[l];
+        const dual_tensor *const for_keys[] = {w->norm1_w, w->norm1_b, w->qkv_w, w->qkv_b,
+            w->k_w, w->v_w, w->k_norm};
+        const dual_tensor *const above_keys[] = {w->q_w, w->q_norm, w->o_w, w->o_b, w->norm2_w,
+            w->norm2_b, w->gate_w, w->up_w, w->up_b, w->down_w, w->down_b};
+        if (is_among(t, above_keys, COUNT(above_keys))) return 0;
+        if (l >= used && is_among(t, for_keys, COUNT(for_keys))) return 0;
     }
     return 1;
 }
@@ -2046,641 +2179,732 @@ size_t dual_exchange_trained(dual_exchange *e) {
     size_t n = 0;
     for (size_t i = 0; (p = dual_exchange_param(e, i, &owner)) != NULL; i++)
         if (is_trained(e, owner, p->tensor)) n += p->tensor->rows * p->tensor->cols;
-    /* GPT-2's c_attn is one tensor: under H1 the query third of the last gets no gradient (weight
-     * decay still reaches it) and is not counted */
+    /* GPT-2's c_attn is one tensor. Under h1 the query third of the last one gets no gradient and
+     * is not counted, though weight decay reaches it. */
     if (e->coprocessor && e->base->config.family == DUAL_GPT2 && !uses_states(&e->system))
         n -= e->coprocessor->config.hidden * (e->coprocessor->config.hidden + 1);
     return n;
 }
 
+static size_t cue_length(const dual_batch *b, const dual_group *group) {
+    return b->cue_rows ? b->cue_rows->rows : group->n_cue;
+}
+
+static int check_tokens(dual_ctx *c, size_t vocab, const int32_t *token, size_t n,
+                        const char *where, size_t i) {
+    for (size_t j = 0; j < n; j++)
+        if (token[j] < 0 || (size_t)token[j] >= vocab)
+            return dual_failed(c, "batch: token %ld of %s %zu is not in the vocabulary of %zu",
+                               (long)token[j], where, i, vocab);
+    return 1;
+}
+
+static int check_group(dual_ctx *c, const dual_exchange *e, const dual_batch *b, size_t g) {
+    const dual_config *f = &e->base->config;
+    const dual_group *group = &b->group[g];
+    const size_t N = e->system.latents, slots = dual_latent_positions(&e->system);
+    const size_t cue = cue_length(b, group);
+    const size_t positions = group->prefix + slots + cue + group->n_target;
+    const int unsorted = g > 0 && group->sequence < b->group[g - 1].sequence;
+    if (group->sequence >= b->n_sequences || group->prefix > b->length[group->sequence] || unsorted)
+        return dual_failed(c, "batch: group %zu: sequence %zu, prefix %zu: out of range or order",
+                           g, group->sequence, group->prefix);
+    if (!cue && e->system.inject == DUAL_KV)
+        return dual_failed(c, "batch: an empty cue cannot work with kv injection: the Base has no "
+                           "state at the latents that could predict the first target; give a cue");
+    const int all_dropped = b->ablation.from == DUAL_DROP && N == 1;
+    if (!cue && (!has_latent_rows(&e->system) || all_dropped))
+        return dual_failed(c, "batch: an empty cue without latents leaves nothing to predict the "
+                           "first target from; give a cue");
+    if (positions > f->positions)
+        return dual_failed(c, "batch: prompt %zu + latents %zu + cue %zu + targets %zu = %zu "
+                           "positions, the model has %zu", group->prefix, slots, cue,
+                           group->n_target, positions, f->positions);
+    if (e->coprocessor && group->prefix + N > e->coprocessor->config.positions)
+        return dual_failed(c, "batch: prompt %zu + latents %zu, the Coprocessor has %zu positions",
+                           group->prefix, N, e->coprocessor->config.positions);
+    return check_tokens(c, f->vocab, group->cue, group->n_cue, "group", g) &&
+           check_tokens(c, f->vocab, group->target, group->n_target, "group", g);
+}
+
 int dual_batch_check(dual_ctx *c, const dual_exchange *e, const dual_batch *b) {
     const dual_config *f = &e->base->config;
-    const size_t slots = dual_latent_positions(&e->system), N = e->system.latents;
-    const int drop = b->control.from == DUAL_DROP;
-    if (drop && b->control.slot >= N)
-        return dual_failed(c, "batch: cannot drop latent %zu of %zu", b->control.slot, N);
+    if (b->ablation.from == DUAL_DROP && b->ablation.slot >= e->system.latents)
+        return dual_failed(c, "batch: cannot drop latent %zu of %zu", b->ablation.slot,
+                           e->system.latents);
     if (!b->n_groups) return dual_failed(c, "batch: no group");
     for (size_t i = 0; i < b->n_sequences; i++) {
         if (b->length[i] > f->positions)
             return dual_failed(c, "batch: sequence %zu has %zu tokens, the model %zu positions", i,
                                b->length[i], f->positions);
-        for (size_t j = 0; j < b->length[i]; j++)
-            if (b->text[i][j] < 0 || (size_t)b->text[i][j] >= f->vocab)
-                return dual_failed(c, "batch: token %ld of sequence %zu is not in the vocabulary "
-                                   "of %zu", (long)b->text[i][j], i, f->vocab);
+        if (!check_tokens(c, f->vocab, b->text[i], b->length[i], "sequence", i)) return 0;
     }
     if (b->cue_rows && b->cue_rows->cols != f->hidden)
         return dual_failed(c, "batch: cue rows of %zu columns for a width of %zu",
                            b->cue_rows->cols, f->hidden);
-    for (size_t g = 0; g < b->n_groups; g++) {
-        const dual_group *q = &b->group[g];
-        const size_t cue = b->cue_rows ? b->cue_rows->rows : q->n_cue;
-        if (q->sequence >= b->n_sequences || q->prefix > b->length[q->sequence] ||
-            (g && q->sequence < b->group[g - 1].sequence))
-            return dual_failed(c, "batch: group %zu: sequence %zu, prefix %zu: out of range or "
-                               "order", g, q->sequence, q->prefix);
-        if (!cue && (!has_latent_rows(&e->system) || (drop && N == 1)))
-            return dual_failed(c, e->system.inject == DUAL_KV
-                ? "batch: an empty cue cannot work with kv injection: the Base has no state at the "
-                  "latents that could predict the first target; give a cue"
-                : "batch: an empty cue without latents leaves nothing to predict the first target "
-                  "from; give a cue");
-        if (q->prefix + slots + cue + q->n_target > f->positions)
-            return dual_failed(c, "batch: prompt %zu + latents %zu + cue %zu + targets %zu = %zu "
-                               "positions, the model has %zu", q->prefix, slots, cue, q->n_target,
-                               q->prefix + slots + cue + q->n_target, f->positions);
-        if (e->coprocessor && q->prefix + N > e->coprocessor->config.positions)
-            return dual_failed(c, "batch: prompt %zu + latents %zu, the Coprocessor has %zu "
-                               "positions", q->prefix, N, e->coprocessor->config.positions);
-        for (size_t j = 0; j < q->n_cue + q->n_target; j++) {
-            const int32_t t = j < q->n_cue ? q->cue[j] : q->target[j - q->n_cue];
-            if (t < 0 || (size_t)t >= f->vocab)
-                return dual_failed(c, "batch: token %ld of group %zu is not in the vocabulary of "
-                                   "%zu", (long)t, g, f->vocab);
-        }
-    }
+    for (size_t g = 0; g < b->n_groups; g++)
+        if (!check_group(c, e, b, g)) return 0;
     return 1;
 }
 
-/* What one batch carries through its passes. A message is what stands at, or is seen from, the
- * latent positions. `past` is the exchange in one line: the caches that a group sees so far, each
- * as a range of rows per group. Read adds KV_theta, think adds KV_phi (H1), every coconut thought
- * adds itself, speak adds its own rows for decoding to go on from. */
+/* ---- passes: who sees what ---- */
+
+/* What one batch carries through its passes. `past` is the exchange in short: the caches that the
+ * groups see so far, each with a range of rows per group. Read pushes KV_theta, think pushes KV_phi
+ * (h1), each coconut thought pushes itself, and speak pushes its own rows, for decoding. */
 typedef struct {
     dual_ctx *c;
     dual_exchange *e;
-    const dual_batch *b;
+    const dual_batch *batch;
     dual_outcome *out;
-    size_t n_past;
     dual_seen *past;               /* begin, end: [groups] */
-    int32_t *last;                 /* [groups] speak row that predicts the first target */
-} talk;
+    size_t n_past, first_visible;  /* speak and decoding see past[first_visible .. n_past-1] */
+    int32_t *last_row;             /* [groups] the speak row that predicts the first target */
+} exchange_state;
 
-/* The rows of one pass: per sequence its text (if here), then per group its latent rows, cue and
- * targets. A row sees the past of its group, its text prefix if that is in the same pass, and its
- * own group up to itself. */
-enum { FROM_TOKENS, FROM_LATENTS, FROM_CUE };
-enum { SLOT_ROW, ROW_ZERO, NEXT_ROW }; /* a latent row's source: slot i of S; s; one row each */
+enum { FROM_TOKENS, FROM_LATENTS, FROM_CUE };      /* where an input row comes from */
+/* The row of its source that latent i of group g reads: i (S), 0 (s), or one of its own (Z). */
+enum { ROW_OF_SLOT, ROW_ZERO, ROW_OF_LATENT };
+enum { NO_GROUP = -1 };
+
+/* The rows of one pass: for every sequence its text, then for each of its groups the latent rows,
+ * the cue and the targets but the last; any of these may be absent. A row sees its group's past,
+ * the group's text prefix if that is in the same pass, and its own group up to itself. */
 typedef struct {
-    int text, latents_from, tail;  /* text and tail (cue, targets) are in this pass */
-    size_t slots, shift;           /* latent rows per group; the first one's place after n */
-    size_t rows, parts;
-    int32_t *token, *which, *index, *position, *group, *prefix, *prefix_end, *own, *own_end;
-    int32_t *border, *text_at, *first, *end;               /* [sequences+1], then [groups] */
-} layout;
+    int text, tail;                /* whether the texts, and cues and targets, are in this pass */
+    size_t slots, first_slot;      /* latent rows per group, at positions n + first_slot on */
+    int latent_row;                /* ROW_OF_.. */
+    /* plan_rows fills in the rest */
+    size_t rows, segments;
+    int32_t *label, *source, *source_row, *position, *group;               /* [rows] */
+    int32_t *text_begin, *text_end, *own_begin, *own_end;                  /* [rows] */
+    int32_t *segment_start, *text_start, *group_start, *group_end;     /* sequences + 1; groups */
+} pass_plan;
 
-/* `index`: token id, latent row or cue row; `label`: what a reader is shown (dual_pass.token). */
-static void add_row(layout *y, int which, size_t index, int32_t label, size_t position, int32_t g) {
-    const size_t r = y->rows++;
-    y->which[r] = which;
-    y->index[r] = (int32_t)index;
-    y->token[r] = label;
-    y->position[r] = (int32_t)position;
-    y->group[r] = g;
-    y->own_end[r] = (int32_t)r + 1;
+/* label: what dual_pass.token shows. source_row: a token id, a latent's row or a cue row. */
+static void add_row(pass_plan *p, int source, size_t source_row, int32_t label, size_t position,
+                    int32_t group) {
+    const size_t r = p->rows++;
+    p->source[r] = source;
+    p->source_row[r] = (int32_t)source_row;
+    p->label[r] = label;
+    p->position[r] = (int32_t)position;
+    p->group[r] = group;
+    p->own_end[r] = (int32_t)r + 1;
 }
 
-static void lay_out(talk *t, layout *y) {
-    const dual_batch *b = t->b;
-    const dual_control *k = &b->control;
-    const size_t slots = dual_latent_positions(&t->e->system), G = b->n_groups;
-    size_t room = 0;
-    int32_t **const arrays[] = {&y->token, &y->which, &y->index, &y->position, &y->group,
-                                &y->prefix, &y->prefix_end, &y->own, &y->own_end};
-    for (size_t i = 0; y->text && i < b->n_sequences; i++) room += b->length[i];
-    for (size_t g = 0; g < G; g++)
-        room += y->slots + (y->tail ? (b->cue_rows ? b->cue_rows->rows : b->group[g].n_cue) +
-                                          b->group[g].n_target : 0);
-    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
-        *arrays[i] = describe(t->c, room, sizeof **arrays[i]);
-    y->border = describe(t->c, b->n_sequences + 1, sizeof *y->border);
-    y->text_at = describe(t->c, G, sizeof *y->text_at);
-    y->first = describe(t->c, G, sizeof *y->first);
-    y->end = describe(t->c, G, sizeof *y->end);
-    for (size_t i = 0, g = 0; i < b->n_sequences; i++) {
-        const size_t text = y->rows;
-        for (size_t j = 0; y->text && j < b->length[i]; j++) {
-            y->own[y->rows] = (int32_t)text;
-            add_row(y, FROM_TOKENS, (size_t)b->text[i][j], b->text[i][j], j, -1);
-        }
-        for (; g < G && b->group[g].sequence == i; g++) {
-            const dual_group *q = &b->group[g];
-            const size_t n_cue = b->cue_rows ? b->cue_rows->rows : q->n_cue;
-            size_t position = q->prefix + slots;
-            y->text_at[g] = (int32_t)text;
-            y->first[g] = (int32_t)y->rows;
-            for (size_t s = 0; s < y->slots; s++) { /* latents stand at n.., whatever follows */
-                const size_t row = y->latents_from == SLOT_ROW ? s :
-                                   y->latents_from == ROW_ZERO ? 0 : g * y->slots + s;
-                if (y->tail && k->from == DUAL_DROP && s == k->slot) continue;
-                add_row(y, FROM_LATENTS, row, -1 - (int32_t)(y->shift + s),
-                        q->prefix + y->shift + s, (int32_t)g);
-            }
-            for (size_t j = 0; y->tail && j < n_cue; j++)
-                add_row(y, b->cue_rows ? FROM_CUE : FROM_TOKENS,
-                        b->cue_rows ? j : (size_t)q->cue[j], b->cue_rows ? INT32_MIN : q->cue[j],
-                        position++, (int32_t)g);
-            if (t->last && y->tail) t->last[g] = (int32_t)y->rows - 1;
-            for (size_t j = 0; y->tail && j + 1 < q->n_target; j++)
-                add_row(y, FROM_TOKENS, (size_t)q->target[j], q->target[j], position++, (int32_t)g);
-            y->end[g] = (int32_t)y->rows;
-            for (size_t r = (size_t)y->first[g]; r < y->rows; r++) {
-                y->own[r] = y->first[g];
-                y->prefix[r] = (int32_t)text;
-                y->prefix_end[r] = (int32_t)(text + (y->text ? q->prefix : 0));
-            }
-        }
-        y->border[++y->parts] = (int32_t)y->rows;
+static void plan_text(const dual_batch *b, pass_plan *p, size_t sequence) {
+    const size_t start = p->rows;
+    for (size_t j = 0; j < b->length[sequence]; j++) {
+        const int32_t token = b->text[sequence][j];
+        p->own_begin[p->rows] = (int32_t)start;
+        add_row(p, FROM_TOKENS, (size_t)token, token, j, NO_GROUP);
     }
 }
 
-static void remember(talk *t, const dual_cache *cache, const int32_t *begin, const int32_t *end) {
-    dual_seen *s = &t->past[t->n_past++];
-    s->cache = cache;
-    s->begin = begin;
-    s->end = end;
+/* Slot i of an augmentation stands at position n + i, also when another slot is dropped. */
+static void plan_latents(const dual_batch *b, pass_plan *p, size_t g) {
+    for (size_t i = 0; i < p->slots; i++) {
+        const size_t slot = p->first_slot + i;
+        size_t row = 0;
+        if (p->latent_row == ROW_OF_SLOT) row = i;
+        if (p->latent_row == ROW_OF_LATENT) row = g * p->slots + i;
+        if (p->tail && b->ablation.from == DUAL_DROP && b->ablation.slot == i) continue;
+        add_row(p, FROM_LATENTS, row, -1 - (int32_t)slot, b->group[g].prefix + slot, (int32_t)g);
+    }
 }
 
-/* Lays out a pass, runs it over `latents` (the source of its latent rows) and returns it. With
- * key_layers it ends at the keys and values of the last of so many layers. */
-static dual_pass *run_pass(talk *t, const char *name, dual_model *m, layout *y,
+/* Cue and targets. The last target is predicted, never read. */
+static void plan_tail(exchange_state *s, pass_plan *p, size_t g) {
+    const dual_batch *b = s->batch;
+    const dual_group *group = &b->group[g];
+    size_t position = group->prefix + dual_latent_positions(&s->e->system);
+    for (size_t j = 0; j < cue_length(b, group); j++, position++) {
+        if (b->cue_rows) add_row(p, FROM_CUE, j, INT32_MIN, position, (int32_t)g);
+        else add_row(p, FROM_TOKENS, (size_t)group->cue[j], group->cue[j], position, (int32_t)g);
+    }
+    s->last_row[g] = (int32_t)p->rows - 1;
+    for (size_t j = 0; j + 1 < group->n_target; j++, position++)
+        add_row(p, FROM_TOKENS, (size_t)group->target[j], group->target[j], position, (int32_t)g);
+}
+
+static void plan_group(exchange_state *s, pass_plan *p, size_t g, size_t text_start) {
+    const size_t start = p->rows, prefix = s->batch->group[g].prefix;
+    plan_latents(s->batch, p, g);
+    if (p->tail) plan_tail(s, p, g);
+    p->text_start[g] = (int32_t)text_start;
+    p->group_start[g] = (int32_t)start;
+    p->group_end[g] = (int32_t)p->rows;
+    for (size_t r = start; r < p->rows; r++) {
+        p->own_begin[r] = (int32_t)start;
+        p->text_begin[r] = (int32_t)text_start;
+        p->text_end[r] = (int32_t)(text_start + (p->text ? prefix : 0));
+    }
+}
+
+static size_t most_rows(const dual_batch *b, const pass_plan *p) {
+    size_t rows = b->n_groups * p->slots;
+    for (size_t i = 0; p->text && i < b->n_sequences; i++) rows += b->length[i];
+    for (size_t g = 0; p->tail && g < b->n_groups; g++)
+        rows += cue_length(b, &b->group[g]) + b->group[g].n_target;
+    return rows;
+}
+
+static void plan_rows(exchange_state *s, pass_plan *p) {
+    const dual_batch *b = s->batch;
+    const size_t rows = most_rows(b, p);
+    int32_t **const per_row[] = {&p->label, &p->source, &p->source_row, &p->position, &p->group,
+        &p->text_begin, &p->text_end, &p->own_begin, &p->own_end};
+    int32_t **const per_group[] = {&p->text_start, &p->group_start, &p->group_end};
+    for (size_t i = 0; i < COUNT(per_row); i++) *per_row[i] = integers(s->c, rows);
+    for (size_t i = 0; i < COUNT(per_group); i++) *per_group[i] = integers(s->c, b->n_groups);
+    p->segment_start = integers(s->c, b->n_sequences + 1);
+    size_t g = 0;
+    for (size_t i = 0; i < b->n_sequences; i++) {
+        const size_t text_start = p->rows;
+        if (p->text) plan_text(b, p, i);
+        for (; g < b->n_groups && b->group[g].sequence == i; g++) plan_group(s, p, g, text_start);
+        p->segments++;
+        p->segment_start[p->segments] = (int32_t)p->rows;
+    }
+}
+
+static void push_past(exchange_state *s, const dual_cache *cache, const int32_t *begin,
+                      const int32_t *end) {
+    s->past[s->n_past++] = (dual_seen){cache, begin, end};
+}
+
+/* From a range per group to a range per row: row r belongs to group[r]. Rows of a text belong to no
+ * group and see none of it. */
+static dual_seen past_of_rows(dual_ctx *c, const dual_seen *past, const int32_t *group, size_t n) {
+    int32_t *begin = integers(c, n), *end = integers(c, n);
+    for (size_t r = 0; r < n; r++) {
+        if (group[r] == NO_GROUP) continue;
+        begin[r] = past->begin[group[r]];
+        end[r] = past->end[group[r]];
+    }
+    return (dual_seen){past->cache, begin, end};
+}
+
+enum { FULL_PASS = 0 };
+
+/* Plans a pass, runs it and returns it. `latents` holds what its latent rows read. Unless it is a
+ * FULL_PASS, it ends at the keys and values of the last of `key_layers` layers. */
+static dual_pass *run_pass(exchange_state *s, const char *name, dual_model *m, pass_plan *plan,
                            dual_tensor *latents, size_t key_layers) {
-    dual_ctx *c = t->c;
-    lay_out(t, y);
-    dual_pass *p = &t->out->pass[t->out->n_passes++];
-    dual_seen *seen = describe(c, t->n_past + 2, sizeof *seen);
-    for (size_t i = 0; i < t->n_past; i++) {
-        int32_t *begin = describe(c, y->rows, sizeof *begin);
-        int32_t *end = describe(c, y->rows, sizeof *end);
-        for (size_t r = 0; r < y->rows; r++)
-            if (y->group[r] >= 0) {
-                begin[r] = t->past[i].begin[y->group[r]];
-                end[r] = t->past[i].end[y->group[r]];
-            }
-        seen[i].cache = t->past[i].cache;
-        seen[i].begin = begin;
-        seen[i].end = end;
-    }
-    p->n_seen = t->n_past;
-    if (y->text) {
-        seen[p->n_seen].begin = y->prefix;
-        seen[p->n_seen++].end = y->prefix_end;
-    }
-    seen[p->n_seen].begin = y->own;
-    seen[p->n_seen++].end = y->own_end;
+    dual_ctx *c = s->c;
+    plan_rows(s, plan);
+    dual_pass *p = &s->out->pass[s->out->n_passes++];
+    dual_seen *seen = describe(c, s->n_past + 2, sizeof *seen);
+    size_t n = 0;
+    for (size_t i = s->first_visible; i < s->n_past; i++)
+        seen[n++] = past_of_rows(c, &s->past[i], plan->group, plan->rows);
+    if (plan->text) seen[n++] = (dual_seen){NULL, plan->text_begin, plan->text_end};
+    seen[n++] = (dual_seen){NULL, plan->own_begin, plan->own_end};
     dual_tensor *source[3];
     source[FROM_TOKENS] = m->wte;
-    source[FROM_LATENTS] = y->slots ? latents : NULL;
-    source[FROM_CUE] = y->tail ? t->b->cue_rows : NULL;
-    p->name = name;
-    p->model = m;
-    p->rows = y->rows;
-    p->parts = y->parts;
-    p->token = y->token;
-    p->position = y->position;
-    p->border = y->border;
-    p->seen = seen;
-    p->cache_only = key_layers > 0;
-    p->layers = key_layers;
-    p->input = dual_gather(c, 3, source, y->rows, y->which, y->index);
+    source[FROM_LATENTS] = plan->slots ? latents : NULL;
+    source[FROM_CUE] = plan->tail ? s->batch->cue_rows : NULL;
+    *p = (dual_pass){.name = name, .model = m, .rows = plan->rows, .segments = plan->segments,
+                     .n_seen = n, .seen = seen, .token = plan->label, .position = plan->position,
+                     .segment_start = plan->segment_start, .layers = key_layers,
+                     .cache_only = key_layers != FULL_PASS};
+    p->input = dual_gather(c, 3, source, plan->rows, plan->source, plan->source_row);
     dual_forward(c, p);
     return p;
 }
 
-/* A cache whose keys and values went through `change`, layer by layer. */
-static const dual_cache *changed(talk *t, const dual_cache *from,
-                                 dual_tensor *(*change)(talk *, dual_tensor *, size_t)) {
-    const size_t layers = t->e->base->config.layers;
-    dual_cache *to = describe(t->c, 1, sizeof *to);
-    to->k = describe(t->c, layers, sizeof *to->k);
-    to->v = describe(t->c, layers, sizeof *to->v);
+/* ---- helpers: caches, ablations, choosing rows ---- */
+
+/* A new cache: the keys and values of `from` after `change`. `stream` numbers the tensors. */
+static const dual_cache *map_cache(exchange_state *s, const dual_cache *from,
+                                   dual_tensor *(*change)(exchange_state *, dual_tensor *,
+                                                          size_t stream)) {
+    const size_t layers = s->e->base->config.layers;
+    dual_cache *to = describe(s->c, 1, sizeof *to);
+    *to = cache_new(s->c, layers);
     for (size_t l = 0; l < layers; l++) {
         if (!from->k[l]) continue;
-        to->k[l] = change(t, from->k[l], 2 * l);
-        to->v[l] = change(t, from->v[l], 2 * l + 1);
+        to->k[l] = change(s, from->k[l], 2 * l);
+        to->v[l] = change(s, from->v[l], 2 * l + 1);
     }
     return to;
 }
 
-static dual_tensor *without_gradient(talk *t, dual_tensor *x, size_t which) {
-    (void)which;
-    return dual_detach(t->c, x);
+static dual_tensor *without_gradient(exchange_state *s, dual_tensor *x, size_t stream) {
+    (void)stream;
+    return dual_detach(s->c, x);
 }
 
-/* Evaluation only: [groups*N_L, w] rows replaced as the control says; slots stay in place. */
-static dual_tensor *controlled(talk *t, dual_tensor *z, size_t stream) {
-    const dual_control *k = &t->b->control;
-    const size_t slots = t->e->system.latents, groups = t->b->n_groups, w = z->cols;
-    if (k->from == DUAL_RIGHT || k->from == DUAL_DROP) return z;
-    dual_tensor *to = dual_tensor_new(t->c, z->rows, w);
-    for (size_t r = 0; t->c->memory && r < groups * slots; r++) {
-        const size_t g = r / slots, i = r % slots;
-        const real *own = z->data + r * z->stride;
-        real *row = to->data + r * w;
+static dual_tensor *if_handed_over(exchange_state *s, dual_tensor *x, size_t stream) {
+    return hands_over(&s->e->system, stream / 2) ? x : NULL;
+}
+
+static void matched_noise(real *row, const real *own, size_t w, dual_rng rng) {
+    for (size_t j = 0; j < w; j++) row[j] = (real)dual_rng_normal(&rng);
+    const real scale = (real)sqrt((double)dot(own, own, w) / (double)dot(row, row, w));
+    for (size_t j = 0; j < w; j++) row[j] *= scale;
+}
+
+/* Evaluation only: z [groups*N_L, w] with every row replaced as the ablation asks: by the same slot
+ * of the next group, the slot's mean, noise of the row's own norm, or zeros. */
+static dual_tensor *apply_ablation(exchange_state *s, dual_tensor *z, size_t stream) {
+    const dual_ablation *a = &s->batch->ablation;
+    const size_t slots = s->e->system.latents, groups = s->batch->n_groups, w = z->cols;
+    if (a->from == DUAL_RIGHT || a->from == DUAL_DROP) return z;
+    dual_tensor *out = dual_tensor_new(s->c, z->rows, w);
+    for (size_t r = 0; s->c->memory && r < groups * slots; r++) {
+        const size_t g = r / slots, i = r % slots, next = (g + 1) % groups * slots + i;
+        real *row = out->data + r * w;
         memset(row, 0, w * sizeof *row);
-        if (k->from == DUAL_SWAPPED)
-            memcpy(row, z->data + ((g + 1) % groups * slots + i) * z->stride, w * sizeof *row);
-        for (size_t h = 0; k->from == DUAL_MEAN && h < groups; h++)
+        if (a->from == DUAL_SWAPPED) memcpy(row, z->data + next * z->stride, w * sizeof *row);
+        for (size_t h = 0; a->from == DUAL_MEAN && h < groups; h++)
             for (size_t j = 0; j < w; j++)
                 row[j] += z->data[(h * slots + i) * z->stride + j] / (real)groups;
-        if (k->from == DUAL_NOISE) {
-            dual_rng rng = dual_rng_seed(k->seed, (uint64_t)stream * 1000003u + r);
-            for (size_t j = 0; j < w; j++) row[j] = (real)dual_rng_normal(&rng);
-            const real norm = (real)sqrt((double)dot(own, own, w) / (double)dot(row, row, w));
-            for (size_t j = 0; j < w; j++) row[j] *= norm;
-        }
+        if (a->from == DUAL_NOISE)
+            matched_noise(row, z->data + r * z->stride, w,
+                          dual_rng_seed(a->seed, (uint64_t)stream * 1000003u + r));
     }
-    return to;
+    return out;
 }
 
-/* `per_group` rows of x for every group g, from row first[g] on. */
-static dual_tensor *pick(talk *t, dual_tensor *x, size_t per_group, const int32_t *first) {
-    int32_t *index = describe(t->c, t->b->n_groups * per_group, sizeof *index);
-    for (size_t g = 0; g < t->b->n_groups; g++)
-        for (size_t i = 0; i < per_group; i++)
-            index[g * per_group + i] = first[g] + (int32_t)i;
-    return dual_gather(t->c, 1, &x, t->b->n_groups * per_group, NULL, index);
+/* [groups*count, w]: for every group g, the rows first[g] .. first[g]+count-1 of x. */
+static dual_tensor *rows_per_group(exchange_state *s, dual_tensor *x, size_t count,
+                                   const int32_t *first) {
+    const size_t groups = s->batch->n_groups;
+    int32_t *index = integers(s->c, groups * count);
+    for (size_t g = 0; g < groups; g++)
+        for (size_t i = 0; i < count; i++) index[g * count + i] = first[g] + (int32_t)i;
+    return dual_gather(s->c, 1, &x, groups * count, NULL, index);
 }
 
-/* [groups*n, w] from n tensors [groups, w]: group g's n rows side by side. */
-static dual_tensor *interleave(talk *t, dual_tensor **part, size_t n) {
-    const size_t rows = t->b->n_groups * n;
-    int32_t *which = describe(t->c, rows, sizeof *which);
-    int32_t *index = describe(t->c, rows, sizeof *index);
+/* [groups*n, w] from n tensors [groups, w]: the n rows of a group one after another. */
+static dual_tensor *interleave(exchange_state *s, dual_tensor **part, size_t n) {
+    const size_t rows = s->batch->n_groups * n;
+    int32_t *which = integers(s->c, rows), *index = integers(s->c, rows);
     for (size_t r = 0; r < rows; r++) {
         which[r] = (int32_t)(r % n);
         index[r] = (int32_t)(r / n);
     }
-    return dual_gather(t->c, n, part, rows, which, index);
+    return dual_gather(s->c, n, part, rows, which, index);
 }
 
-/* first[g] + plus for every group g */
-static int32_t *shifted(talk *t, const int32_t *first, size_t plus) {
-    int32_t *to = describe(t->c, t->b->n_groups, sizeof *to);
-    for (size_t g = 0; g < t->b->n_groups; g++) to[g] = first[g] + (int32_t)plus;
+/* start[g] + offset for every group g */
+static int32_t *shifted(exchange_state *s, const int32_t *start, size_t offset) {
+    int32_t *to = integers(s->c, s->batch->n_groups);
+    for (size_t g = 0; g < s->batch->n_groups; g++) to[g] = start[g] + (int32_t)offset;
     return to;
 }
 
-/* The texts of a pass as past: rows text_at .. text_at + prefix of each group. */
-static void remember_text(talk *t, const dual_cache *cache, const layout *y) {
-    int32_t *end = shifted(t, y->text_at, 0);
-    for (size_t g = 0; g < t->b->n_groups; g++) end[g] += (int32_t)t->b->group[g].prefix;
-    remember(t, cache, y->text_at, end);
+/* Each group's text prefix, rows of a pass that read the texts, becomes its past. */
+static void push_past_text(exchange_state *s, const dual_cache *cache, const pass_plan *plan) {
+    int32_t *end = shifted(s, plan->text_start, 0);
+    for (size_t g = 0; g < s->batch->n_groups; g++)
+        end[g] += (int32_t)s->batch->group[g].prefix;
+    push_past(s, cache, plan->text_start, end);
 }
 
-/* READ: the Base on every text. Only its cache is wanted, so the last layer stops at K and V, but
- * for a loss on the text. With a frozen Base nothing here wants a gradient and nothing is recorded.
- * A trained Base gets gradient through this cache from think and speak, unless it is detached. */
-static void read_texts(talk *t) {
-    const dual_system *s = &t->e->system;
-    const int states = s->text_loss > 0 && !s->fused;
-    layout y = {.text = 1};
+static dual_tensor *with_gain(exchange_state *s, dual_tensor *z) {
+    return s->e->gain.tensor ? dual_gain(s->c, z, s->e->gain.tensor) : z;
+}
+
+/* ---- the method ---- */
+
+/* READ: the Base on every text, for its cache alone: the last layer stops at its keys and values,
+ * unless text_loss needs the final states. With a frozen Base nothing here wants a gradient, so
+ * nothing is recorded. A trained Base receives gradient through this cache, from think and from
+ * speak, unless the cache is detached. */
+static void read_texts(exchange_state *s) {
+    const dual_system *system = &s->e->system;
+    const int needs_states = system->text_loss > 0 && !system->fused;
+    pass_plan plan = {.text = 1};
     size_t tokens = 0;
-    for (size_t i = 0; i < t->b->n_sequences; i++) tokens += t->b->length[i];
-    if (!tokens) return;
-    dual_pass *p = run_pass(t, "read", t->e->base, &y, NULL,
-                            states ? 0 : t->e->base->config.layers);
-    remember_text(t, s->detach ? changed(t, &p->cache, without_gradient) : &p->cache, &y);
+    for (size_t i = 0; i < s->batch->n_sequences; i++) tokens += s->batch->length[i];
+    if (!tokens) return;               /* every prompt is empty */
+    const dual_pass *p = run_pass(s, "read", s->e->base, &plan, NULL,
+                                  needs_states ? FULL_PASS : s->e->base->config.layers);
+    const dual_cache *cache = &p->cache;
+    if (system->detach) cache = map_cache(s, cache, without_gradient);
+    push_past_text(s, cache, &plan);
 }
 
-/* THINK: the Coprocessor on S for every group, past KV_theta up to its insertion point, soft tokens
- * causal among themselves. */
-static dual_pass *think(talk *t, layout *y, size_t key_layers) {
-    y->slots = t->e->system.latents;
-    y->latents_from = SLOT_ROW;
-    return run_pass(t, "think", t->e->coprocessor, y, t->e->soft.tensor, key_layers);
+/* THINK: the Coprocessor on S for every group, with KV_theta up to the insertion point as its past.
+ * Soft tokens are causal among themselves. */
+static dual_pass *think(exchange_state *s, pass_plan *plan, size_t key_layers) {
+    plan->slots = s->e->system.latents;
+    plan->latent_row = ROW_OF_SLOT;
+    return run_pass(s, "think", s->e->coprocessor, plan, s->e->soft.tensor, key_layers);
 }
 
-static dual_tensor *with_gain(talk *t, dual_tensor *z) {
-    return t->e->gain.tensor ? dual_gain(t->c, z, t->e->gain.tensor) : z;
+/* EMBED (liu, h2): the message is Z, the Coprocessor's states after the final norm, not projected.
+ * The Base reads them as N_L input rows. Every message_ function returns what the latent rows of
+ * speak read, and tells `speak` how many there are. */
+static dual_tensor *message_embed(exchange_state *s, pass_plan *speak) {
+    pass_plan plan = {0};
+    if (!s->e->system.latents) return NULL;
+    s->out->latents = think(s, &plan, FULL_PASS)->hidden;
+    speak->slots = s->e->system.latents;
+    speak->latent_row = ROW_OF_LATENT;
+    return apply_ablation(s, with_gain(s, s->out->latents), 0);
 }
 
-/* EMBED (liu, h2): the message is Z, after the final norm, no projection; the Base reads it as
- * N_L input rows of its own. */
-static dual_tensor *message_embed(talk *t, layout *y) {
-    layout thinking = {0};
-    t->out->latents = think(t, &thinking, 0)->hidden;
-    y->slots = t->e->system.latents;
-    y->latents_from = NEXT_ROW;
-    return controlled(t, with_gain(t, t->out->latents), 0);
-}
-
-/* KV (h1, h1h2): the message is the N_L new entries of the Coprocessor's cache, layer by layer;
- * they join what every group sees. Nothing above the keys and values of the last layer handed over
- * is computed, unless the penalty wants the final states. */
-static void message_kv(talk *t) {
-    const dual_system *s = &t->e->system;
-    const size_t layers = t->e->base->config.layers, used = layers_used(s, layers);
-    const size_t drop = t->b->control.slot;
-    layout y = {0};
-    const dual_cache *message = &think(t, &y, uses_states(s) ? 0 : used)->cache;
-    for (size_t l = 0; l < layers; l++) if (!hands_over(s, l)) message->k[l] = NULL;
-    t->out->latents = message->v[used - 1];
-    if (t->b->control.from == DUAL_DROP) {
-        remember(t, message, y.first, shifted(t, y.first, drop));
-        remember(t, message, shifted(t, y.first, drop + 1), y.end);
+/* KV (h1, h1h2): the message is the N_L new entries of the Coprocessor's cache, layer by layer; its
+ * keys are rotated already. They join every group's past, and speak has no latent rows. Nothing
+ * above the keys and values of the last layer handed over is computed, unless the penalty needs the
+ * final states. */
+static dual_tensor *message_kv(exchange_state *s) {
+    const dual_system *system = &s->e->system;
+    const dual_ablation *ablation = &s->batch->ablation;
+    if (!system->latents) return NULL;
+    const size_t used = layers_used(system, s->e->base->config.layers);
+    pass_plan plan = {0};
+    const dual_pass *p = think(s, &plan, uses_states(system) ? FULL_PASS : used);
+    const dual_cache *message = map_cache(s, &p->cache, if_handed_over);
+    s->out->latents = message->v[used - 1];
+    if (ablation->from == DUAL_DROP) { /* the slots before the dropped one, and those after it */
+        push_past(s, message, plan.group_start, shifted(s, plan.group_start, ablation->slot));
+        push_past(s, message, shifted(s, plan.group_start, ablation->slot + 1), plan.group_end);
     } else {
-        if (t->b->control.from != DUAL_RIGHT) message = changed(t, message, controlled);
-        remember(t, message, y.first, y.end);
+        if (ablation->from != DUAL_RIGHT) message = map_cache(s, message, apply_ablation);
+        push_past(s, message, plan.group_start, plan.group_end);
     }
+    return NULL;
 }
 
-/* PAUSE, SOFT: learned vectors at the latents' positions; a control replaces each group's copy. */
-static dual_tensor *message_learned(talk *t, layout *y) {
-    const size_t N = t->e->system.latents, rows = N * t->b->n_groups;
-    dual_tensor *s = t->e->soft.tensor;
-    y->slots = N;
-    y->latents_from = s->rows == N ? SLOT_ROW : ROW_ZERO;
-    if (t->b->control.from == DUAL_RIGHT) return s;
-    int32_t *index = describe(t->c, rows, sizeof *index);
-    for (size_t r = 0; r < rows; r++) index[r] = s->rows == N ? (int32_t)(r % N) : 0;
-    y->latents_from = NEXT_ROW;
-    return controlled(t, dual_gather(t->c, 1, &s, rows, NULL, index), 0);
+/* PAUSE, SOFT: learned vectors at the latent positions, shared by all groups. An ablation needs a
+ * copy for each group. */
+static dual_tensor *message_learned(exchange_state *s, pass_plan *speak) {
+    const size_t N = s->e->system.latents, rows = N * s->batch->n_groups;
+    dual_tensor *learned = s->e->soft.tensor;
+    if (!N) return NULL;
+    const int one_vector = learned->rows != N;
+    speak->slots = N;
+    speak->latent_row = one_vector ? ROW_ZERO : ROW_OF_SLOT;
+    if (s->batch->ablation.from == DUAL_RIGHT) return learned;
+    int32_t *index = integers(s->c, rows);
+    for (size_t r = 0; r < rows; r++) index[r] = one_vector ? 0 : (int32_t)(r % N);
+    speak->latent_row = ROW_OF_LATENT;
+    return apply_ablation(s, dual_gather(s->c, 1, &learned, rows, NULL, index), 0);
 }
 
-/* CHAIN (coconut): the Base itself thinks. First pass [x; s] with s at position n; thought i, at
- * n+i, is the final-norm state of position n+i-1. The last thought is fed by speak, with cue and
- * targets: N_L + 1 passes in all. A control replaces every thought: speak feeds them all anew. */
-static dual_tensor *message_chain(talk *t, layout *y) {
-    const size_t N = t->e->system.latents;
-    dual_tensor **thought = describe(t->c, N + 1, sizeof *thought);
-    layout first = {.text = 1, .slots = 1, .latents_from = ROW_ZERO}, one = first;
-    dual_pass *p = run_pass(t, "read", t->e->base, &one, t->e->soft.tensor, 0);
-    remember_text(t, &p->cache, &one);
-    remember(t, &p->cache, one.first, one.end);
-    const size_t past = t->n_past;
+/* CHAIN (coconut): the Base itself thinks, one position a pass. The first pass reads [x; s], s at
+ * position n. Thought i, at n+i, is the final-norm state of position n+i-1. Speak reads the last
+ * thought, with cue and targets, which makes N_L + 1 passes. Under an ablation speak reads all
+ * thoughts, replaced, and does not see the passes that made them. */
+static dual_tensor *message_chain(exchange_state *s, pass_plan *speak) {
+    const size_t N = s->e->system.latents;
+    dual_tensor **thought = describe(s->c, N + 1, sizeof *thought);
+    pass_plan plan = {.text = 1, .slots = 1, .latent_row = ROW_ZERO};
+    dual_pass *p = run_pass(s, "read", s->e->base, &plan, s->e->soft.tensor, FULL_PASS);
+    push_past_text(s, &p->cache, &plan);
+    push_past(s, &p->cache, plan.group_start, plan.group_end);
+    const size_t past_without_thoughts = s->n_past;
     for (size_t i = 1; i <= N; i++) {
-        thought[i - 1] = with_gain(t, pick(t, p->hidden, 1, one.first));
+        thought[i - 1] = with_gain(s, rows_per_group(s, p->hidden, 1, plan.group_start));
         if (i == N) break;
-        layout next = {.slots = 1, .shift = i, .latents_from = NEXT_ROW};
-        one = next;
-        p = run_pass(t, "think", t->e->base, &one, thought[i - 1], 0);
-        remember(t, &p->cache, one.first, one.end);
+        plan = (pass_plan){.slots = 1, .first_slot = i, .latent_row = ROW_OF_LATENT};
+        p = run_pass(s, "think", s->e->base, &plan, thought[i - 1], FULL_PASS);
+        push_past(s, &p->cache, plan.group_start, plan.group_end);
     }
     if (!N) return NULL;
-    y->latents_from = NEXT_ROW;
-    y->slots = 1;
-    y->shift = N;
-    if (t->b->control.from == DUAL_RIGHT) return thought[N - 1];
-    y->slots = N;
-    y->shift = 1;
-    t->n_past = past;
-    return controlled(t, interleave(t, thought, N), 0);
+    speak->latent_row = ROW_OF_LATENT;
+    speak->slots = 1;
+    speak->first_slot = N;
+    if (s->batch->ablation.from == DUAL_RIGHT) return thought[N - 1];
+    speak->slots = N;
+    speak->first_slot = 1;
+    s->n_past = past_without_thoughts;
+    return apply_ablation(s, interleave(s, thought, N), 0);
 }
 
-/* For analysis only: the final-norm states at the slots of pause, soft, coconut, off the tape. */
-static void slot_states(talk *t, const layout *y, const dual_pass *speech) {
-    const size_t N = t->e->system.latents;
-    const int inference = t->c->inference;
-    if (t->out->latents || !y->slots || t->b->control.from == DUAL_DROP) return;
-    t->c->inference = 1;
-    t->out->latents = pick(t, speech->hidden, y->slots, y->first);
-    if (y->slots < N) {                /* coconut: passes 1 .. N-1 hold the earlier thoughts */
-        dual_tensor **state = describe(t->c, N, sizeof *state);
-        for (size_t i = 1; i < N; i++) state[i - 1] = t->out->pass[i].hidden;
-        state[N - 1] = t->out->latents;
-        t->out->latents = interleave(t, state, N);
+/* For analysis only, off the tape: the final-norm states at the slots of pause, soft, coconut. */
+static void keep_slot_states(exchange_state *s, const pass_plan *speak, const dual_pass *p) {
+    const size_t N = s->e->system.latents;
+    const int inference = s->c->inference;
+    if (s->out->latents || !speak->slots || s->batch->ablation.from == DUAL_DROP) return;
+    s->c->inference = 1;
+    s->out->latents = rows_per_group(s, p->hidden, speak->slots, speak->group_start);
+    if (speak->slots < N) {            /* coconut: passes 1 .. N-1 hold the earlier thoughts */
+        dual_tensor **state = describe(s->c, N, sizeof *state);
+        for (size_t i = 1; i < N; i++) state[i - 1] = s->out->pass[i].hidden;
+        state[N - 1] = s->out->latents;
+        s->out->latents = interleave(s, state, N);
     }
-    t->c->inference = inference;
+    s->c->inference = inference;
 }
 
-/* The whole exchange; returns the speak pass. Systems that send no message from another pass have
- * their text in the speak pass itself when the Base is trained ([x; S; cue; y], fused); a frozen
- * Base reads it first, untaped. SPEAK is the Base on [latents?; cue; targets] of every group.
- * With `fused` so does every other system's text: think still reads KV_theta from a pass before,
- * which speak then does not see. Same numbers; the same gradients too, but that detach cannot cut
- * within speak. */
-static dual_pass *exchange(talk *t) {
-    const dual_system *s = &t->e->system;
-    const int thinks = dual_system_needs_coprocessor(s), chain = s->inject == DUAL_CHAIN;
-    dual_tensor *latents = NULL;
-    layout y = {.tail = 1};
-    t->past = describe(t->c, s->latents + 6, sizeof *t->past);
-    t->last = describe(t->c, t->b->n_groups, sizeof *t->last);
-    t->out->pass = describe(t->c, s->latents + 3, sizeof *t->out->pass);
-    y.text = s->fused || (!thinks && !chain && s->base_trained);
-    if ((thinks || !y.text) && !chain) read_texts(t);
-    const size_t drop = s->fused ? t->n_past : 0;
-    if (chain) latents = message_chain(t, &y);
-    else if (s->latents) switch (s->inject) {
-        case DUAL_EMBED: latents = message_embed(t, &y); break;
-        case DUAL_KV: message_kv(t); break;
-        case DUAL_PAUSE: case DUAL_SOFT: latents = message_learned(t, &y); break;
-        default: break;
+static dual_tensor *message(exchange_state *s, pass_plan *speak) {
+    switch (s->e->system.inject) {
+    case DUAL_PAUSE:
+    case DUAL_SOFT: return message_learned(s, speak);
+    case DUAL_CHAIN: return message_chain(s, speak);
+    case DUAL_EMBED: return message_embed(s, speak);
+    case DUAL_KV: return message_kv(s);
+    default: return NULL;
     }
-    t->past += drop;
-    t->n_past -= drop;
-    dual_pass *p = run_pass(t, "speak", t->e->base, &y, latents, 0);
-    if (y.text) remember_text(t, &p->cache, &y);
-    remember(t, &p->cache, y.first, y.end);   /* for decoding, which goes on from here */
-    slot_states(t, &y, p);
+}
+
+/* The whole exchange; returns the SPEAK pass: the Base on [latents?; cue; targets] of every group.
+ * With a trained Base and no Coprocessor, no pass needs the text first: speak reads it too, as
+ * [x; S; cue; y]. With `fused`, speak rereads the text in the other systems as well, and the cache
+ * of read serves think alone. Numbers and gradients are the same, except that detach cannot cut
+ * what happens within speak. */
+static dual_pass *exchange(exchange_state *s) {
+    const dual_system *system = &s->e->system;
+    const int thinks = dual_system_needs_coprocessor(system);
+    const int chain = system->inject == DUAL_CHAIN;
+    const int one_pass = !thinks && !chain && system->base_trained;
+    pass_plan speak = {.text = one_pass || system->fused, .tail = 1};
+    s->past = describe(s->c, system->latents + 6, sizeof *s->past);
+    s->last_row = integers(s->c, s->batch->n_groups);
+    s->out->pass = describe(s->c, system->latents + 3, sizeof *s->out->pass);
+
+    if (thinks || (!chain && !speak.text)) read_texts(s);
+    const size_t past_of_think = s->n_past;
+    dual_tensor *latents = message(s, &speak);
+    if (system->fused) s->first_visible = past_of_think;
+    dual_pass *p = run_pass(s, "speak", s->e->base, &speak, latents, FULL_PASS);
+    if (speak.text) push_past_text(s, &p->cache, &speak);
+    push_past(s, &p->cache, speak.group_start, speak.group_end);       /* for decoding */
+    keep_slot_states(s, &speak, p);
     return p;
 }
 
-/* Next-token loss on plain text: one mean over all texts' tokens but each one's first (none: NULL).
- * The texts' states are in the first pass, fused in the last, where each opens its sequence. */
-static dual_tensor *text_loss(const talk *t) {
-    const dual_batch *b = t->b;
-    const dual_pass *p = &t->out->pass[t->e->system.fused ? t->out->n_passes - 1 : 0];
-    int32_t *row = describe(t->c, 2 * p->rows, sizeof *row), *target = row + p->rows;
-    dual_tensor *x = p->hidden;
+/* Next-token loss on the plain texts: one mean over all their tokens but each text's first; NULL if
+ * there are none. The texts' states are in the first pass, or, fused, in the last one, where a text
+ * opens its sequence's segment. */
+static dual_tensor *text_loss(const exchange_state *s) {
+    const dual_batch *b = s->batch;
+    const dual_pass *p = &s->out->pass[s->e->system.fused ? s->out->n_passes - 1 : 0];
+    int32_t *row = integers(s->c, p->rows), *target = integers(s->c, p->rows);
+    dual_tensor *states = p->hidden;
     size_t n = 0;
     for (size_t i = 0; i < b->n_sequences; i++)
         for (size_t j = 1; j < b->length[i]; j++) {
-            row[n] = p->border[i] + (int32_t)j - 1;
+            row[n] = p->segment_start[i] + (int32_t)j - 1;
             target[n++] = b->text[i][j];
         }
     if (!n) return NULL;
-    x = dual_logits(t->c, p->model, dual_gather(t->c, 1, &x, n, NULL, row));
-    return dual_cross_entropy(t->c, x, target);
+    states = dual_gather(s->c, 1, &states, n, NULL, row);
+    return dual_cross_entropy(s->c, dual_logits(s->c, p->model, states), target);
 }
 
-static dual_tensor *plus(dual_ctx *c, dual_tensor *sum, double weight, dual_tensor *term) {
+/* sum + weight * term; sum may be NULL */
+static dual_tensor *add_weighted(dual_ctx *c, dual_tensor *sum, double weight, dual_tensor *term) {
     dual_tensor *w = dual_tensor_new(c, 1, 1);
     if (c->memory) w->data[0] = (real)weight;
     term = dual_gain(c, term, w);
     return sum ? dual_add(c, sum, term) : term;
 }
 
-/* Orthogonality of the Coprocessor's final states (embed: Z itself), or, mean over layers, of the
- * values it hands over. Think is the pass before speak. */
-static dual_tensor *penalty(const talk *t) {
-    const dual_system *s = &t->e->system;
-    const dual_pass *p = &t->out->pass[t->out->n_passes - 2];
+/* Orthogonality of the Coprocessor's final states (embed: Z itself), or of the values that it hands
+ * over, as a mean over their layers. Think is the pass before speak. */
+static dual_tensor *penalty(const exchange_state *s) {
+    const dual_system *system = &s->e->system;
+    const dual_pass *think_pass = &s->out->pass[s->out->n_passes - 2];
+    const size_t slots = system->latents, layers = think_pass->model->config.layers;
     dual_tensor *sum = NULL;
     double n = 0;
-    if (!s->values) return dual_orthogonality(t->c, p->hidden, s->latents, s->centred);
-    for (size_t l = 0; l < p->model->config.layers; l++) n += hands_over(s, l);
-    for (size_t l = 0; l < p->model->config.layers; l++)
-        if (hands_over(s, l))
-            sum = plus(t->c, sum, 1 / n,
-                       dual_orthogonality(t->c, p->cache.v[l], s->latents, s->centred));
+    if (!system->values)
+        return dual_orthogonality(s->c, think_pass->hidden, slots, system->centred);
+    for (size_t l = 0; l < layers; l++) n += hands_over(system, l);
+    for (size_t l = 0; l < layers; l++) {
+        if (!hands_over(system, l)) continue;
+        dual_tensor *values = think_pass->cache.v[l];
+        sum = add_weighted(s->c, sum, 1 / n,
+                           dual_orthogonality(s->c, values, slots, system->centred));
+    }
     return sum;
 }
 
 void dual_run(dual_ctx *c, dual_exchange *e, const dual_batch *b, dual_outcome *out) {
-    talk t = {0};
-    size_t m = 0;
     memset(out, 0, sizeof *out);
     if (!dual_batch_check(c, e, b)) c->fatal(c->error);
-    t.c = c; t.e = e; t.b = b; t.out = out;
-    dual_pass *p = exchange(&t);
-    for (size_t g = 0; g < b->n_groups; g++) m += b->group[g].n_target;
-    if (!m) return;
-    int32_t *row = describe(c, m, sizeof *row), *target = describe(c, m, sizeof *target);
-    m = 0;
+    exchange_state s = {.c = c, .e = e, .batch = b, .out = out};
+    dual_pass *p = exchange(&s);
+    size_t targets = 0;
+    for (size_t g = 0; g < b->n_groups; g++) targets += b->group[g].n_target;
+    if (!targets) return;
+    int32_t *row = integers(c, targets), *target = integers(c, targets);
+    size_t n = 0;
     for (size_t g = 0; g < b->n_groups; g++)
         for (size_t j = 0; j < b->group[g].n_target; j++) {
-            row[m] = t.last[g] + (int32_t)j;
-            target[m++] = b->group[g].target[j];
+            row[n] = s.last_row[g] + (int32_t)j;       /* the cue's last row predicts y_0 */
+            target[n++] = b->group[g].target[j];
         }
-    out->logits = dual_logits(c, e->base, dual_gather(c, 1, &p->hidden, m, NULL, row));
-    out->loss = out->target_loss = dual_cross_entropy(c, out->logits, target);
+    out->logits = dual_logits(c, e->base, dual_gather(c, 1, &p->hidden, n, NULL, row));
+    /* one mean over all targets of the batch, not a mean of each group's mean */
+    out->target_loss = dual_cross_entropy(c, out->logits, target);
+    out->loss = out->target_loss;
     if (c->inference) return;
-    if (e->system.text_loss > 0) out->text_loss = text_loss(&t);
-    if (e->system.orthogonality > 0) out->penalty = penalty(&t);
-    if (out->text_loss) out->loss = plus(c, out->loss, e->system.text_loss, out->text_loss);
-    if (out->penalty) out->loss = plus(c, out->loss, e->system.orthogonality, out->penalty);
+    if (e->system.text_loss > 0) out->text_loss = text_loss(&s);
+    if (e->system.orthogonality > 0) out->penalty = penalty(&s);
+    if (out->text_loss)
+        out->loss = add_weighted(c, out->loss, e->system.text_loss, out->text_loss);
+    if (out->penalty)
+        out->loss = add_weighted(c, out->loss, e->system.orthogonality, out->penalty);
 }
 
 /* ==== DECODING ===================================================================================
- * Owns: continuing every group token by token. The exchange runs once; each new token is one row
- * that sees its group's past and the tokens generated so far, kept in one buffer per layer. The
- * Coprocessor is not called again (Liu et al. 2024). Refuses: beam search, penalties. */
+ * Owns: continuing every group token by token. The exchange runs once. After it, each new token is
+ * one row, which sees its group's past and the tokens generated so far; their keys and values stay
+ * in one buffer per layer. The Coprocessor is not called again, as in Liu et al. 2024.
+ * Refuses: beam search, top-k, penalties. */
 
+typedef struct {
+    exchange_state *s;
+    size_t max_new, n_active;
+    int32_t *active;               /* [n_active] groups that have not ended */
+    int32_t *newest, *position;    /* [groups] last token; the position of the first new one */
+    dual_cache generated;          /* [groups * max_new, kv_heads * head_dim] per layer */
+} decoder;
+
+/* Greedy, or sampled from softmax(logits / temperature). */
 static int32_t choose(const real *logits, size_t vocab, dual_sampling *s) {
     size_t best = 0;
-    for (size_t v = 1; v < vocab; v++) if (logits[v] > logits[best]) best = v;
+    for (size_t v = 1; v < vocab; v++)
+        if (logits[v] > logits[best]) best = v;
     if (s->temperature <= 0) return (int32_t)best;
-    double sum = 0, target;
+    double sum = 0;
     for (size_t v = 0; v < vocab; v++)
         sum += exp(((double)logits[v] - (double)logits[best]) / s->temperature);
-    target = dual_rng_uniform(&s->rng) * sum;
+    double left = dual_rng_uniform(&s->rng) * sum;
     for (size_t v = 0; v < vocab; v++) {
-        target -= exp(((double)logits[v] - (double)logits[best]) / s->temperature);
-        if (target < 0) return (int32_t)v;
+        left -= exp(((double)logits[v] - (double)logits[best]) / s->temperature);
+        if (left < 0) return (int32_t)v;
     }
     return (int32_t)best;
 }
 
-/* One decoding pass: a row for each of the n active groups, whose newest token is token[g]. */
-static dual_pass *decode_pass(talk *t, const size_t *active, size_t n, const int32_t *token,
-                              const int32_t *position, const dual_cache *buffer, size_t stride,
-                              size_t done) {
-    dual_ctx *c = t->c;
-    dual_pass *p = describe(c, 1, sizeof *p);
-    dual_seen *seen = describe(c, t->n_past + 2, sizeof *seen);
-    int32_t *ids = describe(c, n, sizeof *ids), *at = describe(c, n, sizeof *at);
-    int32_t *border = describe(c, n + 1, sizeof *border);
-    for (size_t i = 0; i < t->n_past + 2; i++) {
-        int32_t *begin = describe(c, n, sizeof *begin), *end = describe(c, n, sizeof *end);
-        for (size_t r = 0; r < n; r++) {
-            const size_t g = active[r];
-            begin[r] = i < t->n_past ? t->past[i].begin[g]
-                     : i == t->n_past ? (int32_t)(g * stride) : (int32_t)r;
-            end[r] = i < t->n_past ? t->past[i].end[g]
-                   : i == t->n_past ? (int32_t)(g * stride + done) : (int32_t)r + 1;
+static decoder start_decoding(exchange_state *s, const dual_pass *speak, size_t max_new) {
+    dual_ctx *c = s->c;
+    const dual_config *f = &s->e->base->config;
+    const size_t groups = s->batch->n_groups, kv = f->kv_heads * f->head_dim;
+    decoder d = {.s = s, .max_new = max_new, .n_active = groups, .active = integers(c, groups),
+                 .newest = integers(c, groups), .position = integers(c, groups),
+                 .generated = cache_new(c, f->layers)};
+    for (size_t l = 0; l < f->layers; l++) {
+        d.generated.k[l] = dual_tensor_new(c, product(c, groups, max_new), kv);
+        d.generated.v[l] = dual_tensor_new(c, product(c, groups, max_new), kv);
+    }
+    for (size_t g = 0; g < groups; g++) {
+        d.active[g] = (int32_t)g;
+        d.position[g] = speak->position[s->last_row[g]] + 1;
+        if ((size_t)d.position[g] + max_new > f->positions + 1)
+            die(c, "generate: %zu tokens from position %ld on, the model has %zu", max_new,
+                (long)d.position[g], f->positions);
+    }
+    return d;
+}
+
+/* Chooses token number `done` of every active group; those that end are no longer active. */
+static void sample_step(decoder *d, const dual_tensor *logits, size_t done, dual_sampling *sampling,
+                        int32_t *tokens, size_t *length) {
+    const size_t vocab = logits->cols;
+    const int counting = !d->s->c->memory;
+    size_t left = 0;
+    for (size_t r = 0; r < d->n_active; r++) {
+        const size_t g = (size_t)d->active[r], at = g * d->max_new + done;
+        int32_t token = 0;
+        if (!counting) {
+            const real *row = logits->data + r * vocab;
+            if (sampling->logits) memcpy(sampling->logits + at * vocab, row, vocab * sizeof *row);
+            token = choose(row, vocab, sampling);
+            if (token == sampling->end) {
+                length[g] = done;
+                continue;
+            }
         }
-        seen[i].cache = i < t->n_past ? t->past[i].cache : i == t->n_past ? buffer : NULL;
-        seen[i].begin = begin;
-        seen[i].end = end;
+        d->newest[g] = token;
+        tokens[at] = token;
+        d->active[left++] = (int32_t)g;
     }
+    d->n_active = left;
+}
+
+/* One decoding pass: a row for the newest token of every active group. `done`: how many of the
+ * group's tokens are in the buffer. */
+static dual_pass *decode_pass(decoder *d, size_t done) {
+    exchange_state *s = d->s;
+    dual_ctx *c = s->c;
+    const size_t n = d->n_active, n_past = s->n_past - s->first_visible;
+    dual_pass *p = describe(c, 1, sizeof *p);
+    dual_seen *seen = describe(c, n_past + 2, sizeof *seen);
+    int32_t *token = integers(c, n), *position = integers(c, n);
+    int32_t *begin = integers(c, n), *end = integers(c, n), *start = integers(c, n + 1);
     for (size_t r = 0; r < n; r++) {
-        ids[r] = token[active[r]];
-        at[r] = position[active[r]] + (int32_t)done;
-        border[r + 1] = (int32_t)r + 1;
+        const size_t g = (size_t)d->active[r];
+        token[r] = d->newest[g];
+        position[r] = d->position[g] + (int32_t)done;
+        begin[r] = (int32_t)(g * d->max_new);
+        end[r] = (int32_t)(g * d->max_new + done);
+        start[r + 1] = (int32_t)r + 1;
     }
-    p->name = "decode";
-    p->model = t->e->base;
-    p->rows = p->parts = n;
-    p->token = ids;
-    p->position = at;
-    p->border = border;
-    p->n_seen = t->n_past + 2;
-    p->seen = seen;
-    p->input = dual_gather(c, 1, &t->e->base->wte, n, NULL, ids);
+    for (size_t i = 0; i < n_past; i++)
+        seen[i] = past_of_rows(c, &s->past[s->first_visible + i], d->active, n);
+    seen[n_past] = (dual_seen){&d->generated, begin, end};
+    seen[n_past + 1] = (dual_seen){NULL, start, start + 1};    /* each row is a segment: itself */
+    *p = (dual_pass){.name = "decode", .model = s->e->base, .rows = n, .segments = n,
+                     .n_seen = n_past + 2, .seen = seen, .token = token, .position = position,
+                     .segment_start = start};
+    p->input = dual_gather(c, 1, &s->e->base->wte, n, NULL, token);
     dual_forward(c, p);
     return p;
 }
 
-void dual_generate(dual_ctx *c, dual_exchange *e, const dual_batch *batch, dual_sampling *s,
+/* The pass's keys and values go to place `done` of each group's buffer. */
+static void append_cache(decoder *d, const dual_pass *p, size_t done) {
+    for (size_t l = 0; d->s->c->memory && l < p->model->config.layers; l++) {
+        const dual_tensor *k = p->cache.k[l], *v = p->cache.v[l];
+        for (size_t r = 0; r < p->rows; r++) {
+            const size_t to = ((size_t)d->active[r] * d->max_new + done) * k->cols;
+            memcpy(d->generated.k[l]->data + to, k->data + r * k->stride, k->cols * sizeof(real));
+            memcpy(d->generated.v[l]->data + to, v->data + r * v->stride, v->cols * sizeof(real));
+        }
+    }
+}
+
+void dual_generate(dual_ctx *c, dual_exchange *e, const dual_batch *batch, dual_sampling *sampling,
                    int32_t *tokens, size_t *length) {
-    const dual_config *f = &e->base->config;
-    const size_t G = batch->n_groups, stride = s->max_new, kv = f->kv_heads * f->head_dim;
-    const int recorded = c->inference;
+    const size_t groups = batch->n_groups, max_new = sampling->max_new;
+    const int inference = c->inference;
     const dual_mark start = dual_mark_here(c);
-    dual_outcome out;
-    dual_batch b = *batch;
-    talk t = {0};
+    if (!max_new) die(c, "generate: max_new is 0");
     c->inference = 1;
-    if (!stride) die(c, "generate: max_new is 0");
-    dual_group *group = describe(c, G, sizeof *group);
-    for (size_t g = 0; g < G; g++) {
+    dual_batch b = *batch;             /* the same batch without targets */
+    dual_group *group = describe(c, groups, sizeof *group);
+    for (size_t g = 0; g < groups; g++) {
         group[g] = batch->group[g];
         group[g].n_target = 0;
+        length[g] = max_new + 1;
     }
     b.group = group;
     if (!dual_batch_check(c, e, &b)) c->fatal(c->error);
-    memset(&out, 0, sizeof out);
-    t.c = c; t.e = e; t.b = &b; t.out = &out;
-    dual_pass *p = exchange(&t);
-    dual_tensor *logits = dual_logits(c, e->base, dual_gather(c, 1, &p->hidden, G, NULL, t.last));
-    int32_t *position = describe(c, G, sizeof *position), *newest = describe(c, G, sizeof *newest);
-    size_t *active = describe(c, G, sizeof *active), n = G;
-    dual_cache buffer;
-    buffer.k = describe(c, f->layers, sizeof *buffer.k);
-    buffer.v = describe(c, f->layers, sizeof *buffer.v);
-    for (size_t l = 0; l < f->layers; l++) {
-        buffer.k[l] = dual_tensor_new(c, product(c, G, stride), kv);
-        buffer.v[l] = dual_tensor_new(c, product(c, G, stride), kv);
-    }
-    for (size_t g = 0; g < G; g++) {
-        active[g] = g;
-        position[g] = p->position[t.last[g]] + 1;
-        if ((size_t)position[g] + stride > f->positions + 1)
-            die(c, "generate: %zu tokens from position %ld on, the model has %zu", stride,
-                (long)position[g], f->positions);
-        length[g] = stride + 1;
-    }
+    dual_outcome out = {0};
+    exchange_state s = {.c = c, .e = e, .batch = &b, .out = &out};
+    dual_pass *p = exchange(&s);
+    dual_tensor *states = dual_gather(c, 1, &p->hidden, groups, NULL, s.last_row);
+    dual_tensor *logits = dual_logits(c, e->base, states);
+    decoder d = start_decoding(&s, p, max_new);
     const dual_mark kept = dual_mark_here(c);
     for (size_t done = 0;; done++) {
-        size_t left = 0;
-        for (size_t r = 0; r < n; r++) {
-            const size_t g = active[r];
-            const real *row = c->memory ? logits->data + r * f->vocab : NULL;
-            if (row && s->logits)
-                memcpy(s->logits + (g * stride + done) * f->vocab, row, f->vocab * sizeof *row);
-            newest[g] = row ? choose(row, f->vocab, s) : 0;
-            if (row && newest[g] == s->end) {
-                length[g] = done;
-                continue;
-            }
-            tokens[g * stride + done] = newest[g];
-            active[left++] = g;
-        }
-        n = left;
-        if (!n || done + 1 == stride) break;
+        sample_step(&d, logits, done, sampling, tokens, length);
+        if (!d.n_active || done + 1 == max_new) break;
         if (!c->memory && done) break; /* counting: no later pass is larger */
-        if (done) dual_release(c, kept);
-        p = decode_pass(&t, active, n, newest, position, &buffer, stride, done);
+        dual_release(c, kept);
+        p = decode_pass(&d, done);
         logits = dual_logits(c, e->base, p->hidden);
-        for (size_t l = 0; c->memory && l < f->layers; l++)
-            for (size_t r = 0; r < n; r++) {
-                const size_t to = (active[r] * stride + done) * kv;
-                memcpy(buffer.k[l]->data + to, p->cache.k[l]->data + r * p->cache.k[l]->stride,
-                       kv * sizeof(real));
-                memcpy(buffer.v[l]->data + to, p->cache.v[l]->data + r * p->cache.v[l]->stride,
-                       kv * sizeof(real));
-            }
+        append_cache(&d, p, done);
     }
     dual_release(c, start);
-    c->inference = recorded;
+    c->inference = inference;
 }
 
 /* ==== OPTIMISER ==================================================================================
- * AdamW (Loshchilov and Hutter 2019) in one pass over everything trained. One global norm over all
- * gradients, clipped at `clip`, reported before clipping. Matrices are decayed (embeddings too);
- * biases, norms, soft tokens are not. Sums run over fixed chunks: the same bits for any threads. */
+ * Owns: AdamW (Loshchilov and Hutter 2019) over everything that is trained, and the learning rate's
+ * schedule. All gradients together have one norm; it is clipped at `clip` and reported as it was.
+ * Weight decay reaches matrices, embeddings too, but not biases, norms and soft tokens. Sums run
+ * over chunks of fixed size, so they do not depend on the number of threads. */
 enum { CHUNK = 8192 };
 
 static inline real square_root(real x) {
@@ -2691,8 +2915,7 @@ void dual_adamw_new(dual_ctx *c, dual_adamw *o, dual_exchange *e) {
     char owner;
     dual_param *p;
     size_t total_params = 0;
-    memset(o, 0, sizeof *o);
-    o->beta1 = 0.9; o->beta2 = 0.95; o->eps = 1e-8; o->decay = 0.1; o->clip = 1.0;
+    *o = (dual_adamw){.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .decay = 0.1, .clip = 1.0};
     while (dual_exchange_param(e, total_params, &owner)) total_params++;
     o->param = describe(c, total_params, sizeof *o->param);
     o->m = describe(c, total_params, sizeof *o->m);
@@ -2727,6 +2950,8 @@ static double square_sum(const real *g, size_t n) {
     return sum;
 }
 
+/* m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, w = w - lr (m' / (sqrt(v') + eps) + decay w).
+ * m' = m / (1 - b1^t) and v' = v / (1 - b2^t) make up for their start at 0. */
 double dual_adamw_step(dual_ctx *c, dual_adamw *o, double rate) {
     double norm = 0;
     o->step++;
@@ -2736,8 +2961,8 @@ double dual_adamw_step(dual_ctx *c, dual_adamw *o, double rate) {
                            o->param[i]->tensor->rows * o->param[i]->tensor->cols);
     norm = sqrt(norm);
     const double scale = o->clip > 0 && o->clip < norm + 1e-6 ? o->clip / (norm + 1e-6) : 1;
-    const double fix1 = 1 - pow(o->beta1, (double)o->step),
-                 fix2 = 1 - pow(o->beta2, (double)o->step);
+    const double fix1 = 1 - pow(o->beta1, (double)o->step);
+    const double fix2 = 1 - pow(o->beta2, (double)o->step);
     for (size_t i = 0; i < o->n; i++) {
         const dual_param *p = o->param[i];
         const size_t n = p->tensor->rows * p->tensor->cols;
@@ -2768,8 +2993,8 @@ double dual_schedule(uint64_t step, uint64_t steps, double warmup, double peak) 
 }
 
 /* ==== JSON =======================================================================================
- * A value is a slice of the text: nothing is allocated. dual_json_text checks the whole text once
- * (RFC 8259, nesting up to JSON_DEPTH); the others may then trust it. */
+ * A value is a slice of the text, so nothing is allocated. dual_json_text checks the whole text
+ * once (RFC 8259, nested at most JSON_DEPTH deep); all other functions rely on that. */
 enum { JSON_DEPTH = 64 };
 
 static const char *skip_blank(const char *p, const char *end) {
@@ -2838,12 +3063,7 @@ static const char *check_value(const char *p, const char *end, int depth) {
     }
 }
 
-static dual_json slice(const char *begin, const char *end) {
-    dual_json j;
-    j.begin = begin;
-    j.end = end;
-    return j;
-}
+static dual_json slice(const char *begin, const char *end) { return (dual_json){begin, end}; }
 
 dual_json dual_json_text(const char *text, size_t length) {
     const char *end = text + length, *from = skip_blank(text, end);
@@ -2891,12 +3111,12 @@ int dual_json_each(dual_json container, dual_json *key, dual_json *value) {
 }
 
 static size_t put_utf8(char *out, size_t size, size_t at, uint32_t u) {
-    unsigned char b[4];
-    size_t n = u < 0x80 ? 1 : u < 0x800 ? 2 : u < 0x10000 ? 3 : 4;
     static const unsigned char lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
+    unsigned char b[4];
+    const size_t n = 1u + (u >= 0x80) + (u >= 0x800) + (u >= 0x10000);
     for (size_t i = n - 1; i > 0; i--, u >>= 6) b[i] = (unsigned char)(0x80 | (u & 0x3F));
     b[0] = (unsigned char)(lead[n] | u);
-    for (size_t i = 0; i < n; i++) if (at + i + 1 < size) out[at + i] = (char)b[i];
+    for (size_t i = 0; i < n && at + i + 1 < size; i++) out[at + i] = (char)b[i];
     return n;
 }
 
@@ -2943,13 +3163,14 @@ size_t dual_json_string(dual_json j, char *out, size_t size) {
 
 size_t dual_json_quote(const char *text, char *out, size_t size) {
     size_t n = 0;
-    for (; *text && n + 8 < size; text++)
-        if ((unsigned char)*text < 0x20)
+    for (; *text && n + 8 < size; text++) {
+        if ((unsigned char)*text < 0x20) {
             n += (size_t)sprintf(out + n, "\\u%04x", (unsigned)*text);
-        else {
-            if (*text == '"' || *text == '\\') out[n++] = '\\';
-            out[n++] = *text;
+            continue;
         }
+        if (*text == '"' || *text == '\\') out[n++] = '\\';
+        out[n++] = *text;
+    }
     out[n] = 0;
     return n;
 }
@@ -2975,9 +3196,10 @@ double dual_json_number(dual_json j, double otherwise) {
 
 #ifndef DUAL_NO_STDIO
 /* ==== FILES ======================================================================================
- * Owns: safetensors in and out, config.json, whole Hugging Face folders. Bytes are assembled one by
- * one, so any byte order and alignment will do; numbers are converted in small chunks, no second
- * copy of a file is held. Everything is written under a temporary name, flushed and renamed.
+ * Owns: safetensors in and out, config.json, whole Hugging Face folders. Numbers are assembled byte
+ * by byte, whatever the machine's byte order and alignment, and converted in small chunks, so no
+ * second copy of a file is held. Files are written under a temporary name, flushed and renamed:
+ * after a crash a file is whole, old or new.
  * Refuses: pickles, types other than F64, F32, F16, BF16 and I64, headers that do not add up. */
 
 char *dual_text_read(dual_ctx *c, const char *path, size_t *length) {
@@ -2999,7 +3221,7 @@ char *dual_text_read(dual_ctx *c, const char *path, size_t *length) {
     fclose(f);
     if (!text || bad) {
         free(text);
-        dual_failed(c, text ? "%s: cannot be read (a folder?)" : "%s: too large for the memory",
+        dual_failed(c, text ? "%s: cannot be read; is it a folder?" : "%s: does not fit in memory",
                     path);
         return NULL;
     }
@@ -3013,7 +3235,8 @@ static FILE *save_begin(dual_ctx *c, const char *path, char *temporary, size_t s
     FILE *f = NULL;
     if ((size_t)snprintf(temporary, size, "%s.tmp", path) < size) f = fopen(temporary, "wb");
     if (!f)
-        dual_failed(c, "%s: cannot be written: does the folder exist, may you write there?", path);
+        dual_failed(c, "%s: cannot be written: does the folder exist, and may you write to it?",
+                    path);
     return f;
 }
 
@@ -3025,8 +3248,8 @@ static int save_end(dual_ctx *c, FILE *f, const char *path, const char *temporar
 #endif
     if (good && rename(temporary, path) == 0) return 1;
     remove(temporary);
-    return dual_failed(c, "%s: could not be written whole (disk full?); what was there before is "
-                       "untouched", path);
+    return dual_failed(c, "%s: could not be written completely (is the disk full?); the file that "
+                       "was there before is unchanged", path);
 }
 
 int dual_text_save(dual_ctx *c, const char *path, const char *text, size_t length) {
@@ -3035,7 +3258,7 @@ int dual_text_save(dual_ctx *c, const char *path, const char *text, size_t lengt
     return f && save_end(c, f, path, temporary, fwrite(text, 1, length, f) == length);
 }
 
-/* ---- safetensors: 8 bytes header length, little-endian; JSON header; data ---- */
+/* ---- safetensors: the header's length in 8 bytes, little-endian; a JSON header; the data ---- */
 static const struct { const char *name; size_t size; } TYPES[] = {
     {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"F64", 8}, {"I64", 8},
 };
@@ -3115,7 +3338,7 @@ static const char *read_header(dual_file *s, uint64_t header_bytes, uint64_t dat
     size_t n = 0;
     while (dual_json_each(s->json, &k, &v)) n++;
     s->tensor = calloc(n + 1, sizeof *s->tensor);
-    if (!s->tensor) return "header too large for the memory";
+    if (!s->tensor) return "header does not fit in memory";
     for (v = slice(NULL, NULL); dual_json_each(s->json, &k, &v);) {
         char name[16];
         if (dual_json_string(k, name, sizeof name) == 12 && !strcmp(name, "__metadata__")) continue;
@@ -3128,7 +3351,7 @@ static const char *read_header(dual_file *s, uint64_t header_bytes, uint64_t dat
         if (s->tensor[i].begin < s->tensor[i - 1].end) return "tensors overlap";
     qsort(s->tensor, s->n, sizeof *s->tensor, by_name);
     for (size_t i = 1; i < s->n; i++)
-        if (!strcmp(s->tensor[i].name, s->tensor[i - 1].name)) return "a name stands twice";
+        if (!strcmp(s->tensor[i].name, s->tensor[i - 1].name)) return "a name occurs twice";
     return NULL;
 }
 
@@ -3140,7 +3363,7 @@ dual_file *dual_file_open(dual_ctx *c, const char *path) {
     if (s) s->f = fopen(path, "rb");
     if (s && s->f) {
         snprintf(s->path, sizeof s->path, "%s", path);
-        why = "is cut short or no safetensors file";
+        why = "is cut short, or not a safetensors file";
         if (fseek(s->f, 0, SEEK_END) == 0) size = ftell(s->f);
         const uint64_t bytes = size < 0 ? 0 : (uint64_t)size;
         if (bytes >= 8 && fseek(s->f, 0, SEEK_SET) == 0 && fread(word, 1, 8, s->f) == 8) {
@@ -3169,12 +3392,10 @@ void dual_file_close(dual_file *s) {
 size_t dual_file_count(const dual_file *s) { return s->n; }
 
 dual_entry dual_file_entry(const dual_file *s, size_t i) {
-    dual_entry e;
-    memcpy(e.name, s->tensor[i].name, sizeof e.name);
-    memcpy(e.type, s->tensor[i].type_name, sizeof e.type);
-    e.rows = s->tensor[i].rows;
-    e.cols = s->tensor[i].cols;
-    e.count = s->tensor[i].count;
+    const entry *t = &s->tensor[i];
+    dual_entry e = {.rows = t->rows, .cols = t->cols, .count = t->count};
+    memcpy(e.name, t->name, sizeof e.name);
+    memcpy(e.type, t->type_name, sizeof e.type);
     return e;
 }
 
@@ -3203,14 +3424,14 @@ static double number_from(const unsigned char *b, int type) {
     return type == F64 ? wide.f : (double)(int64_t)wide.i;
 }
 
-/* Entry i into a tensor of either kind: 16 bits of the same type bit for bit, others rounded. */
+/* Reads entry i into a tensor: 16 bits of the same type bit for bit, all else converted. */
 static int read_tensor(dual_ctx *c, dual_file *s, size_t i, dual_tensor *out) {
     const entry *t = &s->tensor[i];
     unsigned char chunk[8192];
     if (t->type == OTHER)
-        return dual_failed(c, "%s: %s has type %s, readable are F32 F16 BF16 F64 I64", s->path,
+        return dual_failed(c, "%s: %s has type %s; only F32 F16 BF16 F64 I64 can be read", s->path,
                            t->name, t->type_name);
-    /* forward in steps a 32-bit long can hold; the next tensor is usually right here */
+    /* Seek forward in steps that fit a 32-bit long. The next tensor usually begins right here. */
     if (s->data + t->begin < s->at) {
         rewind(s->f);
         s->at = 0;
@@ -3224,14 +3445,14 @@ static int read_tensor(dual_ctx *c, dual_file *s, size_t i, dual_tensor *out) {
     for (size_t done = 0; done < t->count;) {
         const size_t n = least(t->count - done, most);
         if (fread(chunk, width, n, s->f) != n) {
-            s->at = UINT64_MAX;        /* wherever it stands now, start over next time */
+            s->at = UINT64_MAX;        /* the position is unknown now: rewind next time */
             return dual_failed(c, "%s: %s is cut short", s->path, t->name);
         }
         s->at += n * width;
         for (size_t k = 0; k < n; k++) {
             const unsigned char *at = chunk + k * width;
             if (out->half && t->type == out->type) out->half[done + k] = (uint16_t)little(at, 2);
-            else set(out, done + k, (real)number_from(at, t->type));
+            else set_number(out, done + k, (real)number_from(at, t->type));
         }
         done += n;
     }
@@ -3243,59 +3464,68 @@ int dual_file_read(dual_ctx *c, dual_file *s, size_t i, real *out) {
     return read_tensor(c, s, i, &t);
 }
 
-/* The header in the order of the table, then every tensor, little-endian: F32, or 16 bits kept. */
-int dual_file_save(dual_ctx *c, const char *path, size_t n, const dual_param *const *p,
-                   const char *note) {
-    char temporary[1100], line[400];
-    unsigned char chunk[4096];
-    FILE *f = save_begin(c, path, temporary, sizeof temporary);
-    if (!f) return 0;
-    size_t room = 256 + 6 * (note ? strlen(note) : 0) + n * sizeof line, at, good = 1;
-    char *header = malloc(room);
-    if (!header) return save_end(c, f, path, temporary, 0);
+/* Writes the header, tensors in the order of the table. */
+static int write_header(FILE *f, size_t n, const dual_param *const *p, const char *note) {
+    char shape[64];
+    unsigned char length[8];
+    const size_t size = 256 + 6 * strlen(note) + n * 400;
+    char *header = malloc(size);
+    if (!header) return 0;
     uint64_t offset = 0;
-    at = (size_t)sprintf(header, "{\"__metadata__\":{\"format\":\"pt\",\"note\":\"");
-    at += dual_json_quote(note ? note : "", header + at, room - at);
+    size_t at = (size_t)sprintf(header, "{\"__metadata__\":{\"format\":\"pt\",\"note\":\"");
+    at += dual_json_quote(note, header + at, size - at);
     at += (size_t)sprintf(header + at, "\"}");
     for (size_t i = 0; i < n; i++) {
         const dual_tensor *t = p[i]->tensor;
         const uint64_t bytes = (uint64_t)t->rows * t->cols * TYPES[t->type].size;
-        if (p[i]->vector) snprintf(line, sizeof line, "%zu", t->cols);
-        else snprintf(line, sizeof line, "%zu,%zu", t->rows, t->cols);
-        at += (size_t)snprintf(header + at, room - at, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],"
+        if (p[i]->vector) snprintf(shape, sizeof shape, "%zu", t->cols);
+        else snprintf(shape, sizeof shape, "%zu,%zu", t->rows, t->cols);
+        at += (size_t)snprintf(header + at, size - at, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],"
                                "\"data_offsets\":[%llu,%llu]}", p[i]->name,
-                               TYPES[t->type].name, line, (unsigned long long)offset,
+                               TYPES[t->type].name, shape, (unsigned long long)offset,
                                (unsigned long long)(offset + bytes));
         offset += bytes;
     }
     header[at++] = '}';
-    while (at % 8) header[at++] = ' '; /* data starts aligned, as the format asks of writers */
-    for (int i = 0; i < 8; i++) chunk[i] = (unsigned char)((uint64_t)at >> (8 * i));
-    good = fwrite(chunk, 1, 8, f) == 8 && fwrite(header, 1, at, f) == at;
+    while (at % 8) header[at++] = ' '; /* the format asks that data start aligned */
+    for (int i = 0; i < 8; i++) length[i] = (unsigned char)((uint64_t)at >> (8 * i));
+    const int good = fwrite(length, 1, 8, f) == 8 && fwrite(header, 1, at, f) == at;
     free(header);
-    for (size_t i = 0; good && i < n; i++) {
-        const dual_tensor *t = p[i]->tensor;
-        const size_t count = t->rows * t->cols, width = TYPES[t->type].size;
-        const size_t most = sizeof chunk / width;
-        for (size_t done = 0; good && done < count;) {
-            const size_t k = least(count - done, most);
-            for (size_t j = 0; j < k; j++) {
-                union { uint32_t i; float f; } x;
-                if (t->half) x.i = t->half[done + j];
-                else x.f = (float)t->data[done + j];
-                for (size_t b = 0; b < width; b++)
-                    chunk[width * j + b] = (unsigned char)(x.i >> (8 * b));
-            }
-            good = fwrite(chunk, width, k, f) == k;
-            done += k;
+    return good;
+}
+
+/* Writes the numbers, little-endian: F32, or 16 bits as they are kept. */
+static int write_tensor(FILE *f, const dual_tensor *t) {
+    unsigned char chunk[4096];
+    const size_t count = t->rows * t->cols, width = TYPES[t->type].size;
+    for (size_t done = 0; done < count;) {
+        const size_t k = least(count - done, sizeof chunk / width);
+        for (size_t j = 0; j < k; j++) {
+            union { uint32_t bits; float f; } x;
+            if (t->half) x.bits = t->half[done + j];
+            else x.f = (float)t->data[done + j];
+            for (size_t b = 0; b < width; b++)
+                chunk[width * j + b] = (unsigned char)(x.bits >> (8 * b));
         }
+        if (fwrite(chunk, width, k, f) != k) return 0;
+        done += k;
     }
-    return save_end(c, f, path, temporary, (int)good);
+    return 1;
+}
+
+int dual_file_save(dual_ctx *c, const char *path, size_t n, const dual_param *const *p,
+                   const char *note) {
+    char temporary[1100];
+    FILE *f = save_begin(c, path, temporary, sizeof temporary);
+    if (!f) return 0;
+    int good = write_header(f, n, p, note ? note : "");
+    for (size_t i = 0; good && i < n; i++) good = write_tensor(f, p[i]->tensor);
+    return save_end(c, f, path, temporary, good);
 }
 
 /* ---- config.json ---- */
 
-/* A whole number of the config; several names may say the same thing. */
+/* A whole number of the config. Some have a second name in older files. */
 static int config_size(dual_ctx *c, dual_json j, const char *folder, const char *name,
                        const char *other, double otherwise, size_t *out) {
     dual_json v = dual_json_get(j, name);
@@ -3325,71 +3555,80 @@ static int config_true(dual_json j, const char *name) {
     return dual_json_type(dual_json_get(j, name)) == 't';
 }
 
+static int read_gpt2_config(dual_ctx *c, dual_json j, const char *folder, dual_config *f) {
+    f->family = DUAL_GPT2;
+    f->tied = dual_json_type(dual_json_get(j, "tie_word_embeddings")) != 'f';
+    const dual_json eps = dual_json_get(j, "layer_norm_epsilon");
+    if (!config_real(c, eps, folder, "layer_norm_epsilon", 1e-5, &f->norm_eps) ||
+        !config_size(c, j, folder, "vocab_size", NULL, 0, &f->vocab) ||
+        !config_size(c, j, folder, "n_positions", "n_ctx", 0, &f->positions) ||
+        !config_size(c, j, folder, "n_layer", NULL, 0, &f->layers) ||
+        !config_size(c, j, folder, "n_embd", NULL, 0, &f->hidden) ||
+        !config_size(c, j, folder, "n_head", NULL, 0, &f->heads) ||
+        !config_size(c, j, folder, "n_inner", NULL, 4.0 * (double)f->hidden, &f->mlp))
+        return 0;
+    f->kv_heads = f->heads;
+    f->head_dim = f->hidden / f->heads;
+    if (!config_word_is(j, "activation_function", "gelu_new", "gelu_pytorch_tanh"))
+        return dual_failed(c, "%s/config.json: activation_function must be gelu_new", folder);
+    if (config_true(j, "scale_attn_by_inverse_layer_idx") ||
+        dual_json_type(dual_json_get(j, "scale_attn_weights")) == 'f')
+        return dual_failed(c, "%s/config.json: attention must be scaled by 1/sqrt(head_dim)",
+                           folder);
+    return 1;
+}
+
+static int read_qwen3_config(dual_ctx *c, dual_json j, const char *folder, dual_config *f) {
+    f->family = DUAL_QWEN3;
+    f->tied = config_true(j, "tie_word_embeddings");
+    const dual_json rope = dual_json_get(j, "rope_parameters");    /* newer files */
+    const dual_json eps = dual_json_get(j, "rms_norm_eps");
+    const int scaling = dual_json_type(dual_json_get(j, "rope_scaling"));
+    dual_json theta = dual_json_get(j, "rope_theta");
+    if (!dual_json_type(theta)) theta = dual_json_get(rope, "rope_theta");
+    if (!config_real(c, eps, folder, "rms_norm_eps", 1e-6, &f->norm_eps) ||
+        !config_real(c, theta, folder, "rope_theta", 10000, &f->rope_theta) ||
+        !config_size(c, j, folder, "vocab_size", NULL, 0, &f->vocab) ||
+        !config_size(c, j, folder, "max_position_embeddings", NULL, 0, &f->positions) ||
+        !config_size(c, j, folder, "num_hidden_layers", NULL, 0, &f->layers) ||
+        !config_size(c, j, folder, "hidden_size", NULL, 0, &f->hidden) ||
+        !config_size(c, j, folder, "num_attention_heads", NULL, 0, &f->heads) ||
+        !config_size(c, j, folder, "num_key_value_heads", NULL, (double)f->heads, &f->kv_heads) ||
+        !config_size(c, j, folder, "intermediate_size", NULL, 0, &f->mlp))
+        return 0;
+    const double usual = (double)(f->hidden / f->heads);   /* the released models have another */
+    if (!config_size(c, j, folder, "head_dim", NULL, usual, &f->head_dim)) return 0;
+    if (!config_word_is(rope, "rope_type", "default", "") || (scaling && scaling != 'n'))
+        return dual_failed(c, "%s/config.json: scaled rotary positions are not supported", folder);
+    if (config_true(j, "use_sliding_window") || config_true(j, "attention_bias"))
+        return dual_failed(c, "%s/config.json: sliding windows and attention biases are not "
+                           "supported", folder);
+    if (!config_word_is(j, "hidden_act", "silu", "swish"))
+        return dual_failed(c, "%s/config.json: hidden_act must be silu", folder);
+    return 1;
+}
+
 int dual_config_read(dual_ctx *c, const char *folder, dual_config *f) {
     char path[1024], family[32];
     size_t n;
+    int ok;
     memset(f, 0, sizeof *f);
     snprintf(path, sizeof path, "%s/config.json", folder);
     char *text = dual_text_read(c, path, &n);
     if (!text) return 0;
-    dual_json j = dual_json_text(text, n), v;
-    int ok = dual_json_type(j) == '{' || dual_failed(c, "%s: not a JSON object", path);
+    const dual_json j = dual_json_text(text, n);
     dual_json_string(dual_json_get(j, "model_type"), family, sizeof family);
-    if (ok && !strcmp(family, "gpt2")) {
-        f->family = DUAL_GPT2;
-        f->tied = dual_json_type(dual_json_get(j, "tie_word_embeddings")) != 'f';
-        ok = config_real(c, dual_json_get(j, "layer_norm_epsilon"), folder, "layer_norm_epsilon",
-                         1e-5, &f->norm_eps) &&
-             config_size(c, j, folder, "vocab_size", NULL, 0, &f->vocab) &&
-             config_size(c, j, folder, "n_positions", "n_ctx", 0, &f->positions) &&
-             config_size(c, j, folder, "n_layer", NULL, 0, &f->layers) &&
-             config_size(c, j, folder, "n_embd", NULL, 0, &f->hidden) &&
-             config_size(c, j, folder, "n_head", NULL, 0, &f->heads) &&
-             config_size(c, j, folder, "n_inner", NULL, 4.0 * (double)f->hidden, &f->mlp);
-        f->kv_heads = f->heads;
-        f->head_dim = f->heads ? f->hidden / f->heads : 0;
-        if (ok && !config_word_is(j, "activation_function", "gelu_new", "gelu_pytorch_tanh"))
-            ok = dual_failed(c, "%s: activation_function must be gelu_new", path);
-        if (ok && (config_true(j, "scale_attn_by_inverse_layer_idx") ||
-                   dual_json_type(dual_json_get(j, "scale_attn_weights")) == 'f'))
-            ok = dual_failed(c, "%s: only attention scaled by 1/sqrt(head_dim) is known", path);
-    } else if (ok && !strcmp(family, "qwen3")) {
-        f->family = DUAL_QWEN3;
-        f->tied = config_true(j, "tie_word_embeddings");
-        v = dual_json_get(j, "rope_theta");
-        if (!dual_json_type(v))
-            v = dual_json_get(dual_json_get(j, "rope_parameters"), "rope_theta");
-        ok = config_real(c, dual_json_get(j, "rms_norm_eps"), folder, "rms_norm_eps", 1e-6,
-                         &f->norm_eps) &&
-             config_real(c, v, folder, "rope_theta", 10000, &f->rope_theta) &&
-             (config_word_is(dual_json_get(j, "rope_parameters"), "rope_type", "default", "") ||
-              dual_failed(c, "%s: only plain rotary positions are known here", path)) &&
-             config_size(c, j, folder, "vocab_size", NULL, 0, &f->vocab) &&
-             config_size(c, j, folder, "max_position_embeddings", NULL, 0, &f->positions) &&
-             config_size(c, j, folder, "num_hidden_layers", NULL, 0, &f->layers) &&
-             config_size(c, j, folder, "hidden_size", NULL, 0, &f->hidden) &&
-             config_size(c, j, folder, "num_attention_heads", NULL, 0, &f->heads) &&
-             config_size(c, j, folder, "num_key_value_heads", NULL, (double)f->heads,
-                         &f->kv_heads) &&
-             config_size(c, j, folder, "head_dim", NULL, (double)(f->hidden / f->heads),
-                         &f->head_dim) && /* not hidden / heads in the released models */
-             config_size(c, j, folder, "intermediate_size", NULL, 0, &f->mlp);
-        v = dual_json_get(j, "rope_scaling");
-        if (ok && dual_json_type(v) && dual_json_type(v) != 'n')
-            ok = dual_failed(c, "%s: rope_scaling is not known here, must be null", path);
-        if (ok && (config_true(j, "use_sliding_window") || config_true(j, "attention_bias")))
-            ok = dual_failed(c, "%s: sliding windows and attention biases are unknown here", path);
-        if (ok && !config_word_is(j, "hidden_act", "silu", "swish"))
-            ok = dual_failed(c, "%s: hidden_act must be silu", path);
-    } else if (ok)
-        ok = dual_failed(c, "%s: model_type \"%s\": must be gpt2 or qwen3", path, family);
+    if (dual_json_type(j) != '{') ok = dual_failed(c, "%s: not a JSON object", path);
+    else if (!strcmp(family, "gpt2")) ok = read_gpt2_config(c, j, folder, f);
+    else if (!strcmp(family, "qwen3")) ok = read_qwen3_config(c, j, folder, f);
+    else ok = dual_failed(c, "%s: model_type \"%s\": must be gpt2 or qwen3", path, family);
     free(text);
     return ok && dual_config_check(c, f);
 }
 
 static int config_save(dual_ctx *c, const dual_config *f, const char *type, const char *folder) {
     char path[1024], text[2048];
-    /* GPT-2's end token, Hugging Face's default: not one of a smaller vocabulary */
+    /* GPT-2's end token, Hugging Face's default, which a smaller vocabulary does not have */
     const char *end = f->family == DUAL_GPT2 && f->vocab > 50256 ? "50256" : "null";
     int n;
     snprintf(path, sizeof path, "%s/config.json", folder);
@@ -3421,8 +3660,8 @@ static int config_save(dual_ctx *c, const dual_config *f, const char *type, cons
 
 /* ---- whole models ---- */
 
-/* The file of `folder` that holds `name`: model.safetensors, or what the index says. Keeps the last
- * file open, since neighbours usually share one. */
+/* Opens the file of `folder` that holds `name`: model.safetensors, or the one that the index names.
+ * The last file stays open, since neighbours usually share one. */
 static int open_shard(dual_ctx *c, const char *folder, dual_json map, const char *name,
                       dual_file **open, char *current, size_t size) {
     char file[512] = "model.safetensors", path[1024];
@@ -3457,7 +3696,7 @@ int dual_model_load(dual_ctx *c, dual_model *m, const char *folder) {
     if (probe && !index) return 0;
     if (index) {
         map = dual_json_get(dual_json_text(index, length), "weight_map");
-        if (!dual_json_type(map)) ok = dual_failed(c, "%s: no weight_map in it", path);
+        if (!dual_json_type(map)) ok = dual_failed(c, "%s: has no weight_map", path);
     }
     for (size_t i = 0; ok && i < m->n_params; i++) {
         const dual_param *p = &m->param[i];
@@ -3477,7 +3716,9 @@ int dual_model_load(dual_ctx *c, dual_model *m, const char *folder) {
         else if (numbers(p->tensor)) ok = read_tensor(c, file, at, p->tensor);
         if (!p->vector) types |= 1u << file->tensor[at].type;
     }
-    m->file_type = types == 1u << F16 ? DUAL_F16 : types == 1u << BF16 ? DUAL_BF16 : DUAL_FULL;
+    m->file_type = DUAL_FULL;
+    if (types == 1u << F16) m->file_type = DUAL_F16;
+    if (types == 1u << BF16) m->file_type = DUAL_BF16;
     dual_file_close(file);
     free(index);
     return ok;
@@ -3485,14 +3726,15 @@ int dual_model_load(dual_ctx *c, dual_model *m, const char *folder) {
 
 int dual_model_save(dual_ctx *c, const dual_model *m, const char *folder, const char *note) {
     char path[1024];
-    if (!dual_make_folder(folder)) return dual_failed(c, "%s: this folder cannot be made", folder);
+    static const char *const torch_dtype[] = {"float32", "float16", "bfloat16"};   /* by type */
+    if (!dual_make_folder(folder))
+        return dual_failed(c, "%s: this folder cannot be created", folder);
     const dual_param **all = calloc(m->n_params, sizeof *all);
     if (!all) return dual_failed(c, "%s: no memory to write it", folder);
     for (size_t i = 0; i < m->n_params; i++) all[i] = &m->param[i];
     snprintf(path, sizeof path, "%s/model.safetensors", folder);
-    const char *type = m->type == DUAL_F16 ? "float16" : m->type ? "bfloat16" : "float32";
     const int ok = dual_file_save(c, path, m->n_params, all, note) &&
-                   config_save(c, &m->config, type, folder);
+                   config_save(c, &m->config, torch_dtype[m->type], folder);
     free(all);
     return ok;
 }

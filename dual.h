@@ -4,29 +4,53 @@
  * Method: "Exploring System 1 and 2 communication for latent reasoning in LLMs", arXiv 2510.00494,
  * on top of Liu et al. 2024, arXiv 2412.17747. README.md explains it, dual.c implements it.
  *
- *   dual_ctx c;  dual_exchange e;  dual_outcome out;  dual_adamw opt;  dual_config shape;
- *   dual_system h2 = dual_system_preset("h2");              // Z as embeddings, Base trained
- *   dual_init(&c, malloc(size), size);                      // (NULL, 0) only counts the bytes
- *   if (!dual_config_read(&c, "gpt2", &shape)) return puts(c.error), 1;
- *   dual_model *base = dual_model_new(&c, &shape), *cop = dual_model_new(&c, &shape);
- *   if (!dual_model_load(&c, base, "gpt2")) return puts(c.error), 1;
- *   h2.latents = 16;
- *   if (!dual_exchange_new(&c, &e, &h2, base, cop)) return puts(c.error), 1;
- *   dual_exchange_init(&e, 1);                              // Coprocessor := copy of the Base
- *   dual_exchange_train(&c, &e);                            // gradients for what h2 trains
- *   dual_adamw_new(&c, &opt, &e);
- *   for (step = 0; step < steps; step++) {
- *       dual_mark m = dual_mark_here(&c);
- *       dual_run(&c, &e, &batch, &out);                     // read, think, speak; loss
- *       dual_backward(&c, out.loss);
- *       dual_adamw_step(&c, &opt, dual_schedule(step, steps, 0.02, 1e-3));
- *       dual_release(&c, m);                                // the tape is gone, its memory reused
- *   }
+ * From tests/example.c, a whole program:
+ *    static unsigned char memory[1 << 20];               // all that is made lives in this block
+ *    static const int32_t x[] = {3, 1, 4, 1, 5}, cue[] = {10}, y[] = {9, 2, 6};
+ *    const int32_t *text[] = {x};
+ *    const size_t length[] = {5};
+ *    const dual_group group = {.prefix = 5, .cue = cue, .n_cue = 1, .target = y, .n_target = 3};
+ *    const dual_batch batch = {
+ *        .n_sequences = 1, .text = text, .length = length, .n_groups = 1, .group = &group};
+ *    const dual_config shape = {
+ *        .family = DUAL_GPT2, .tied = 1, .vocab = 20, .positions = 32, .layers = 2, .hidden = 16,
+ *        .heads = 2, .kv_heads = 2, .head_dim = 8, .mlp = 64, .norm_eps = 1e-5};
+ *    dual_ctx c;
+ *    dual_init(&c, memory, sizeof memory);
+ *    dual_model *base = dual_model_new(&c, &shape), *coprocessor = dual_model_new(&c, &shape);
+ *    dual_model_init(base, dual_rng_seed(1, 0));         // or dual_model_load(&c, base, folder)
+ *    dual_exchange e;
+ *    dual_system h2 = dual_system_preset("h2");          // Z as embeddings, Base trained
+ *    h2.latents = 4;
+ *    if (!dual_exchange_new(&c, &e, &h2, base, coprocessor)) return refused(&c);
+ *    dual_exchange_init(&e, 1);                          // Coprocessor: a copy of the Base
+ *    dual_exchange_train(&c, &e);                        // gradients for what h2 trains
+ *    dual_adamw adamw;
+ *    dual_adamw_new(&c, &adamw, &e);
+ *    dual_outcome out;
+ *    for (uint64_t step = 0; step < 30; step++) {
+ *        dual_mark mark = dual_mark_here(&c);
+ *        dual_run(&c, &e, &batch, &out);                 // read, think, speak; loss
+ *        dual_backward(&c, out.loss);
+ *        dual_adamw_step(&c, &adamw, dual_schedule(step, 30, 0.02, 0.01));
+ *        dual_release(&c, mark);                         // the step's memory is free again
+ *    }
+ *    int32_t answer[3];
+ *    size_t answer_length;                               // tokens before the end token
+ *    dual_sampling greedy = {.max_new = 3, .end = -1};   // no end token: 3 tokens
+ *    dual_generate(&c, &e, &batch, &greedy, answer, &answer_length);
  *
- * Conventions. Every activation is a matrix of rows: [rows, cols], row-major; a batch is ragged,
- * its sequences laid one after another. Nothing is freed one by one: memory comes from one block
- * and goes back by marks. Functions that read outside input return 1, or 0 with one line in
- * ctx->error. Wrong shapes are the caller's bug and end in ctx->fatal. */
+ * PyTorch's words:
+ *   past_key_values  dual_pass.seen in, .cache out       loss.backward()         dual_backward
+ *   inputs_embeds    dual_pass.input                     optimizer.step()        dual_adamw_step
+ *   position_ids     dual_pass.position                  torch.no_grad()         ctx->inference = 1
+ *   attention_mask   dual_seen.begin and .end, per row   gradient checkpointing  ctx->recompute = 1
+ *   state_dict()     dual_model.param, n_params of them
+ *
+ * Conventions. An activation is a matrix of rows, [rows, cols], row-major. A batch is ragged: its
+ * sequences lie one after another, without padding. Memory comes from one block and goes back by
+ * marks; no object is freed alone. Functions that read outside input return 1, or 0 and one line in
+ * ctx->error. Wrong shapes are a bug of the caller and end in ctx->fatal. */
 #ifndef DUAL_H
 #define DUAL_H
 #include <stddef.h>
@@ -44,11 +68,11 @@ typedef DUAL_REAL dual_real;
 
 typedef struct dual_ctx {
     unsigned char *memory;         /* NULL: counting, every op only measures and computes nothing */
-    size_t size, used, peak;       /* bytes */
+    size_t size, used, peak;       /* bytes; memory starts on a 64-byte line, and so do arrays */
     struct dual_node *tape;        /* newest recorded operation */
     int inference;                 /* 1: record nothing, gradients are not wanted */
-    int recompute;                 /* 1: blocks forget their inside, backward runs them again; what
-                                      a pass names must then stay as it is until backward */
+    int recompute;                 /* 1: gradient checkpointing, block by block. Whatever a pass
+                                      points to must then stay unchanged until backward */
     struct dual_chunk *chunks;          /* descriptions made while counting */
     double flops;                  /* 2 x multiply-adds of matmuls and attention since dual_init */
     double weight_grad_flops;      /* the part of them spent on weight gradients */
@@ -60,8 +84,7 @@ typedef struct { size_t used; struct dual_node *tape; } dual_mark;
 
 void dual_init(dual_ctx *, void *memory, size_t size);    /* memory stays the caller's */
 void dual_done(dual_ctx *);                               /* after counting: frees descriptions */
-void *dual_alloc(dual_ctx *, size_t count, size_t size);  /* 64-byte aligned, not cleared; NULL
-                                                             while counting */
+void *dual_alloc(dual_ctx *, size_t count, size_t size);  /* not cleared; NULL while counting */
 dual_mark dual_mark_here(const dual_ctx *);
 void dual_release(dual_ctx *, dual_mark);                 /* forget all made since the mark */
 int dual_failed(dual_ctx *, const char *format, ...);     /* sets error, returns 0 */
@@ -83,7 +106,7 @@ size_t dual_rng_below(dual_rng *, size_t n);              /* 0 .. n-1, unbiased 
 enum { DUAL_FULL, DUAL_F16, DUAL_BF16 }; /* dual_real; in 16 bits: weights that stay frozen */
 typedef struct dual_tensor {
     size_t rows, cols, stride;     /* element (r, c) is data[r * stride + c] */
-    dual_real *data, *grad;        /* grad: NULL until something flows into it */
+    dual_real *data, *grad;        /* grad: NULL until a gradient arrives */
     uint16_t *half; int type;      /* a weight of 16 bits has its numbers here, data is NULL */
     struct dual_tensor *base;      /* a view's owner, else NULL */
     size_t offset;                 /* a view's first element in it */
@@ -95,7 +118,7 @@ dual_tensor *dual_view(dual_ctx *, dual_tensor *, size_t row, size_t rows, size_
 dual_tensor *dual_detach(dual_ctx *, dual_tensor *);      /* same data, gradient stops here */
 dual_real dual_number(const dual_tensor *, size_t i);     /* data[i], or half[i] widened */
 void dual_need_grad(dual_ctx *, dual_tensor *);           /* make it a trained leaf, grad = 0 */
-/* Reverse scan of the tape from a [1,1] loss: adds into every reachable trained leaf's grad. */
+/* Runs the tape backwards from a [1,1] loss: adds into the grad of every leaf that is trained. */
 void dual_backward(dual_ctx *, dual_tensor *loss);
 
 /* ---- operations; every one has its backward. int32 arrays are kept, not copied --------------- */
@@ -118,17 +141,17 @@ dual_tensor *dual_swiglu(dual_ctx *, dual_tensor *gate, dual_tensor *up); /* sil
 dual_tensor *dual_rotary(dual_ctx *, dual_tensor *x, size_t head_dim, const int32_t *position,
                          double theta);                   /* half-split pairs */
 
-/* Visibility: query row r sees rows begin[r] .. end[r]-1 of k and v, for each of several pairs. */
+/* Visibility: query row r sees rows begin[r] .. end[r]-1 of k and v, in each of several lists. */
 typedef struct { dual_tensor *k, *v; const int32_t *begin, *end; } dual_keys;
-/* q [rows, heads*head_dim], k, v [*, kv_heads*head_dim] -> [rows, heads*head_dim]. Rows
- * border[i] .. border[i+1]-1 form part i; two parts never see the same key row. */
+/* q [rows, heads*head_dim], k, v [*, kv_heads*head_dim] -> [rows, heads*head_dim]. Segment i begins
+ * at row segment_start[i] (cu_seqlens elsewhere); two segments never see the same key row. */
 dual_tensor *dual_attention(dual_ctx *, dual_tensor *q, size_t heads, size_t kv_heads,
                             size_t n_keys, const dual_keys *keys,
-                            size_t parts, const int32_t *border);
+                            size_t segments, const int32_t *segment_start);
 /* Mean over rows of -log softmax(logits)[target], as [1,1]. Its backward turns the logits, in
  * place, into their own gradient: read them before. */
 dual_tensor *dual_cross_entropy(dual_ctx *, dual_tensor *logits, const int32_t *target);
-/* Mean squared cosine between two rows of a group of `slots`; centred: less the groups' mean. */
+/* Mean squared cosine of two rows of a group of `slots`; centred: minus each slot's mean first. */
 dual_tensor *dual_orthogonality(dual_ctx *, dual_tensor *z, size_t slots, int centred);
 
 /* ---- models ---------------------------------------------------------------------------------- */
@@ -140,10 +163,12 @@ typedef struct {
     double norm_eps, rope_theta;
 } dual_config;
 
+enum { DUAL_ZEROS, DUAL_ONES, DUAL_NORMAL };
+typedef struct { int kind; double std; } dual_start;      /* how a tensor is initialised */
 typedef struct {
     char name[80];                 /* Hugging Face's name, GPT-2 with "transformer." */
     dual_tensor *tensor;           /* vectors are [1,n] */
-    double init;                   /* std of the random start; < 0: constant -init (norm weights) */
+    dual_start start;
     int decay, vector;             /* weight decay applies; stored as one dimension */
     double rate;                   /* learning rate multiplier */
 } dual_param;
@@ -159,17 +184,17 @@ typedef struct dual_model {
 
 /* Per layer keys and values, [rows, kv_heads*head_dim]; keys are already normed and rotated. */
 typedef struct { dual_tensor **k, **v; } dual_cache;
-/* One earlier cache as this pass's rows see it; cache NULL: this pass's own rows. */
+/* Row r of a pass sees rows begin[r] .. end[r]-1 of this cache; NULL: of the pass itself. */
 typedef struct { const dual_cache *cache; const int32_t *begin, *end; } dual_seen;
 
 typedef struct {
     const char *name;              /* "read", "think", "speak" */
     dual_model *model;
-    size_t rows, parts, n_seen;
+    size_t rows, segments, n_seen;
     dual_tensor *input;            /* [rows, hidden], before GPT-2 adds its position embedding */
     const int32_t *token;          /* [rows] what the row is: a token id, or -1-i for latent i */
     const int32_t *position;       /* [rows] */
-    const int32_t *border;         /* [parts+1], as in dual_attention */
+    const int32_t *segment_start;  /* [segments+1], as in dual_attention; one per sequence */
     const dual_seen *seen;
     size_t layers;                 /* 0: all; else the pass ends after so many */
     int cache_only;                /* stop after the last layer's keys and values */
@@ -179,7 +204,7 @@ typedef struct {
 } dual_pass;
 
 int dual_config_read(dual_ctx *, const char *folder, dual_config *);     /* config.json */
-int dual_config_check(dual_ctx *, const dual_config *);   /* every impossible shape is named */
+int dual_config_check(dual_ctx *, const dual_config *);   /* refuses impossible shapes */
 dual_model *dual_model_new(dual_ctx *, const dual_config *);
 dual_model *dual_model_kept(dual_ctx *, const dual_config *, int type);  /* matrices in 16 bits */
 void dual_model_init(dual_model *, dual_rng);             /* random weights, std 0.55/sqrt(d) */
@@ -202,10 +227,10 @@ typedef struct {
     int detach;                    /* stop the gradient through KV_theta (a trained Base only) */
     int gain;                      /* one trained scalar on the injected latents, starts at 1 */
     uint64_t kv_layers;            /* kv: bit l hands over layer l; 0: all */
-    int fused;                     /* the text is read once more, in speak itself */
+    int fused;                     /* speak reads the text once more, itself */
     double text_loss;              /* weight of the next-token loss on the texts */
     double orthogonality;          /* weight of the penalty on the Coprocessor's latents */
-    int centred, values;           /* its forms: less the batch's mean; kv: on values, not states */
+    int centred, values;           /* its forms: minus the batch mean; kv: of values, not states */
 } dual_system;
 
 /* none pause soft prompt wide coconut liu h1 h2 h1h2; an unknown name has latents SIZE_MAX. */
@@ -227,12 +252,12 @@ int dual_exchange_new(dual_ctx *, dual_exchange *, const dual_system *, dual_mod
 /* A Coprocessor of the Base's shape becomes its copy, any other keeps what it holds. */
 void dual_exchange_init(dual_exchange *, uint64_t seed);
 void dual_exchange_train(dual_ctx *, dual_exchange *);    /* marks and allocates gradients */
-/* All tensors of the exchange, each once: 0 at the end. owner: 'B', 'C' or 'S'. */
+/* Tensor i of the exchange, NULL past the last. owner: 'B' Base, 'C' Coprocessor, 'S' the rest. */
 dual_param *dual_exchange_param(dual_exchange *, size_t i, char *owner);
 size_t dual_exchange_trained(dual_exchange *);            /* trained elements */
 
 /* One augmentation: after `prefix` tokens of a sequence come the latents, the cue (read, never
- * scored) and the targets. Finetuning: one group, prefix = whole prompt. Pretraining: M groups. */
+ * scored) and the targets. Finetuning: one group, after the whole prompt. Pretraining: M groups. */
 typedef struct {
     size_t sequence, prefix;       /* groups are sorted by sequence */
     const int32_t *cue;   size_t n_cue;
@@ -241,13 +266,13 @@ typedef struct {
 
 /* Content or mere presence? What each group gets in evaluation instead of its own latents. */
 typedef enum { DUAL_RIGHT, DUAL_SWAPPED, DUAL_MEAN, DUAL_NOISE, DUAL_ZERO, DUAL_DROP } dual_source;
-typedef struct { dual_source from; size_t slot; uint64_t seed; } dual_control;
+typedef struct { dual_source from; size_t slot; uint64_t seed; } dual_ablation;
 
 typedef struct {
     size_t n_sequences; const int32_t *const *text; const size_t *length;
     size_t n_groups;    const dual_group *group;
     dual_tensor *cue_rows;         /* NULL, or [c,d]: a cue given as rows, for every group */
-    dual_control control;          /* zeroed: the right latents */
+    dual_ablation ablation;        /* zeroed: the right latents */
 } dual_batch;
 
 typedef struct {
@@ -300,8 +325,7 @@ dual_json dual_json_get(dual_json object, const char *key);
 int dual_json_each(dual_json container, dual_json *key, dual_json *value); /* first: value absent */
 double dual_json_number(dual_json, double otherwise);
 size_t dual_json_string(dual_json, char *out, size_t size); /* decoded, cut; returns full length */
-/* The other way, without the quotes; returns what it wrote. 6 bytes for each of text's and 9 more
- * are room enough, beyond `size` the rest is cut. */
+/* Escaped, without quotes, cut to size (6 strlen(text) + 9 always suffice). Returns the length. */
 size_t dual_json_quote(const char *text, char *out, size_t size);
 
 /* A named tensor of a safetensors file, as the reader hands them out one by one. */

@@ -513,7 +513,7 @@ static void random_weights(dual_model *m) {
         const size_t n = p->tensor->rows * p->tensor->cols;
         if (p->tensor->half) {             /* a few numbers, again and again */
             dual_real few[4096];
-            fill_random(few, 4096, p->init);
+            fill_random(few, 4096, p->start.std);
             for (size_t j = 0; j < n; j++) set(p->tensor, j, few[j % 4096]);
         } else if (p->init > 0) fill_random(p->tensor->data, n, p->init);
         else for (size_t j = 0; j < n; j++) p->tensor->data[j] = (dual_real)-p->init;

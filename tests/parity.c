@@ -482,11 +482,11 @@ static dual_pass lay_out(dual_model *m, const ragged *r, const size_t *from, con
     seen[1] = (dual_seen){past, range[2], range[3]};
     p.name = "read";
     p.model = m;
-    p.parts = r->n;
+    p.segments = r->n;
     p.n_seen = past ? 2 : 1;
     p.token = token;
     p.position = position;
-    p.border = border;
+    p.segment_start = border;
     p.seen = seen;
     p.input = dual_gather(&ctx, 1, &m->wte, p.rows, NULL, token);
     return p;

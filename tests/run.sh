@@ -20,6 +20,7 @@ run() {
 }
 # Larger material than the tree holds: DUAL_REFERENCE a folder like tests/reference, DUAL_DATA a
 # folder with the public sets in countdown/, gsm8k/, prosqa/, text/, mc/ and tok/.
+run example "$build/example-f32"
 run data "$build/test_data-f32" ${DUAL_DATA:+"$DUAL_DATA/countdown"}
 run tokens "$build/test_tokens-f32" "$build" ${DUAL_DATA:+"$DUAL_DATA"}
 run tasks "$build/test_tasks-f32" "$build" ${DUAL_DATA:+"$DUAL_DATA"}

@@ -25,7 +25,7 @@ static void shake(dual_model *m, uint64_t seed, double scale) {
     dual_rng rng = dual_rng_seed(seed, 3);
     size_t i;
     for (i = 0; i < m->n_params; i++)
-        check_fill(m->param[i].tensor, &rng, m->param[i].init < 0 ? -m->param[i].init : 0, scale);
+        check_fill(m->param[i].tensor, &rng, m->param[i].start.kind == DUAL_ONES, scale);
 }
 
 static void add_noise(dual_tensor *t, dual_rng *rng, double scale) {
@@ -368,12 +368,12 @@ static dual_pass *hand_pass(dual_ctx *c, dual_model *m, dual_tensor *input, size
     p->name = "hand";
     p->model = m;
     p->rows = input->rows;
-    p->parts = 1;
+    p->segments = 1;
     p->n_seen = n_past + 1;
     p->input = input;
     p->token = constant(c, input->rows, 0);
     p->position = count_up(c, input->rows, (int32_t)position);
-    p->border = border;
+    p->segment_start = border;
     p->seen = seen;
     dual_forward(c, p);
     return p;
@@ -873,12 +873,12 @@ static void merged(int shape, const char *name) {
     p.name = "merged";
     p.model = d.base;
     p.rows = rows;
-    p.parts = 1;
+    p.segments = 1;
     p.n_seen = kv ? 3 : 2;
     p.input = dual_gather(&d.c, 2, source, rows, which, index);
     p.token = token;
     p.position = position;
-    p.border = border;
+    p.segment_start = border;
     p.seen = seen;
     dual_forward(&d.c, &p);
     total = targets_of(&s.batch);
@@ -956,7 +956,7 @@ static void test_kv_layers(void) {
                 for (l = 0; l < LAYERS; l++) {
                     wrong += same_keys(&some, &with, l) != whole;
                     wrong += same_keys(&some, &without, l) != none;
-                    wrong += (some.pass[1].cache.k[l] != NULL) != (list >> l & 1);
+                    wrong += (some.pass[2].seen[1].cache->k[l] != NULL) != (list >> l & 1);
                     whole &= list >> l & 1;
                     none &= !(list >> l & 1);
                 }
@@ -1389,7 +1389,7 @@ static void test_empty_injection(void) {
             without = by_hand(&d, &s.batch, &hidden, 0);
             check_that(change(&with, &without) > 1e-3,
                        "%s: expected the Coprocessor's entries to matter", shape_name[shape]);
-            s.batch.control.from = DUAL_DROP;
+            s.batch.ablation.from = DUAL_DROP;
             dropped = run(&d, &s.batch, 0);
             same_logits(&dropped, &without, label(shape, "h1", "its only slot dropped"));
             drop(&with);
@@ -1804,8 +1804,8 @@ static void decode(int shape, const char *name, size_t n_cue, int by_rows, dual_
     set_scene(&s, n_cue);
     if (by_rows)
         s.batch.cue_rows = check_random(&d.c, 2, d.base->config.hidden, 3);
-    s.batch.control.from = from;
-    s.batch.control.slot = 1;
+    s.batch.ablation.from = from;
+    s.batch.ablation.slot = 1;
     dual_generate(&d.c, &d.e, &s.batch, &how, token, length);
     for (g = 0; g < GROUPS; g++) {
         check_size(length[g], NEW + 1, "%s: length without an end token", what);
@@ -2448,15 +2448,15 @@ static void test_controls(void) {
             set_scene(&s, 1);
             plain = run(&d, &s.batch, 0);
             for (j = 0; j < 5; j++) {
-                s.batch.control.from = sources[j];
-                s.batch.control.slot = 1;
-                s.batch.control.seed = 5;
+                s.batch.ablation.from = sources[j];
+                s.batch.ablation.slot = 1;
+                s.batch.ablation.seed = 5;
                 other = run(&d, &s.batch, 0);
                 check_that(change(&plain, &other) > 1e-4, "%s: expected other logits with %s"
                            " latents", label(shape, names[i], "controls"), source_name[j]);
                 drop(&other);
             }
-            s.batch.control.from = DUAL_RIGHT;
+            s.batch.ablation.from = DUAL_RIGHT;
             other = run(&d, &s.batch, 0);
             check_that(!memcmp(plain.logits, other.logits, plain.n_logits * sizeof(double)),
                        "%s: expected nothing to change with right latents", names[i]);
@@ -2477,8 +2477,8 @@ static void test_controls(void) {
             s.group[1] = s.group[3];
             right = fed_latents(&d, &s.batch, &n);
             check_size(n, 2 * SLOTS, "rows of the speak pass that are latents");
-            s.batch.control.seed = 5;
-            s.batch.control.from = DUAL_NOISE;
+            s.batch.ablation.seed = 5;
+            s.batch.ablation.from = DUAL_NOISE;
             noise = fed_latents(&d, &s.batch, &m);
             for (r = 0; r < n; r++) {
                 double a = length_of(right + r * cols, cols), b = length_of(noise + r * cols, cols);
@@ -2487,14 +2487,14 @@ static void test_controls(void) {
             }
             check_that(m == n && wrong == 0 && same == 0,
                        "%s: expected noise with each slot's own norm", shape_name[shape]);
-            s.batch.control.from = DUAL_SWAPPED;
+            s.batch.ablation.from = DUAL_SWAPPED;
             swapped = fed_latents(&d, &s.batch, &m);
             for (wrong = 0, g = 0; g < 2; g++)     /* with two groups each gets the other's */
                 wrong += memcmp(swapped + g * SLOTS * cols, right + (1 - g) * SLOTS * cols,
                                 SLOTS * cols * sizeof *right) != 0;
             check_that(m == n && wrong == 0, "%s: expected two groups to swap their latents",
                        shape_name[shape]);
-            s.batch.control.from = DUAL_MEAN;
+            s.batch.ablation.from = DUAL_MEAN;
             mean = fed_latents(&d, &s.batch, &m);
             for (wrong = 0, g = 0; g < 2; g++)
                 for (c = 0; c < SLOTS * cols; c++) {
@@ -2516,7 +2516,7 @@ static void test_controls(void) {
             open_desk(&d, shape, "soft");          /* the same vectors for every prompt */
             set_scene(&s, 1);
             plain = run(&d, &s.batch, 0);
-            s.batch.control.from = DUAL_SWAPPED;
+            s.batch.ablation.from = DUAL_SWAPPED;
             other = run(&d, &s.batch, 0);
             check_that(change(&plain, &other) <= check_limit(1e-14, 1e-6),
                        "%s: expected swapped soft vectors to be the right ones",
