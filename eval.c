@@ -122,9 +122,9 @@ static countdown_split parse_split(const char *name) {
     return COUNTDOWN_TEST;
 }
 
-static dual_control parse_control(const settings *s) {
+static dual_ablation parse_control(const settings *s) {
     static const char *const names[] = {"right", "swapped", "mean", "noise", "zero"};
-    dual_control k;
+    dual_ablation k;
     char *end;
     memset(&k, 0, sizeof k);
     k.seed = s->seed;
@@ -291,8 +291,8 @@ static dual_exchange exchange_of(dual_ctx *c, const subject *s) {
     return run_exchange(c, &s->r, s->latents);
 }
 
-static dual_control control_of(const settings *set, const subject *s) {
-    const dual_control k = parse_control(set);
+static dual_ablation control_of(const settings *set, const subject *s) {
+    const dual_ablation k = parse_control(set);
     if (k.from != DUAL_RIGHT && s->r.system.inject == DUAL_NONE)
         fail(1, "--latents-from: this run has no latents");
     return k;
@@ -300,12 +300,12 @@ static dual_control control_of(const settings *set, const subject *s) {
 
 /* Rows whose prompt and answer do not fit are named before anything is computed. */
 static void check_rows(dual_ctx *c, subject *s, const example *rows, size_t n, const char *source,
-                       dual_control control) {
+                       dual_ablation control) {
     const dual_exchange e = exchange_of(c, s);
     for (size_t i = 0; i < n; i++) {
         run_prompts p;
         run_prompts_fill(&p, &s->task, &rows[i], 1, 1);
-        p.batch.control = control;
+        p.batch.ablation = control;
         if (!dual_batch_check(c, &e, &p.batch))
             fail(1, "%s, row %zu: %s", source, i + 1, c->error);
     }
@@ -450,7 +450,7 @@ static size_t max_new_of(const settings *set, const subject *s) {
 
 static void score_work(dual_ctx *c, subject *s, void *what) {
     score_job *j = what;
-    const dual_control control = control_of(j->set, s);
+    const dual_ablation control = control_of(j->set, s);
     if (!c->memory) check_rows(c, s, j->rows, j->n, j->source, control);
     dual_exchange e = exchange_of(c, s);
     run_score(c, &e, &s->task, j->rows, j->n, control, j->set->temperature, j->set->seed,
@@ -642,7 +642,7 @@ enum { SUM, PER_BYTE, PER_TOKEN, RULES };
 static const char *const RULE_NAMES[RULES] = {"sum", "per byte", "per token"};
 
 typedef struct {
-    dual_control control;
+    dual_ablation control;
     size_t n, *begin;              /* rows that fit the model; [n+1] where their choices begin */
     example *choice, *longest;     /* choices behind their contexts; [n] most n_x, n_y of a row's */
     size_t *other;                 /* swapped, mean: [n] a row with another context; else NULL */
@@ -748,7 +748,7 @@ static asked ask(const choices_job *j, size_t r, size_t k, int wanted) {
 }
 
 /* Neighbours with one context share it as one sequence, read once. */
-static void run_choices(dual_ctx *c, subject *s, dual_control control, const asked *list,
+static void run_choices(dual_ctx *c, subject *s, dual_ablation control, const asked *list,
                         size_t n) {
     const dual_mark start = dual_mark_here(c);
     dual_exchange e = exchange_of(c, s);
@@ -773,7 +773,7 @@ static void run_choices(dual_ctx *c, subject *s, dual_control control, const ask
     b.text = text;
     b.length = length;
     b.group = group;
-    b.control = control;
+    b.ablation = control;
     dual_run(c, &e, &b, &out);
     for (size_t i = 0; c->memory && i < n; i++) {
         double *each = room_for(group[i].n_target, sizeof *each);
@@ -947,7 +947,7 @@ static void perplexity_work(dual_ctx *c, subject *s, void *what) {
         for (int k = 0; k < 1 + j->latents; k++) {
             const dual_mark start = dual_mark_here(c);
             dual_outcome out;
-            if (k) b.batch.control = control_of(j->set, s);
+            if (k) b.batch.ablation = control_of(j->set, s);
             dual_run(c, k ? &with : &without, &b.batch, &out);
             for (size_t g = 0; c->memory && g < m; g++) {
                 log_likelihoods(out.logits, g * ahead, &b.group[g], each);
@@ -1072,7 +1072,7 @@ static void latents_work(dual_ctx *c, subject *s, void *what) {
     const dual_mark start = dual_mark_here(c);
     const int recorded = c->inference;
     const size_t ks[SIZES] = {j->k, 1, 8, 32};
-    dual_control right;
+    dual_ablation right;
     double *z = NULL;
     memset(&right, 0, sizeof right);
     if (!c->memory) check_rows(c, s, j->rows, j->n, "fresh prompts", right);
@@ -1271,7 +1271,7 @@ static double score_into(dual_ctx *c, subject *s, comparison *k, dual_source fro
                          unsigned char *hit, double *loss) {
     answer *answers = room_for(k->n_rows, sizeof *answers);
     double hits = 0;
-    dual_control control;
+    dual_ablation control;
     memset(&control, 0, sizeof control);
     control.from = from;
     dual_exchange e = exchange_of(c, s);
@@ -1287,7 +1287,7 @@ static void compare_work(dual_ctx *c, subject *s, void *what) {
     comparison *k = what;
     member *m = k->now;
     const dual_mark start = dual_mark_here(c);
-    const dual_control right = {DUAL_RIGHT, 0, 0};
+    const dual_ablation right = {DUAL_RIGHT, 0, 0};
     const size_t N = s->latents;
     run_prompts p;
     dual_outcome out;
@@ -1849,7 +1849,7 @@ static void generate_work(dual_ctx *c, subject *s, void *what) {
     dual_exchange e = exchange_of(c, s);
     memset(&sampling, 0, sizeof sampling);
     run_prompts_fill(&p, &s->task, j->rows, j->n_rows, 0);
-    if (*j->set->from) p.batch.control = control_of(j->set, s);
+    if (*j->set->from) p.batch.ablation = control_of(j->set, s);
     sampling.max_new = j->max_new;
     sampling.end = s->task.end;
     sampling.temperature = j->set->temperature;

@@ -523,7 +523,7 @@ enum { GREEDY = 0, SAMPLED = 1 };        /* temperatures */
 
 static shares score_problems(job *j, double temperature) {
     const run_settings *set = &j->r.set;
-    const dual_control right = {DUAL_RIGHT, 0, 0};
+    const dual_ablation right = {DUAL_RIGHT, 0, 0};
     const size_t stage = run_stage_of(set, j->r.step ? j->r.step - 1 : 0);
     const dual_mark m = dual_mark_here(&j->c);
     answer *a = calloc(j->n_test, sizeof *a);

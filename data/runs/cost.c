@@ -63,7 +63,7 @@ static int count_longest(dual_ctx *c, const run *r, const run_task *t, dual_exch
 int run_count_memory(dual_ctx *c, const run *r, const run_task *t, const example *test,
                      size_t n_test, const token_block *held_out, size_t held_first,
                      run_memory *m) {
-    const dual_control right = {DUAL_RIGHT, 0, 0};
+    const dual_ablation right = {DUAL_RIGHT, 0, 0};
     run copy = *r;
     dual_adamw adamw;
     c->recompute = r->set.recompute;

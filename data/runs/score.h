@@ -13,7 +13,7 @@ typedef struct {
  * mean over their targets (may be NULL). ctx holds the run; memory above its mark is used and
  * released. */
 void run_score(dual_ctx *, dual_exchange *, const run_task *, const example *, size_t n,
-               dual_control, double temperature, uint64_t seed, size_t max_new, answer *out,
+               dual_ablation, double temperature, uint64_t seed, size_t max_new, answer *out,
                double *loss);
 /* Teacher-forced mean loss on `count` sequences of held-out text. */
 double run_text_loss(dual_ctx *, dual_exchange *, const run_settings *, const token_block *,
