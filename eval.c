@@ -60,13 +60,14 @@ typedef struct {
 
 #define AT(kind, field) kind, offsetof(settings, field), sizeof ((settings *)0)->field
 #define COUNT {"count", AT(OPTION_SIZE, count), "1000", "problems, at most", 0}
-#define SPLIT {"split", AT(OPTION_TEXT, split), "test", "test valid heldout train", 0}
+#define SPLIT {"split", AT(OPTION_TEXT, split), "test", "test, valid, heldout or train", 0}
 #define DATA {"data", AT(OPTION_TEXT, data), "", "file of the task's rows instead of a split", 0}
 #define BROKEN {"broken", AT(OPTION_TEXT, broken), "fatal", \
                 "rows that cannot be used: fatal, or skip", 0}
 #define AT_TEST {"latents", AT(OPTION_SIZE, latents), "0", \
                  "N_L at test; 0: as trained; more than trained: pause and coconut only", 0}
-#define MAX_NEW {"max-new", AT(OPTION_SIZE, max_new), "0", "tokens, at most; 0: as trained", 0}
+#define MAX_NEW {"max-new", AT(OPTION_SIZE, max_new), "0", \
+                 "tokens of an answer, at most; 0: as trained", 0}
 #define FROM {"latents-from", AT(OPTION_TEXT, from), "right", \
               "right swapped (the next one's) mean (of a batch) noise zero, or drop:I (without " \
               "slot I)", 0}
@@ -75,10 +76,10 @@ typedef struct {
 #define PROMPTS {"prompts", AT(OPTION_SIZE, prompts), "2048", \
                  "fresh prompts for the analysis of the latents", 0}
 #define PROMPT {"prompt", AT(OPTION_TEXT, prompt), "", \
-                "the question, like \"numbers: 3 7 12 target: 60\" (wanted)", 0}
+                "the question, like \"numbers: 3 7 12 target: 60\" (required)", 0}
 #define JSON {"json", AT(OPTION_FLAG, json), "0", "one JSON document instead of tables", 0}
 #define COMMON {"threads", AT(OPTION_SIZE, threads), "0", \
-                "0: as many as there are; never moves a number", 0}, \
+                "0: as many as there are; does not change any result", 0}, \
                {"help", AT(OPTION_FLAG, help), "0", "this list", 0}, {NULL, 0, 0, 0, NULL, NULL, 0}
 
 static const option SCORE[] = {
@@ -114,7 +115,7 @@ static const option TOKENS[] = {
     {"text", AT(OPTION_ARGUMENT, text), NULL, "instead of FILE, one text", 0},
     {"whole", AT(OPTION_FLAG, whole), "0", "all of FILE is one text, not each of its lines", 0},
     {"plain", AT(OPTION_FLAG, plain), "0", "added tokens such as <|endoftext|> are plain text", 0},
-    {"decode", AT(OPTION_FLAG, decode), "0", "FILE or --text holds ids, the text is wanted", 0},
+    {"decode", AT(OPTION_FLAG, decode), "0", "FILE or --text holds ids; print their text", 0},
     COMMON
 };
 
@@ -164,7 +165,8 @@ static void open_run(dual_ctx *c, const settings *set, const char *folder, loade
 
 static void refuse_text(const loaded_run *loaded, const char *folder) {
     if (loaded->task.kind == TASK_TEXT)
-        fail(2, "%s: a run on text has no answers to grade: eval perplexity, eval choices", folder);
+        fail(2, "%s: a run on text has no answers to grade: use eval perplexity or eval choices",
+             folder);
 }
 
 /* What --split, --data and --count ask for. */
@@ -351,7 +353,7 @@ static void choices(dual_ctx *c, const settings *set, size_t n_words, const char
     task_set rows;
     choice_set list;
     char error[300], system[400];
-    if (n_words < 2) fail(2, "choices wants a run and a file: ./eval choices RUN FILE");
+    if (n_words < 2) fail(2, "choices needs a run and a file: ./eval choices RUN FILE");
     size_t count = parse_count(set);
     open_run(c, set, word[0], &loaded);
     const dual_control control = parse_control(set);
@@ -427,8 +429,8 @@ static void perplexity(dual_ctx *c, const settings *set, size_t n_words, const c
     perplexity_result result;
     open_run(c, set, word[0], &loaded);
     if (n_words < 2 && strcmp(loaded.r.set.task, "text"))
-        fail(2, "perplexity wants a text: ./eval perplexity RUN FILE (only a run on text has a "
-             "part of its own that was held out)");
+        fail(2, "perplexity needs a text: ./eval perplexity RUN FILE (only a run on text has a "
+             "held-out part of its own)");
     const perplexity_options how = {set->sequences, set->groups, set->ahead, set->sequence,
                                     parse_control(set)};
     const int ok = perplexity_plan(c, &loaded, &how, n_words > 1 ? word[1] : "", &result);
@@ -601,7 +603,7 @@ static void compare(dual_ctx *c, const settings *set, size_t n_runs, const char 
 
 static void open_prompt(dual_ctx *c, const settings *set, const loaded_run *loaded,
                         dual_control control, prompt_answer *prompt) {
-    if (!*set->prompt) fail(2, "--prompt \"numbers: 3 7 12 target: 60\" is wanted");
+    if (!*set->prompt) fail(2, "--prompt \"numbers: 3 7 12 target: 60\" is required");
     const prompt_options how = {set->prompt, control, set->temperature, set->seed, set->max_new};
     must(prompt_open(c, loaded, &how, prompt), c);
 }
@@ -779,7 +781,7 @@ static void tokens(dual_ctx *c, const settings *set, size_t n_words, const char 
     char *file = NULL;
     const char *text = set->text;
     size_t length = text ? strlen(text) : 0;
-    if ((n_words == 2) == (text != NULL)) fail(2, "tokens: one of FILE and --text is wanted");
+    if ((n_words == 2) == (text != NULL)) fail(2, "tokens: one of FILE and --text is required");
     j.t = tokenizer_open(word[0], error, sizeof error);
     if (!j.t) fail(1, "%s", error);
     if (!text) {

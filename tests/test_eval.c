@@ -821,8 +821,8 @@ static void test_opening(void) {
     loaded_run_close(&it);
     it = must_open(&c, path_of("none"));
     const dual_control zero = {DUAL_ZERO, 0, 0}, right = {DUAL_RIGHT, 0, 0};
-    check_refused(&c, loaded_run_takes(&c, &it, zero), "latents from elsewhere, it has none");
-    check_that(loaded_run_takes(&c, &it, right), "nothing asked for");
+    check_refused(&c, loaded_run_check_control(&c, &it, zero), "latents from elsewhere");
+    check_that(loaded_run_check_control(&c, &it, right), "nothing asked for");
     snprintf(it.r.set.base, sizeof it.r.set.base, "%s", path_of("h2"));
     check_that(loaded_run_to_base(&it) && !strcmp(it.untouched, path_of("h2/base")), "its Base");
     loaded_run_close(&it);

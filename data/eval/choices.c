@@ -18,26 +18,13 @@ size_t log_likelihoods(const dual_tensor *logits, size_t row, const dual_group *
 
 /* ---- Rows as ids --------------------------------------------------------------------------- */
 
-/* The ids of a text in a block of the caller's. NULL: failed. */
-static int32_t *encode(dual_ctx *c, const loaded_run *loaded, const char *text, size_t *n) {
-    char error[300];
-    const size_t length = strlen(text), most = 3 * length + 1;
-    int32_t *ids = room_for(c, most, sizeof *ids);
-    if (!ids) return NULL;
-    *n = tokenizer_encode(loaded->task.tokens, text, length, 0, ids, most, error, sizeof error);
-    if (*n != SIZE_MAX) return ids;
-    free(ids);
-    dual_failed(c, "%s", error);
-    return NULL;
-}
-
 /* Context and choice side by side. On text the context's last id is not x but the cue. */
 static int open_choice(dual_ctx *c, const loaded_run *loaded, const char *context,
                        const char *choice, example *e) {
     const size_t on_text = run_on_text(&loaded->r.set) != 0;
     size_t n_x = 0, n_y = 0;
-    int32_t *x = encode(c, loaded, context, &n_x);
-    int32_t *y = x ? encode(c, loaded, choice, &n_y) : NULL;
+    int32_t *x = text_ids(c, &loaded->task, context, &n_x);
+    int32_t *y = x ? text_ids(c, &loaded->task, choice, &n_y) : NULL;
     if (y && !n_y) dual_failed(c, "a choice has no tokens");
     if (y && n_y) {
         if (on_text && !n_x) x[n_x++] = loaded->task.end;     /* nothing before it */
@@ -128,8 +115,8 @@ static int find_other_rows(dual_ctx *c, choice_set *set, const char *file) {
     for (size_t r = 0; r < set->n; r++) {
         set->other[r] = choices_another_row(set, r);
         if (set->other[r] == r)
-            return dual_failed(c, "%s: --latents-from %s wants, for each row, one with another "
-                               "context", file, control_name(set->control.from));
+            return dual_failed(c, "%s: --latents-from %s needs, for each row, another row "
+                               "with a different context", file, control_name(set->control.from));
     }
     return 1;
 }
@@ -144,7 +131,7 @@ int choices_open(dual_ctx *c, const loaded_run *loaded, const task_set *rows, si
     set->begin = room_for(c, count + 1, sizeof *set->begin);
     set->longest = room_for(c, count, sizeof *set->longest);
     int ok = set->choice && set->likelihood && set->begin && set->longest &&
-             loaded_run_takes(c, loaded, control);
+             loaded_run_check_control(c, loaded, control);
     for (size_t i = 0; ok && i < count; i++) {
         const task_row row = task_get(rows, i);
         ok = open_row(c, loaded, &row, set);
@@ -226,7 +213,7 @@ static void run_queries(dual_ctx *c, loaded_run *loaded, dual_control control, c
 }
 
 /* One choice of each of `count` rows. Swapped latents are the next group's: so behind a row stands
- * the row that lends its latents, asked for nothing, unless it is the next row itself. */
+ * the row that lends its latents, without a likelihood, unless it is the next row itself. */
 static size_t query_across(const choice_set *set, size_t first, size_t count, size_t k,
                            query *list) {
     size_t n = 0;

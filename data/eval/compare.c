@@ -41,7 +41,7 @@ int comparison_add(dual_ctx *c, comparison *k, const loaded_run *loaded, const c
     k->kind = loaded->task.kind;
     k->vocab = vocab;
     if (run_is_pretrain(&loaded->r.set))
-        return dual_failed(c, "%s was pretrained on text: eval perplexity", folder);
+        return dual_failed(c, "%s was pretrained on text: use eval perplexity", folder);
     add_entry(k, loaded, folder);
     k->has_base |= run_is_lm(&loaded->r.set) && !*loaded->r.set.wide_of;
     return 1;
@@ -54,7 +54,7 @@ static int add_untouched(dual_ctx *c, comparison *k) {
         const run_entry *e = &k->entries[i];
         loaded_run loaded;
         if (run_is_lm(&e->set) || !strcmp(e->system.name, "wide")) continue;
-        if (!loaded_run_open(c, e->started, k->broken, 0, &loaded)) return 0;
+        if (!loaded_run_open(c, e->started, k->broken, AS_TRAINED, &loaded)) return 0;
         k->has_base = loaded_run_to_base(&loaded);
         if (k->has_base) add_entry(k, &loaded, loaded.r.set.out)->started = e->started;
         loaded_run_close(&loaded);
@@ -161,8 +161,8 @@ typedef struct {
 static int score_entry(dual_ctx *c, loaded_run *loaded, const entry_job *j, dual_source from,
                        unsigned char *solved, double *accuracy, double *loss) {
     const size_t n = j->k->problems.n;
-    const dual_control control = {from, 0, 0};
-    score_options how = {control, 0, 1, run_max_new(&loaded->r.set, &loaded->task)};
+    const score_options how = {.control = {.from = from}, .seed = 1,
+                               .max_new = run_max_new(&loaded->r.set, &loaded->task)};
     answer *answers = work_room(c, n, sizeof *answers);
     double hits = 0;
     const int ok = score_answers(c, loaded, j->problems, n, j->k->problems.source, &how, answers,
@@ -181,7 +181,7 @@ static double count_passes(dual_ctx *c, const loaded_run *loaded, const example 
     dual_exchange e = loaded_run_exchange(c, loaded);
     run_prompts p;
     dual_outcome out;
-    run_prompts_fill(&p, &loaded->task, problem, 1, 0);
+    run_prompts_fill(&p, &loaded->task, problem, 1, WITHOUT_TARGETS);
     dual_run(c, &e, &p.batch, &out);
     dual_release(c, start);
     return (double)out.n_passes;
@@ -189,7 +189,7 @@ static double count_passes(dual_ctx *c, const loaded_run *loaded, const example 
 
 static int analyse_latents(dual_ctx *c, loaded_run *loaded, const row_set *fresh, double *number) {
     latents_report report;
-    const int ok = latents_measure(c, loaded, fresh->at, fresh->n, 0, 1, &report);
+    const int ok = latents_measure(c, loaded, fresh->at, fresh->n, BY_VARIANCE, 1, &report);
     number[FLOOR] = report.at[0].floor;
     if (loaded->latents > 1) {
         number[H_OFF] = report.at[0].h_off;
@@ -236,7 +236,7 @@ static void training_flops(const run *r, double *all, double *step) {
     run_task task;
     double flops[RUN_STAGES + 2];
     char error[300];
-    if (!run_task_open(&r->set, r->set.out, 1, &task, error, sizeof error)) return;
+    if (!run_task_open(&r->set, r->set.out, WITH_ROWS, &task, error, sizeof error)) return;
     const size_t room = run_room(&r->set, &r->system);
     const int fit = run_fit_rows(&r->set, &task, room, error, sizeof error);
     if (fit) run_stage_flops(r, &task, flops);
@@ -298,7 +298,8 @@ static int measure_opened(dual_ctx *c, const comparison *k, run_entry *e, loaded
 
 int comparison_measure(dual_ctx *c, comparison *k, run_entry *e) {
     loaded_run loaded;
-    if (!loaded_run_open(c, e->implied ? e->started : e->folder, k->broken, 0, &loaded)) return 0;
+    const char *folder = e->implied ? e->started : e->folder;
+    if (!loaded_run_open(c, folder, k->broken, AS_TRAINED, &loaded)) return 0;
     if (e->implied) loaded_run_to_base(&loaded);
     const int ok = measure_opened(c, k, e, &loaded);
     loaded_run_close(&loaded);

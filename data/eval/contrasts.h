@@ -2,8 +2,8 @@
  * problem.
  *
  * Owns: the table of sentences and the rule of a verdict: yes or no only if the 95 % interval
- * excludes 0 and at least three seeds agree in sign, else "cannot tell". Refuses: sentences about
- * arms that are not there. */
+ * excludes 0 and at least three seeds agree in sign, else "cannot tell". A contrast is not tested
+ * if one of its arms is missing. */
 #ifndef CONTRASTS_H
 #define CONTRASTS_H
 #include "compare.h"

@@ -41,7 +41,7 @@ int prompt_open(dual_ctx *c, const loaded_run *loaded, const prompt_options *how
     p->how = *how;
     p->rows = room_for(c, 2, sizeof *p->rows);
     p->n_rows = 1;
-    int ok = p->rows && loaded_run_takes(c, loaded, how->control) &&
+    int ok = p->rows && loaded_run_check_control(c, loaded, how->control) &&
              encode_prompt(c, loaded, how->text, p->rows);
     if (ok && control_mixes(how->control.from)) ok = add_another(c, loaded, p);
     size_t *most = &p->how.max_new;
@@ -69,7 +69,7 @@ int prompt_generate(dual_ctx *c, loaded_run *loaded, void *prompt) {
     dual_sampling sampling;
     dual_exchange e = loaded_run_exchange(c, loaded);
     memset(&sampling, 0, sizeof sampling);
-    run_prompts_fill(&batch, &loaded->task, p->rows, p->n_rows, 0);
+    run_prompts_fill(&batch, &loaded->task, p->rows, p->n_rows, WITHOUT_TARGETS);
     batch.batch.control = p->how.control;
     sampling.max_new = p->how.max_new;
     sampling.end = loaded->task.end;

@@ -22,7 +22,7 @@ static double *collect(dual_ctx *c, loaded_run *loaded, const example *rows, siz
         run_prompts p;
         dual_outcome out;
         count = run_prompts_count(rows + first, n - first, loaded->r.shape.vocab, slots);
-        run_prompts_fill(&p, &loaded->task, rows + first, count, 0);
+        run_prompts_fill(&p, &loaded->task, rows + first, count, WITHOUT_TARGETS);
         dual_run(c, &e, &p.batch, &out);
         *width = out.latents->cols;
         if (c->memory && !z) z = work_room(c, n * slots, *width * sizeof *z);

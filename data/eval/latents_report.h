@@ -8,14 +8,15 @@
 #include "rows.h"
 
 enum { LATENTS_SIZES = 4 };            /* 99 % of the variance (or k), then k = 1, 8, 32 */
+enum { BY_VARIANCE };                  /* for k: what keeps 99 % of each slot's variance */
 typedef struct {
     size_t prompts, slots, width, sizes;
     latents_view at[LATENTS_SIZES];
     double *H, *norms;                 /* [slots,slots] of at[0]; [slots] */
 } latents_report;
 
-/* Within work. k 0: each slot's subspace keeps 99 % of its variance; sizes: how many of at[]. The
- * report of a context without memory is empty. */
+/* Within work. k: size of each slot's subspace, or BY_VARIANCE; sizes: how many of at[]. While
+ * counting the report stays empty. */
 int latents_measure(dual_ctx *, loaded_run *, const example *rows, size_t n, size_t k,
                     size_t sizes, latents_report *);
 int latents_report_run(dual_ctx *, loaded_run *, const row_set *, size_t k, latents_report *);

@@ -38,12 +38,12 @@ int loaded_run_open(dual_ctx *c, const char *folder, const char *broken, size_t 
     if (!run_open(c, folder, &loaded->r)) return 0;
     run_settings *trained = &loaded->r.set;
     if (*broken) snprintf(trained->broken, sizeof trained->broken, "%s", broken);
-    if (!run_task_open(trained, folder, 0, &loaded->task, error, sizeof error))
+    if (!run_task_open(trained, folder, WITHOUT_ROWS, &loaded->task, error, sizeof error))
         return dual_failed(c, "%s: %s", folder, error);
     const size_t needed = tokenizer_size(loaded->task.tokens);
     int ok = 1;
     if (loaded->r.shape.vocab < needed)
-        ok = dual_failed(c, "%s: a model of %zu words, the task needs %zu", folder,
+        ok = dual_failed(c, "%s: a vocabulary of %zu words, the task needs %zu", folder,
                          loaded->r.shape.vocab, needed);
     loaded->stage = run_stage_of(trained, loaded->r.step ? loaded->r.step - 1 : 0);
     loaded->latents = run_latents_of(trained, &loaded->r.system, loaded->stage);
@@ -122,12 +122,8 @@ size_t loaded_run_positions(const loaded_run *loaded, size_t n_x) {
     return used < loaded->r.shape.positions ? loaded->r.shape.positions - used : 0;
 }
 
-int loaded_run_has_latents(const loaded_run *loaded) {
-    return loaded->r.system.inject != DUAL_NONE;
-}
-
-int loaded_run_takes(dual_ctx *c, const loaded_run *loaded, dual_control control) {
-    if (control.from == DUAL_RIGHT || loaded_run_has_latents(loaded)) return 1;
+int loaded_run_check_control(dual_ctx *c, const loaded_run *loaded, dual_control control) {
+    if (control.from == DUAL_RIGHT || loaded->r.system.inject != DUAL_NONE) return 1;
     return dual_failed(c, "--latents-from: this run has no latents");
 }
 

@@ -12,6 +12,13 @@
 #define LOADED_H
 #include "../runs/run.h"
 
+/* What functions of data/runs and data/tokenizers take as 0 and 1: run_task_open, run_prompts_fill,
+ * tokenizer_encode. */
+enum { WITHOUT_ROWS, WITH_ROWS };
+enum { WITHOUT_TARGETS, WITH_TARGETS };
+enum { PLAIN_TEXT, WITH_ADDED_TOKENS };
+
+enum { AS_TRAINED };                   /* for a number of latents */
 typedef struct {
     run r;
     run_task task;                 /* without the file it was trained on: not needed to evaluate */
@@ -19,7 +26,7 @@ typedef struct {
     char untouched[RUN_PATH + 16]; /* not "": the folder of the Base that stands in for the run */
 } loaded_run;
 
-/* broken: "fatal", "skip", or "" for what the run was trained with; latents 0: as trained. */
+/* broken: "fatal", "skip", or "" for what the run was trained with; latents: N_L, or AS_TRAINED. */
 int loaded_run_open(dual_ctx *, const char *folder, const char *broken, size_t latents,
                     loaded_run *);
 void loaded_run_close(loaded_run *);
@@ -34,9 +41,8 @@ dual_exchange loaded_run_exchange(dual_ctx *, const loaded_run *);   /* with N_L
 
 /* Positions that are left for y after x, the latents and the cue. */
 size_t loaded_run_positions(const loaded_run *, size_t n_x);
-int loaded_run_has_latents(const loaded_run *);
-/* 0: latents cannot come from elsewhere, as the run has none. */
-int loaded_run_takes(dual_ctx *, const loaded_run *, dual_control);
+/* Refuses latents from elsewhere for a run that has none. */
+int loaded_run_check_control(dual_ctx *, const loaded_run *, dual_control);
 
 const char *control_name(dual_source);             /* right swapped mean noise zero drop */
 int control_mixes(dual_source);                    /* swapped, mean: the latents of other prompts */

@@ -46,7 +46,7 @@ int rows_check(dual_ctx *c, loaded_run *loaded, const example *rows, size_t n, c
     for (size_t i = 0; i < n; i++) {
         char error[sizeof c->error];
         run_prompts p;
-        run_prompts_fill(&p, &loaded->task, &rows[i], 1, 1);
+        run_prompts_fill(&p, &loaded->task, &rows[i], 1, WITH_TARGETS);
         p.batch.control = control;
         if (dual_batch_check(c, &e, &p.batch)) continue;
         memcpy(error, c->error, sizeof error);
@@ -56,6 +56,18 @@ int rows_check(dual_ctx *c, loaded_run *loaded, const example *rows, size_t n, c
 }
 
 /* ---- Text ---------------------------------------------------------------------------------- */
+
+int32_t *text_ids(dual_ctx *c, const run_task *task, const char *text, size_t *n) {
+    char error[300];
+    const size_t length = strlen(text), most = 3 * length + 1;     /* NFC makes some text longer */
+    int32_t *ids = room_for(c, most + 1, sizeof *ids);
+    if (!ids) return NULL;
+    *n = tokenizer_encode(task->tokens, text, length, PLAIN_TEXT, ids, most, error, sizeof error);
+    if (*n != SIZE_MAX) return ids;
+    free(ids);
+    dual_failed(c, "%s", error);
+    return NULL;
+}
 
 int text_open(dual_ctx *c, const loaded_run *loaded, const run_settings *how, const char *file,
               text_source *text) {

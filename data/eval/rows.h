@@ -2,8 +2,8 @@
  *
  * Owns: where they come from (a split of the generated problems, the rows of a file, a text, the
  * part of its text that a run did not train on). Refuses: files that cannot be used, rows that do
- * not fit the model. Broken rows that were left out are told in `report`, for the driver to
- * print, also when the function then fails. */
+ * not fit the model. `report` names broken rows that were left out; the driver prints it, also
+ * when the function failed. */
 #ifndef ROWS_H
 #define ROWS_H
 #include "loaded.h"
@@ -27,6 +27,9 @@ void rows_free(row_set *);
 /* Names the first row whose prompt and answer do not fit, before anything is computed. */
 int rows_check(dual_ctx *, loaded_run *, const example *rows, size_t n, const char *source,
                dual_control);
+
+/* A text as ids, with room for one more behind them, for the caller to free. NULL: failed. */
+int32_t *text_ids(dual_ctx *, const run_task *, const char *text, size_t *n);
 
 typedef struct {
     token_block ids;

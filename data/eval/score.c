@@ -106,7 +106,7 @@ int score_run(dual_ctx *c, loaded_run *loaded, const row_set *rows, const score_
     unsigned char *seen = room_for(c, rows->n, 1);
     score_job job = {rows, how, answers, &out->loss};
     memset(out, 0, sizeof *out);
-    int ok = answers && seen && loaded_run_takes(c, loaded, how->control) &&
+    int ok = answers && seen && loaded_run_check_control(c, loaded, how->control) &&
              loaded_run_do(c, loaded, score_work, &job);
     if (ok && !*file) seen_generated(kind, rows, seen, out->seen_how, sizeof out->seen_how);
     else if (ok)

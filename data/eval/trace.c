@@ -211,7 +211,7 @@ static int trace_work(dual_ctx *c, loaded_run *loaded, void *job) {
     dual_outcome out;
     if (!j->given && !answer_itself(c, loaded, j->prompt)) return 0;
     dual_exchange e = loaded_run_exchange(c, loaded);
-    run_prompts_fill(&p, &loaded->task, j->prompt->rows, 1, 1);
+    run_prompts_fill(&p, &loaded->task, j->prompt->rows, 1, WITH_TARGETS);
     c->inference = 1;
     dual_run(c, &e, &p.batch, &out);
     const dual_tensor *logits = dual_logits(c, loaded->r.base, out.pass[out.n_passes - 1].hidden);
@@ -219,18 +219,14 @@ static int trace_work(dual_ctx *c, loaded_run *loaded, void *job) {
 }
 
 /* The given answer as ids, with the end token, in a block of the caller's. */
-static int32_t *encode_answer(dual_ctx *c, const loaded_run *loaded, const char *text, size_t *n) {
-    char error[300];
-    const size_t length = strlen(text), most = 3 * (length + 2);
-    int32_t *y = room_for(c, most, sizeof *y);
-    if (!y) return NULL;
-    *n = tokenizer_encode(loaded->task.tokens, text, length, 0, y, most - 1, error, sizeof error);
-    if (*n == SIZE_MAX) {
-        free(y);
+static int32_t *encode_answer(dual_ctx *c, const run_task *task, const char *text, size_t *n) {
+    char error[sizeof c->error];
+    int32_t *y = text_ids(c, task, text, n);
+    if (y) y[(*n)++] = task->end;
+    else {
+        memcpy(error, c->error, sizeof error);
         dual_failed(c, "--answer: %s", error);
-        return NULL;
     }
-    y[(*n)++] = loaded->task.end;
     return y;
 }
 
@@ -241,7 +237,7 @@ int trace_run(dual_ctx *c, loaded_run *loaded, prompt_answer *p, const char *giv
     size_t *most = &p->how.max_new;
     if (*most > 1 && *most > loaded_run_positions(loaded, p->rows->n_x)) (*most)--;
     if (job.given) {
-        y = encode_answer(c, loaded, given, &p->rows->n_y);
+        y = encode_answer(c, &loaded->task, given, &p->rows->n_y);
         if (!y) return 0;
         p->rows->y = y;
     }

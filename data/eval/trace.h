@@ -31,7 +31,7 @@ void trace_sees(const loaded_run *, const dual_outcome *, const dual_pass *, siz
 const char *trace_recorded(const loaded_run *, const dual_pass *);
 /* What pass number `which` leaves for the next ones. */
 const char *trace_hands_over(const loaded_run *, const dual_outcome *, size_t which);
-/* The way the loss takes back through the passes, in brackets what it trains on that way. */
+/* The path of the gradient back through the passes; in brackets what it trains there. */
 void trace_gradient(const dual_system *, char *out, size_t size);
 /* The three likeliest next tokens in percent, without those that round to 0. */
 void trace_likeliest(const run_task *, const dual_tensor *logits, size_t r, char *out, size_t size);
