@@ -23,14 +23,14 @@ int comparison_begin(dual_ctx *c, comparison *k, size_t runs, const char *broken
     return k->entries != NULL;
 }
 
-static run_entry *add_entry(comparison *k, const loaded_run *loaded, const char *folder) {
+static void add_entry(comparison *k, const loaded_run *loaded, const char *folder,
+                      const char *opened) {
     run_entry *e = &k->entries[k->n_entries++];
     snprintf(e->folder, sizeof e->folder, "%s", folder);
     e->set = loaded->r.set;
     e->system = loaded->r.system;
     e->implied = *loaded->untouched != 0;
-    e->started = folder;
-    return e;
+    e->opened = opened;
 }
 
 int comparison_add(dual_ctx *c, comparison *k, const loaded_run *loaded, const char *folder) {
@@ -42,7 +42,7 @@ int comparison_add(dual_ctx *c, comparison *k, const loaded_run *loaded, const c
     k->vocab = vocab;
     if (run_is_pretrain(&loaded->r.set))
         return dual_failed(c, "%s was pretrained on text: use eval perplexity", folder);
-    add_entry(k, loaded, folder);
+    add_entry(k, loaded, folder, folder);
     k->has_base |= run_is_lm(&loaded->r.set) && !*loaded->r.set.wide_of;
     return 1;
 }
@@ -54,9 +54,9 @@ static int add_untouched(dual_ctx *c, comparison *k) {
         const run_entry *e = &k->entries[i];
         loaded_run loaded;
         if (run_is_lm(&e->set) || !strcmp(e->system.name, "wide")) continue;
-        if (!loaded_run_open(c, e->started, k->broken, AS_TRAINED, &loaded)) return 0;
+        if (!loaded_run_open(c, e->opened, k->broken, AS_TRAINED, &loaded)) return 0;
         k->has_base = loaded_run_to_base(&loaded);
-        if (k->has_base) add_entry(k, &loaded, loaded.r.set.out)->started = e->started;
+        if (k->has_base) add_entry(k, &loaded, loaded.r.set.out, e->opened);
         loaded_run_close(&loaded);
     }
     return 1;
@@ -298,8 +298,7 @@ static int measure_opened(dual_ctx *c, const comparison *k, run_entry *e, loaded
 
 int comparison_measure(dual_ctx *c, comparison *k, run_entry *e) {
     loaded_run loaded;
-    const char *folder = e->implied ? e->started : e->folder;
-    if (!loaded_run_open(c, folder, k->broken, AS_TRAINED, &loaded)) return 0;
+    if (!loaded_run_open(c, e->opened, k->broken, AS_TRAINED, &loaded)) return 0;
     if (e->implied) loaded_run_to_base(&loaded);
     const int ok = measure_opened(c, k, e, &loaded);
     loaded_run_close(&loaded);

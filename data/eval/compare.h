@@ -19,8 +19,8 @@ typedef struct {                   /* one run */
     run_settings set;
     dual_system system;
     uint64_t step;
-    int implied;                   /* the untouched Base, not itself given: */
-    const char *started;           /* a run that was started from it */
+    int implied;                   /* the untouched Base, not itself given */
+    const char *opened;            /* the folder given; implied: that of a run started from it */
     double number[NUMBERS];        /* NAN: does not apply */
     unsigned char *right, *swapped;         /* [problems] 1: solved; swapped may be NULL */
 } run_entry;
