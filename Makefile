@@ -22,7 +22,7 @@ LDLIBS := -lm
 
 DATA := $(sort $(wildcard data/*/*.c))
 HEADERS := dual.h $(sort $(wildcard data/*/*.h))
-TESTS := test_data test_tasks test_tokens test_ops test_exchange test_files
+TESTS := test_data test_tasks test_tokens test_ops test_exchange test_files test_eval
 
 all: train eval
 	@echo "built ./train and ./eval: $(if $(OPENMP),with,WITHOUT) OpenMP, \
