@@ -335,7 +335,7 @@ static void test_contrast_yes_and_no(void) {
     verdict_is(&k, "liu - liu swapped", "yes", 3, 3);
     verdict_is(&k, "h2 - h2 swapped", "cannot tell", 3, 0);
     check_that(!test_contrast(&k, find_contrast("h1 - liu"), &r), "an arm is missing");
-    check_that(!test_contrast(&k, find_contrast("(h2-none) - (liu-Base)"), &r),
+    check_that(!test_contrast(&k, find_contrast("h2 - none - liu + Base"), &r),
                "two arms are missing");
     k.problems.n = 1;
     verdict_is(&k, "soft - h2", "cannot tell", 3, 3);      /* one problem has no interval */
@@ -382,9 +382,9 @@ static void test_contrast_base(void) {
     check_that(comparison_make_arms(&c, &k), "arms");
     verdict_is(&k, "none - Base", "cannot tell", 3, 3);    /* 1 problem of 8: too wide */
     verdict_is(&k, "h2 - Base", "yes", 3, 3);
-    check_that(test_contrast(&k, find_contrast("(h2-none) - (liu-Base)"), &r), "joint");
+    check_that(test_contrast(&k, find_contrast("h2 - none - liu + Base"), &r), "joint");
     check_close(r.points, 100 * ((8 - 2) - (4 - 1)) / 8.0, 1e-9, "joint training, points");
-    verdict_is(&k, "(h2-none) - (liu-Base)", "cannot tell", 3, 3);
+    verdict_is(&k, "h2 - none - liu + Base", "cannot tell", 3, 3);
     k.entries[0].set.seed = 2;         /* now seed 2 has a Base of its own, as good as h2 */
     k.entries[0].number[ACCURACY] = 1;
     verdict_is(&k, "h2 - Base", "cannot tell", 3, 2);
@@ -406,7 +406,7 @@ static void test_contrast_table(void) {
                      term->swapped ? " swapped" : "");
         }
         for (const char *at = about->formula; *at; at++)
-            if (!strchr("()-", *at) && (*at != ' ' || (n && formula[n - 1] != ' ')))
+            if (!strchr("()-+", *at) && (*at != ' ' || (n && formula[n - 1] != ' ')))
                 formula[n++] = *at;
         formula[n++] = ' ';
         formula[n] = 0;

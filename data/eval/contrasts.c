@@ -9,7 +9,7 @@ enum { RIGHT_LATENTS, SWAPPED_LATENTS };
 #define MINUS_SWAPPED(arm) {arm, -1, SWAPPED_LATENTS}
 
 const contrast CONTRASTS[] = {
-    {"joint training helps", "(h2-none) - (liu-Base)",
+    {"joint training helps", "h2 - none - liu + Base",
      {PLUS("h2"), MINUS("none"), MINUS("liu"), PLUS("Base")}},
     {"  beside it", "h2 - liu", {PLUS("h2"), MINUS("liu")}},
     {"wider channel helps", "h1 - liu", {PLUS("h1"), MINUS("liu")}},
@@ -21,7 +21,7 @@ const contrast CONTRASTS[] = {
     {"content matters", "h1 - h1 swapped", {PLUS("h1"), MINUS_SWAPPED("h1")}},
     {"content matters", "h2 - h2 swapped", {PLUS("h2"), MINUS_SWAPPED("h2")}},
     {"content matters", "h1h2 - h1h2 swapped", {PLUS("h1h2"), MINUS_SWAPPED("h1h2")}},
-    {"content matters", "coconut - swapped", {PLUS("coconut"), MINUS_SWAPPED("coconut")}},
+    {"content matters", "coconut - coconut swapped", {PLUS("coconut"), MINUS_SWAPPED("coconut")}},
     {"training helps", "none - Base", {PLUS("none"), MINUS("Base")}},
     {"training helps", "soft - Base", {PLUS("soft"), MINUS("Base")}},
     {"training helps", "h2 - Base", {PLUS("h2"), MINUS("Base")}},

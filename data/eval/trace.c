@@ -61,6 +61,13 @@ void trace_gradient(const dual_system *s, char *out, size_t size) {
              middle[s->inject], learned, cache);
 }
 
+/* Whether two caches hold the same keys in some layer: a cache that was handed on may lack some. */
+static int share_keys(const dual_cache *a, const dual_cache *b, size_t layers) {
+    for (size_t l = 0; l < layers; l++)
+        if (a->k[l] && a->k[l] == b->k[l]) return 1;
+    return 0;
+}
+
 /* Whose cache it is, and by how much its rows' numbers are shifted. */
 static const char *owner_of(const loaded_run *loaded, const dual_outcome *out,
                             const dual_seen *seen, long *shift) {
@@ -68,7 +75,7 @@ static const char *owner_of(const loaded_run *loaded, const dual_outcome *out,
     if (!seen->cache) return "own";
     for (size_t k = 0; k < out->n_passes; k++) {
         const dual_pass *p = &out->pass[k];
-        if (seen->cache != &p->cache) continue;
+        if (!share_keys(seen->cache, &p->cache, loaded->r.shape.layers)) continue;
         if (is_coprocessor(loaded, p)) return "Cop";
         if (strcmp(p->name, "think")) return "Base";
         *shift = -1 - (long)p->token[0];       /* a pass of one row: name it by the thought's */
