@@ -2537,8 +2537,7 @@ static dual_pass *think(exchange_state *s, pass_plan *plan, size_t key_layers) {
 }
 
 /* EMBED (liu, h2): the message is Z, the Coprocessor's states after the final norm, not projected.
- * The Base reads them as N_L input rows. Every message_ function returns what the latent rows of
- * speak read, and tells `speak` how many there are. */
+ * The Base reads them as N_L input rows. */
 static dual_tensor *message_embed(exchange_state *s, pass_plan *speak) {
     pass_plan plan = {0};
     if (!s->e->system.latents) return NULL;
@@ -2633,6 +2632,7 @@ static void keep_slot_states(exchange_state *s, const pass_plan *speak, const du
     s->c->inference = inference;
 }
 
+/* Plans the latent rows of speak and returns what they read, or pushes a past for speak to see. */
 static dual_tensor *message(exchange_state *s, pass_plan *speak) {
     switch (s->e->system.inject) {
     case DUAL_PAUSE:
@@ -2655,14 +2655,14 @@ static dual_pass *exchange(exchange_state *s) {
     const int chain = system->inject == DUAL_CHAIN;
     const int one_pass = !thinks && !chain && system->base_trained;
     pass_plan speak = {.text = one_pass || system->fused, .tail = 1};
-    s->past = describe(s->c, system->latents + 6, sizeof *s->past);
-    s->last_row = integers(s->c, s->batch->n_groups);
+    s->past = describe(s->c, system->latents + 6, sizeof *s->past);    /* upper bounds: a chain's */
     s->out->pass = describe(s->c, system->latents + 3, sizeof *s->out->pass);
+    s->last_row = integers(s->c, s->batch->n_groups);
 
     if (thinks || (!chain && !speak.text)) read_texts(s);
-    const size_t past_of_think = s->n_past;
+    const size_t read_pasts = s->n_past;
     dual_tensor *latents = message(s, &speak);
-    if (system->fused) s->first_visible = past_of_think;
+    if (system->fused) s->first_visible = read_pasts;
     dual_pass *p = run_pass(s, "speak", s->e->base, &speak, latents, FULL_PASS);
     if (speak.text) push_past_text(s, &p->cache, &speak);
     push_past(s, &p->cache, speak.group_start, speak.group_end);       /* for decoding */
