@@ -1496,7 +1496,7 @@ static void cross_entropy_backward(dual_ctx *c, node *n) {
 
 dual_tensor *dual_cross_entropy(dual_ctx *c, dual_tensor *z, const int32_t *target) {
     dual_tensor *loss = dual_tensor_new(c, 1, 1);
-    if (!z->rows || z->base) die(c, "cross-entropy: wants rows, and logits of their own");
+    if (!z->rows || z->base) die(c, "cross-entropy: needs at least one row, and logits that are no view");
     for (size_t r = 0; r < z->rows; r++)
         if (target[r] < 0 || (size_t)target[r] >= z->cols)
             die(c, "cross-entropy: target %ld of %zu", (long)target[r], z->cols);
@@ -3185,10 +3185,10 @@ dual_json dual_json_get(dual_json object, const char *key) {
     return slice(NULL, NULL);
 }
 
-double dual_json_number(dual_json j, double otherwise) {
+double dual_json_number(dual_json j, double fallback) {
     char text[64];
     const size_t n = (size_t)(j.end - j.begin);
-    if (dual_json_type(j) != '0' || n >= sizeof text) return otherwise;
+    if (dual_json_type(j) != '0' || n >= sizeof text) return fallback;
     memcpy(text, j.begin, n);
     text[n] = 0;
     return strtod(text, NULL);
@@ -3278,7 +3278,7 @@ struct dual_file {
     dual_json json;
     entry *tensor;                     /* sorted by name */
     size_t n;
-    uint64_t data, at;                 /* where the data starts, where the file stands */
+    uint64_t data, at;                 /* where the data starts; the position in f */
 };
 
 static uint64_t little(const unsigned char *b, int n) {
@@ -3527,11 +3527,11 @@ int dual_file_save(dual_ctx *c, const char *path, size_t n, const dual_param *co
 
 /* A whole number of the config. Some have a second name in older files. */
 static int config_size(dual_ctx *c, dual_json j, const char *folder, const char *name,
-                       const char *other, double otherwise, size_t *out) {
+                       const char *other, double fallback, size_t *out) {
     dual_json v = dual_json_get(j, name);
     if (!dual_json_type(v) && other) v = dual_json_get(j, other);
     const int missing = dual_json_type(v) == 0 || dual_json_type(v) == 'n';
-    const double x = missing ? otherwise : dual_json_number(v, -1);
+    const double x = missing ? fallback : dual_json_number(v, -1);
     if (!(x >= 1 && x <= 1e9) || x != floor(x))
         return dual_failed(c, "%s/config.json: %s must be a whole number above 0", folder, name);
     *out = (size_t)x;
@@ -3539,8 +3539,8 @@ static int config_size(dual_ctx *c, dual_json j, const char *folder, const char 
 }
 
 static int config_real(dual_ctx *c, dual_json v, const char *folder, const char *name,
-                       double otherwise, double *out) {
-    *out = dual_json_type(v) ? dual_json_number(v, -1) : otherwise;
+                       double fallback, double *out) {
+    *out = dual_json_type(v) ? dual_json_number(v, -1) : fallback;
     return *out > 0 || dual_failed(c, "%s/config.json: %s must be a number above 0", folder, name);
 }
 
@@ -3711,7 +3711,7 @@ int dual_model_load(dual_ctx *c, dual_model *m, const char *folder) {
         }
         const dual_entry t = dual_file_entry(file, at);
         if (t.rows != p->tensor->rows || t.cols != p->tensor->cols)
-            ok = dual_failed(c, "%s/%s: %s is [%zu,%zu], the config wants [%zu,%zu]", folder,
+            ok = dual_failed(c, "%s/%s: %s is [%zu,%zu], the config says [%zu,%zu]", folder,
                              current, p->name, t.rows, t.cols, p->tensor->rows, p->tensor->cols);
         else if (numbers(p->tensor)) ok = read_tensor(c, file, at, p->tensor);
         if (!p->vector) types |= 1u << file->tensor[at].type;
