@@ -180,10 +180,9 @@ static void fatal_default(const char *message) {
  * Owns one block handed in by the caller, used as a stack: parameters at the bottom, then gradients
  * and the optimiser's moments, then, above a mark, the activations and the tape of one step.
  * Refuses: freeing a single object; memory goes back by marks only.
- * The block holds two kinds of bytes: numbers (dual_alloc: tensors' data) and descriptions
- * (describe: tensor headers, tape nodes, index arrays). In counting mode (memory NULL) descriptions
- * are real, from malloc, and numbers do not exist. So the code of a training step can itself be run
- * to learn how many bytes it needs. */
+ * The block holds numbers (dual_alloc: tensors' data) and descriptions (describe: tensor headers,
+ * tape nodes, index arrays). In counting mode (memory NULL) descriptions are real, from malloc, and
+ * numbers do not exist: running a training step then tells how many bytes it needs. */
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -1496,7 +1495,7 @@ static void cross_entropy_backward(dual_ctx *c, node *n) {
 
 dual_tensor *dual_cross_entropy(dual_ctx *c, dual_tensor *z, const int32_t *target) {
     dual_tensor *loss = dual_tensor_new(c, 1, 1);
-    if (!z->rows || z->base) die(c, "cross-entropy: needs at least one row, and logits that are no view");
+    if (!z->rows || z->base) die(c, "cross-entropy: no rows, or logits that are a view");
     for (size_t r = 0; r < z->rows; r++)
         if (target[r] < 0 || (size_t)target[r] >= z->cols)
             die(c, "cross-entropy: target %ld of %zu", (long)target[r], z->cols);
@@ -1752,7 +1751,7 @@ static dual_tensor *layer_attention(dual_ctx *c, const dual_pass *p, size_t l, d
     for (size_t i = 0; i < p->n_seen; i++) {
         const dual_seen *seen = &p->seen[i];
         const dual_cache *cache = seen->cache ? seen->cache : &p->cache;
-        if (!cache->k[l]) continue;    /* H1 on some layers only: nothing joins at this one */
+        if (!cache->k[l]) continue;    /* h1 on some layers only: nothing joins at this one */
         keys[n++] = (dual_keys){cache->k[l], cache->v[l], seen->begin, seen->end};
     }
     return dual_attention(c, q, f->heads, f->kv_heads, n, keys, p->segments, p->segment_start);
@@ -1767,10 +1766,10 @@ static dual_tensor *gpt2_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor 
     const size_t d = p->model->config.hidden, q_cols = extent == KEYS_ONLY ? 0 : d;
     const double eps = p->model->config.norm_eps;
 
-    dual_tensor *h = dual_layernorm(c, x, w->norm1_w, w->norm1_b, eps);
+    dual_tensor *h = dual_layernorm(c, x, w->norm1_w, w->norm1_b, eps);    /* [rows, d], as x */
     dual_tensor *qkv_w = dual_view(c, w->qkv_w, 0, d, d - q_cols, q_cols + 2 * d);
     dual_tensor *qkv_b = dual_view(c, w->qkv_b, 0, 1, d - q_cols, q_cols + 2 * d);
-    dual_tensor *qkv = dual_linear(c, h, qkv_w, qkv_b, DUAL_IN_OUT);
+    dual_tensor *qkv = dual_linear(c, h, qkv_w, qkv_b, DUAL_IN_OUT);       /* q, k, v: d each */
     p->cache.k[l] = dual_view(c, qkv, 0, p->rows, q_cols, d);
     p->cache.v[l] = dual_view(c, qkv, 0, p->rows, q_cols + d, d);
     if (extent == KEYS_ONLY) return NULL;
@@ -1778,12 +1777,12 @@ static dual_tensor *gpt2_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor 
     x = dual_add(c, x, dual_linear(c, h, w->o_w, w->o_b, DUAL_IN_OUT));
 
     h = dual_layernorm(c, x, w->norm2_w, w->norm2_b, eps);
-    h = dual_gelu(c, dual_linear(c, h, w->up_w, w->up_b, DUAL_IN_OUT));
+    h = dual_gelu(c, dual_linear(c, h, w->up_w, w->up_b, DUAL_IN_OUT));    /* [rows, mlp] */
     return dual_add(c, x, dual_linear(c, h, w->down_w, w->down_b, DUAL_IN_OUT));
 }
 
-/* The same with RMSNorm, no biases, weights [out,in] and a gated MLP. q and k are normed per head
- * and then rotated: the cache holds rotated keys, whoever reads them later. */
+/* The same with RMSNorm, no biases, weights [out,in] and a gated MLP. q [rows, H*hd] and k [rows,
+ * kv_heads*hd] are normed per head and then rotated: the cache holds rotated keys. */
 static dual_tensor *qwen3_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x, int extent) {
     const struct dual_layer *w = &p->model->layer[l];
     const dual_config *f = &p->model->config;
@@ -2499,8 +2498,7 @@ static int32_t *shifted(exchange_state *s, const int32_t *start, size_t offset) 
 /* Each group's text prefix, rows of a pass that read the texts, becomes its past. */
 static void push_past_text(exchange_state *s, const dual_cache *cache, const pass_plan *plan) {
     int32_t *end = shifted(s, plan->text_start, 0);
-    for (size_t g = 0; g < s->batch->n_groups; g++)
-        end[g] += (int32_t)s->batch->group[g].prefix;
+    for (size_t g = 0; g < s->batch->n_groups; g++) end[g] += (int32_t)s->batch->group[g].prefix;
     push_past(s, cache, plan->text_start, end);
 }
 
@@ -3525,6 +3523,7 @@ int dual_file_save(dual_ctx *c, const char *path, size_t n, const dual_param *co
 
 /* ---- config.json ---- */
 
+enum { REQUIRED = 0 };                 /* instead of a fallback */
 /* A whole number of the config. Some have a second name in older files. */
 static int config_size(dual_ctx *c, dual_json j, const char *folder, const char *name,
                        const char *other, double fallback, size_t *out) {
@@ -3560,11 +3559,11 @@ static int read_gpt2_config(dual_ctx *c, dual_json j, const char *folder, dual_c
     f->tied = dual_json_type(dual_json_get(j, "tie_word_embeddings")) != 'f';
     const dual_json eps = dual_json_get(j, "layer_norm_epsilon");
     if (!config_real(c, eps, folder, "layer_norm_epsilon", 1e-5, &f->norm_eps) ||
-        !config_size(c, j, folder, "vocab_size", NULL, 0, &f->vocab) ||
-        !config_size(c, j, folder, "n_positions", "n_ctx", 0, &f->positions) ||
-        !config_size(c, j, folder, "n_layer", NULL, 0, &f->layers) ||
-        !config_size(c, j, folder, "n_embd", NULL, 0, &f->hidden) ||
-        !config_size(c, j, folder, "n_head", NULL, 0, &f->heads) ||
+        !config_size(c, j, folder, "vocab_size", NULL, REQUIRED, &f->vocab) ||
+        !config_size(c, j, folder, "n_positions", "n_ctx", REQUIRED, &f->positions) ||
+        !config_size(c, j, folder, "n_layer", NULL, REQUIRED, &f->layers) ||
+        !config_size(c, j, folder, "n_embd", NULL, REQUIRED, &f->hidden) ||
+        !config_size(c, j, folder, "n_head", NULL, REQUIRED, &f->heads) ||
         !config_size(c, j, folder, "n_inner", NULL, 4.0 * (double)f->hidden, &f->mlp))
         return 0;
     f->kv_heads = f->heads;
@@ -3588,13 +3587,13 @@ static int read_qwen3_config(dual_ctx *c, dual_json j, const char *folder, dual_
     if (!dual_json_type(theta)) theta = dual_json_get(rope, "rope_theta");
     if (!config_real(c, eps, folder, "rms_norm_eps", 1e-6, &f->norm_eps) ||
         !config_real(c, theta, folder, "rope_theta", 10000, &f->rope_theta) ||
-        !config_size(c, j, folder, "vocab_size", NULL, 0, &f->vocab) ||
-        !config_size(c, j, folder, "max_position_embeddings", NULL, 0, &f->positions) ||
-        !config_size(c, j, folder, "num_hidden_layers", NULL, 0, &f->layers) ||
-        !config_size(c, j, folder, "hidden_size", NULL, 0, &f->hidden) ||
-        !config_size(c, j, folder, "num_attention_heads", NULL, 0, &f->heads) ||
+        !config_size(c, j, folder, "vocab_size", NULL, REQUIRED, &f->vocab) ||
+        !config_size(c, j, folder, "max_position_embeddings", NULL, REQUIRED, &f->positions) ||
+        !config_size(c, j, folder, "num_hidden_layers", NULL, REQUIRED, &f->layers) ||
+        !config_size(c, j, folder, "hidden_size", NULL, REQUIRED, &f->hidden) ||
+        !config_size(c, j, folder, "num_attention_heads", NULL, REQUIRED, &f->heads) ||
         !config_size(c, j, folder, "num_key_value_heads", NULL, (double)f->heads, &f->kv_heads) ||
-        !config_size(c, j, folder, "intermediate_size", NULL, 0, &f->mlp))
+        !config_size(c, j, folder, "intermediate_size", NULL, REQUIRED, &f->mlp))
         return 0;
     const double usual = (double)(f->hidden / f->heads);   /* the released models have another */
     if (!config_size(c, j, folder, "head_dim", NULL, usual, &f->head_dim)) return 0;
