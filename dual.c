@@ -344,6 +344,7 @@ struct dual_node {
 enum { NO_GRAD, GRAD_WANTED, GRAD_MADE };  /* dual_tensor.needs_grad; WANTED: no array yet */
 
 static inline size_t size_of(int type) { return type == DUAL_FULL ? sizeof(real) : 2; }
+static inline size_t elements(const dual_tensor *t) { return t->rows * t->cols; }
 
 /* Element i of an array of the given type. Where speed matters the type is a constant, and the
  * compiler keeps one branch. */
@@ -804,7 +805,7 @@ static void matmul_small(size_t M, size_t N, size_t K, matrix A, matrix B, real 
 
 /* ==== OPERATIONS =================================================================================
  * Each fits one screen, in this order: formula and shapes, forward loops, backward with the same
- * loops, tape constructor with its checks. `dx += ...` in a comment means x's gradient. Loops are
+ * loops, tape constructor with its checks. In comments dx is the gradient of x. Loops are
  * parallel over what they write, never over what they sum, so results do not depend on the number
  * of threads. An operation enters only together with its backward and a row in tests/test_ops.c. */
 
@@ -1460,8 +1461,9 @@ dual_tensor *dual_attention(dual_ctx *c, dual_tensor *q, size_t heads, size_t kv
         ins[2 + 2 * l] = keys[l].v;
     }
     dual_tensor *y = dual_tensor_new(c, q->rows, q->cols);
-    node unrecorded = {0}, *n = record(c, y, attention_backward, 1 + 2 * n_keys, ins);
-    if (!n) {                          /* no gradients; forward finds its arguments there too */
+    node unrecorded = {0};             /* without gradients, forward finds its arguments here */
+    node *n = record(c, y, attention_backward, 1 + 2 * n_keys, ins);
+    if (!n) {
         n = &unrecorded;
         n->in = ins;
         n->out = y;
@@ -1715,8 +1717,8 @@ dual_model *dual_model_kept(dual_ctx *c, const dual_config *f, int type) {
 /* Zeros are drawn as normal numbers of std 0, so that every tensor but the ones' advances the
  * generator: a model's weights then depend on its seed and its table alone. */
 static void fill(dual_param *p, dual_rng *rng) {
-    const size_t n = p->tensor->rows * p->tensor->cols;
-    for (size_t i = 0; numbers(p->tensor) && i < n; i++) {
+    const size_t n = numbers(p->tensor) ? elements(p->tensor) : 0;     /* counting: 0 */
+    for (size_t i = 0; i < n; i++) {
         double value = 1;
         if (p->start.kind != DUAL_ONES) value = p->start.std * dual_rng_normal(rng);
         set_number(p->tensor, i, (real)value);
@@ -1731,15 +1733,14 @@ void dual_model_copy(dual_model *to, const dual_model *from) {
     for (size_t i = 0; i < to->n_params; i++) {
         dual_tensor *t = to->param[i].tensor;
         const dual_tensor *source = from->param[i].tensor;
-        const size_t n = numbers(t) ? t->rows * t->cols : 0;
+        const size_t n = numbers(t) ? elements(t) : 0;
         for (size_t j = 0; j < n; j++) set_number(t, j, dual_number(source, j));
     }
 }
 
 size_t dual_model_params(const dual_model *m) {
     size_t n = 0;
-    for (size_t i = 0; i < m->n_params; i++)
-        n += m->param[i].tensor->rows * m->param[i].tensor->cols;
+    for (size_t i = 0; i < m->n_params; i++) n += elements(m->param[i].tensor);
     return n;
 }
 
@@ -1787,12 +1788,14 @@ static dual_tensor *qwen3_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor
     const struct dual_layer *w = &p->model->layer[l];
     const dual_config *f = &p->model->config;
 
-    dual_tensor *h = dual_rmsnorm(c, x, w->norm1_w, f->norm_eps), *q, *k;
-    k = dual_rmsnorm(c, dual_linear(c, h, w->k_w, NULL, DUAL_OUT_IN), w->k_norm, f->norm_eps);
+    dual_tensor *h = dual_rmsnorm(c, x, w->norm1_w, f->norm_eps);
+    dual_tensor *k = dual_linear(c, h, w->k_w, NULL, DUAL_OUT_IN);
+    k = dual_rmsnorm(c, k, w->k_norm, f->norm_eps);
     p->cache.k[l] = dual_rotary(c, k, f->head_dim, p->position, f->rope_theta);
     p->cache.v[l] = dual_linear(c, h, w->v_w, NULL, DUAL_OUT_IN);
     if (extent == KEYS_ONLY) return NULL;
-    q = dual_rmsnorm(c, dual_linear(c, h, w->q_w, NULL, DUAL_OUT_IN), w->q_norm, f->norm_eps);
+    dual_tensor *q = dual_linear(c, h, w->q_w, NULL, DUAL_OUT_IN);
+    q = dual_rmsnorm(c, q, w->q_norm, f->norm_eps);
     q = dual_rotary(c, q, f->head_dim, p->position, f->rope_theta);
     h = layer_attention(c, p, l, q);
     x = dual_add(c, x, dual_linear(c, h, w->o_w, NULL, DUAL_OUT_IN));
@@ -1825,7 +1828,7 @@ static void run_block_into(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x,
         OMP(omp parallel for schedule(static) if (rows * to->cols > 20000))
         for (size_t r = 0; r < rows; r++)
             memcpy(to->data + r * to->cols, from->data + r * from->stride, to->cols * sizeof(real));
-        record(c, kept[i], add_backward, 2, made[i]);      /* a sum of one term */
+        record(c, kept[i], add_backward, 2, made[i]);      /* dual_add's, with one input */
     }
     p->cache.k[l] = kept[0];
     p->cache.v[l] = kept[1];
@@ -2177,7 +2180,7 @@ size_t dual_exchange_trained(dual_exchange *e) {
     dual_param *p;
     size_t n = 0;
     for (size_t i = 0; (p = dual_exchange_param(e, i, &owner)) != NULL; i++)
-        if (is_trained(e, owner, p->tensor)) n += p->tensor->rows * p->tensor->cols;
+        if (is_trained(e, owner, p->tensor)) n += elements(p->tensor);
     /* GPT-2's c_attn is one tensor. Under h1 the query third of the last one gets no gradient and
      * is not counted, though weight decay reaches it. */
     if (e->coprocessor && e->base->config.family == DUAL_GPT2 && !uses_states(&e->system))
@@ -2386,7 +2389,6 @@ static dual_seen past_of_rows(dual_ctx *c, const dual_seen *past, const int32_t 
 }
 
 enum { FULL_PASS = 0 };
-
 /* Plans a pass, runs it and returns it. `latents` holds what its latent rows read. Unless it is a
  * FULL_PASS, it ends at the keys and values of the last of `key_layers` layers. */
 static dual_pass *run_pass(exchange_state *s, const char *name, dual_model *m, pass_plan *plan,
@@ -2656,7 +2658,6 @@ static dual_pass *exchange(exchange_state *s) {
     s->past = describe(s->c, system->latents + 6, sizeof *s->past);    /* upper bounds: a chain's */
     s->out->pass = describe(s->c, system->latents + 3, sizeof *s->out->pass);
     s->last_row = integers(s->c, s->batch->n_groups);
-
     if (thinks || (!chain && !speak.text)) read_texts(s);
     const size_t read_pasts = s->n_past;
     dual_tensor *latents = message(s, &speak);
@@ -2920,7 +2921,7 @@ void dual_adamw_new(dual_ctx *c, dual_adamw *o, dual_exchange *e) {
     o->v = describe(c, total_params, sizeof *o->v);
     for (size_t i = 0; (p = dual_exchange_param(e, i, &owner)) != NULL; i++) {
         if (!p->tensor->needs_grad) continue;
-        const size_t n = p->tensor->rows * p->tensor->cols;
+        const size_t n = elements(p->tensor);
         o->m[o->n] = dual_alloc(c, n, sizeof(real));
         o->v[o->n] = dual_alloc(c, n, sizeof(real));
         if (c->memory) {
@@ -2955,15 +2956,14 @@ double dual_adamw_step(dual_ctx *c, dual_adamw *o, double rate) {
     o->step++;
     if (!c->memory) return 0;
     for (size_t i = 0; i < o->n; i++)
-        norm += square_sum(o->param[i]->tensor->grad,
-                           o->param[i]->tensor->rows * o->param[i]->tensor->cols);
+        norm += square_sum(o->param[i]->tensor->grad, elements(o->param[i]->tensor));
     norm = sqrt(norm);
     const double scale = o->clip > 0 && o->clip < norm + 1e-6 ? o->clip / (norm + 1e-6) : 1;
     const double fix1 = 1 - pow(o->beta1, (double)o->step);
     const double fix2 = 1 - pow(o->beta2, (double)o->step);
     for (size_t i = 0; i < o->n; i++) {
         const dual_param *p = o->param[i];
-        const size_t n = p->tensor->rows * p->tensor->cols;
+        const size_t n = elements(p->tensor);
         const double lr = rate * p->rate;
         const real keep = (real)(p->decay ? 1 - lr * o->decay : 1), s = (real)scale;
         const real b1 = (real)o->beta1, b2 = (real)o->beta2, eps = (real)o->eps;
@@ -2992,7 +2992,8 @@ double dual_schedule(uint64_t step, uint64_t steps, double warmup, double peak) 
 
 /* ==== JSON =======================================================================================
  * A value is a slice of the text, so nothing is allocated. dual_json_text checks the whole text
- * once (RFC 8259, nested at most JSON_DEPTH deep); all other functions rely on that. */
+ * once (RFC 8259, nested at most JSON_DEPTH deep); all other functions rely on that. Each check_
+ * function returns the end of what it accepted, or NULL. */
 enum { JSON_DEPTH = 64 };
 
 static const char *skip_blank(const char *p, const char *end) {
@@ -3032,7 +3033,6 @@ static const char *check_number(const char *p, const char *end) {
     return p;
 }
 
-/* The end of the value at p, or NULL if it is not one. */
 static const char *check_value(const char *p, const char *end, int depth) {
     static const char *const words[] = {"true", "false", "null"};
     if (p == end || depth > JSON_DEPTH) return NULL;
@@ -3211,7 +3211,8 @@ char *dual_text_read(dual_ctx *c, const char *path, size_t *length) {
     while (text) {
         n += fread(text + n, 1, room - 1 - n, f);
         if (n + 1 < room) break;
-        char *more = room > SIZE_MAX / 2 ? NULL : realloc(text, room *= 2);
+        room *= 2;                     /* 0 after an overflow */
+        char *more = room ? realloc(text, room) : NULL;
         if (!more) free(text);
         text = more;
     }
@@ -3316,9 +3317,9 @@ static const char *read_entry(entry *t, dual_json key, dual_json value, uint64_t
     }
     for (v = slice(NULL, NULL); dual_json_each(offsets, &k, &v); i++)
         if (i < 2) bound[i] = dual_json_number(v, -1);
-    if (i != 2 || !(bound[0] >= 0 && bound[0] <= bound[1] && bound[1] <= (double)data_bytes) ||
-        bound[0] != floor(bound[0]) || bound[1] != floor(bound[1]))
-        return "data_offsets outside the file (is it cut short?)";
+    const int whole = bound[0] == floor(bound[0]) && bound[1] == floor(bound[1]);
+    const int inside = bound[0] >= 0 && bound[0] <= bound[1] && bound[1] <= (double)data_bytes;
+    if (i != 2 || !whole || !inside) return "data_offsets outside the file (is it cut short?)";
     t->begin = (uint64_t)bound[0];
     t->end = (uint64_t)bound[1];
     for (t->type = 0; t->type < OTHER; t->type++)
@@ -3353,27 +3354,26 @@ static const char *read_header(dual_file *s, uint64_t header_bytes, uint64_t dat
     return NULL;
 }
 
-dual_file *dual_file_open(dual_ctx *c, const char *path) {
+static const char *open_file(dual_file *s, const char *path) {
+    static const char broken[] = "is cut short, or not a safetensors file";
     unsigned char word[8];
-    const char *why = "cannot be opened: is the path right?";
+    snprintf(s->path, sizeof s->path, "%s", path);
+    s->f = fopen(path, "rb");
+    if (!s->f) return "cannot be opened: is the path right?";
+    const long size = fseek(s->f, 0, SEEK_END) == 0 ? ftell(s->f) : -1;
+    if (size < 8 || fseek(s->f, 0, SEEK_SET) != 0 || fread(word, 1, 8, s->f) != 8) return broken;
+    const uint64_t n = little(word, 8), rest = (uint64_t)size - 8;
+    if (n > rest || n > 100000000) return broken;
+    s->header = malloc((size_t)n + 1);
+    if (!s->header || fread(s->header, 1, (size_t)n, s->f) != n) return broken;
+    s->data = s->at = 8 + n;
+    return read_header(s, n, rest - n);
+}
+
+dual_file *dual_file_open(dual_ctx *c, const char *path) {
     dual_file *s = calloc(1, sizeof *s);
-    long size = -1;
-    if (s) s->f = fopen(path, "rb");
-    if (s && s->f) {
-        snprintf(s->path, sizeof s->path, "%s", path);
-        why = "is cut short, or not a safetensors file";
-        if (fseek(s->f, 0, SEEK_END) == 0) size = ftell(s->f);
-        const uint64_t bytes = size < 0 ? 0 : (uint64_t)size;
-        if (bytes >= 8 && fseek(s->f, 0, SEEK_SET) == 0 && fread(word, 1, 8, s->f) == 8) {
-            const uint64_t n = little(word, 8);
-            if (n <= bytes - 8 && n <= 100000000 && (s->header = malloc((size_t)n + 1)) != NULL &&
-                fread(s->header, 1, (size_t)n, s->f) == n) {
-                s->data = s->at = 8 + n;
-                why = read_header(s, n, bytes - 8 - n);
-                if (!why) return s;
-            }
-        }
-    }
+    const char *why = s ? open_file(s, path) : "does not fit in memory";
+    if (!why) return s;
     dual_failed(c, "%s: %s", path, why);
     dual_file_close(s);
     return NULL;
@@ -3475,7 +3475,7 @@ static int write_header(FILE *f, size_t n, const dual_param *const *p, const cha
     at += (size_t)sprintf(header + at, "\"}");
     for (size_t i = 0; i < n; i++) {
         const dual_tensor *t = p[i]->tensor;
-        const uint64_t bytes = (uint64_t)t->rows * t->cols * TYPES[t->type].size;
+        const uint64_t bytes = (uint64_t)elements(t) * TYPES[t->type].size;
         if (p[i]->vector) snprintf(shape, sizeof shape, "%zu", t->cols);
         else snprintf(shape, sizeof shape, "%zu,%zu", t->rows, t->cols);
         at += (size_t)snprintf(header + at, size - at, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],"
@@ -3495,7 +3495,7 @@ static int write_header(FILE *f, size_t n, const dual_param *const *p, const cha
 /* Writes the numbers, little-endian: F32, or 16 bits as they are kept. */
 static int write_tensor(FILE *f, const dual_tensor *t) {
     unsigned char chunk[4096];
-    const size_t count = t->rows * t->cols, width = TYPES[t->type].size;
+    const size_t count = elements(t), width = TYPES[t->type].size;
     for (size_t done = 0; done < count;) {
         const size_t k = least(count - done, sizeof chunk / width);
         for (size_t j = 0; j < k; j++) {
