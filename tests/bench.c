@@ -15,7 +15,7 @@
  * training calls. Refuses: judging. Which share is good enough is said in README.md. */
 #define _DEFAULT_SOURCE                /* madvise */
 #include "../dual.c"
-#include "../data/runs/run.h"
+#include "../data/runs/platform.h"
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
