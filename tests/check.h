@@ -3,6 +3,7 @@
 #ifndef DUAL_CHECK_H
 #define DUAL_CHECK_H
 #include <math.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,8 +34,8 @@ static inline int check_that(int ok, const char *format, ...) {
 
 /* Written as !(distance <= limit), so that a NaN on either side fails. */
 static inline int check_close(double got, double expected, double limit, const char *format, ...) {
+    const int ok = fabs(got - expected) <= limit;
     va_list list;
-    int ok = fabs(got - expected) <= limit;
     va_start(list, format);
     check_count(ok, format, list);
     va_end(list);
@@ -55,7 +56,7 @@ static inline int check_size(size_t got, size_t expected, const char *format, ..
 
 /* A refusal is one line that says something. */
 static inline int check_refused(dual_ctx *ctx, int accepted, const char *what) {
-    int ok = !accepted && ctx->error[0] && !strchr(ctx->error, '\n');
+    const int ok = !accepted && ctx->error[0] && !strchr(ctx->error, '\n');
     check_that(ok, "%s: expected a refusal with one line of reason, got %s \"%s\"", what,
                accepted ? "acceptance," : "", ctx->error);
     ctx->error[0] = 0;
@@ -88,6 +89,31 @@ static inline void check_end(dual_ctx *ctx, void *memory) {
     free(memory);
 }
 
+/* ---- what must end in ctx->fatal ------------------------------------------------------------- */
+
+static jmp_buf check_way_out;
+static char check_last_words[500];
+
+static inline void check_remember(const char *message) {
+    snprintf(check_last_words, sizeof check_last_words, "%s", message);
+    longjmp(check_way_out, 1);
+}
+
+/* Whether act(ctx, which) ends in ctx->fatal; check_last_words is then what it said. */
+static inline int check_ends(dual_ctx *ctx, void (*act)(dual_ctx *, int), int which) {
+    check_last_words[0] = 0;
+    ctx->fatal = check_remember;
+    if (setjmp(check_way_out)) {
+        ctx->fatal = check_fatal;
+        return 1;
+    }
+    act(ctx, which);
+    ctx->fatal = check_fatal;
+    return 0;
+}
+
+/* ---- numbers --------------------------------------------------------------------------------- */
+
 static inline int check_in_double(void) {
     return sizeof(dual_real) == sizeof(double);
 }
@@ -100,8 +126,7 @@ static inline double check_limit(double in_double, double in_float) {
  * for gradients that are zero by structure. */
 static inline double check_distance(const double *a, const double *b, size_t n, double floor) {
     double apart = 0, size_a = 0, size_b = 0;
-    size_t i;
-    for (i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         apart += (a[i] - b[i]) * (a[i] - b[i]);
         size_a += a[i] * a[i];
         size_b += b[i] * b[i];
@@ -120,9 +145,8 @@ static inline void check_write(const char *path, const void *bytes, size_t n) {
 
 /* A constant tensor of normal numbers around `mean`. */
 static inline void check_fill(dual_tensor *t, dual_rng *rng, double mean, double std) {
-    size_t r, c;
-    for (r = 0; r < t->rows; r++)
-        for (c = 0; c < t->cols; c++)
+    for (size_t r = 0; r < t->rows; r++)
+        for (size_t c = 0; c < t->cols; c++)
             t->data[r * t->stride + c] = (dual_real)(mean + std * dual_rng_normal(rng));
 }
 

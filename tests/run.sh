@@ -24,7 +24,7 @@ run example "$build/example-f32"
 run data "$build/test_data-f32" ${DUAL_DATA:+"$DUAL_DATA/countdown"}
 run tokens "$build/test_tokens-f32" "$build" ${DUAL_DATA:+"$DUAL_DATA"}
 run tasks "$build/test_tasks-f32" "$build" ${DUAL_DATA:+"$DUAL_DATA"}
-for name in ops systems options gradients training decoding refusals; do
+for name in basics ops systems options gradients training decoding refusals; do
     run "$name" "$build/test_$name-f32"
     run "$name, double" "$build/test_$name-f64"
 done
