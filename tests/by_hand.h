@@ -14,15 +14,13 @@
 
 static inline int32_t *count_from(dual_ctx *c, size_t n, int32_t first) {
     int32_t *a = dual_alloc(c, n + 1, sizeof *a);
-    for (size_t i = 0; i < n; i++)
-        a[i] = first + (int32_t)i;
+    for (size_t i = 0; i < n; i++) a[i] = first + (int32_t)i;
     return a;
 }
 
 static inline int32_t *constant(dual_ctx *c, size_t n, int32_t value) {
     int32_t *a = count_from(c, n, 0);
-    for (size_t i = 0; i < n; i++)
-        a[i] = value;
+    for (size_t i = 0; i < n; i++) a[i] = value;
     return a;
 }
 
@@ -124,8 +122,7 @@ static inline dual_tensor *hand_chain(dual_ctx *c, dual_exchange *e, dual_tensor
     for (size_t i = 0; i < n; i++) {
         dual_pass *p = hand_pass(c, e->base, stack(c, i + 2, row), 0, 0, NULL);
         row[i + 2] = slice_rows(c, p->hidden, p->rows - 1, 1);
-        if (e->gain.tensor)
-            row[i + 2] = dual_gain(c, row[i + 2], e->gain.tensor);
+        if (e->gain.tensor) row[i + 2] = dual_gain(c, row[i + 2], e->gain.tensor);
     }
     return stack(c, n + 1, row + 1);
 }
@@ -142,8 +139,7 @@ static inline dual_tensor *hand_latents(dual_ctx *c, dual_exchange *e, dual_tens
     case DUAL_CHAIN:
         return hand_chain(c, e, text);
     case DUAL_EMBED:
-        if (changes->detach_latents)
-            z = dual_detach(c, z);
+        if (changes->detach_latents) z = dual_detach(c, z);
         return e->gain.tensor ? dual_gain(c, z, e->gain.tensor) : z;
     case DUAL_NONE:
     case DUAL_KV:
@@ -161,8 +157,7 @@ static inline dual_tensor *hand_logits(dual_ctx *c, dual_exchange *e, const int3
     dual_pass *think = NULL;
     if (e->coprocessor) {
         past[0] = &hand_pass(c, base, text, 0, 0, NULL)->cache;
-        if (e->system.detach)
-            past[0] = detached_cache(c, past[0], base->config.layers);
+        if (e->system.detach) past[0] = detached_cache(c, past[0], base->config.layers);
         think = hand_pass(c, e->coprocessor, e->soft.tensor, g->prefix, 1, past);
     }
     dual_tensor *block[4] = {text};
@@ -179,8 +174,7 @@ static inline dual_tensor *hand_logits(dual_ctx *c, dual_exchange *e, const int3
         n_past = 1;                /* the cut cache stands for the text here too */
         position = g->prefix;
     }
-    if (n_past)
-        block[0] = NULL;
+    if (n_past) block[0] = NULL;
     dual_pass *speak = hand_pass(c, base, stack(c, 4, block), position, n_past, past);
     const size_t first = speak->rows - g->n_target - 1;    /* y_0 comes from the row before it */
     return dual_logits(c, base, slice_rows(c, speak->hidden, first, g->n_target));

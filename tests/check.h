@@ -39,8 +39,7 @@ static inline int check_close(double got, double expected, double limit, const c
     va_start(list, format);
     check_count(ok, format, list);
     va_end(list);
-    if (!ok)
-        printf("       expected %.17g within %g, got %.17g\n", expected, limit, got);
+    if (!ok) printf("       expected %.17g within %g, got %.17g\n", expected, limit, got);
     return ok;
 }
 
@@ -77,8 +76,7 @@ static inline void check_fatal(const char *message) {
 /* Returns the block to hand to check_end: the context's own pointer is an aligned one. */
 static inline void *check_begin(dual_ctx *ctx, size_t bytes) {
     void *memory = malloc(bytes);
-    if (!memory)
-        check_fatal("out of memory");
+    if (!memory) check_fatal("out of memory");
     dual_init(ctx, memory, bytes);
     ctx->fatal = check_fatal;
     return memory;
@@ -132,9 +130,17 @@ static inline double check_distance(const double *a, const double *b, size_t n, 
         size_b += b[i] * b[i];
     }
     apart = sqrt(apart);
-    if (apart <= floor)
-        return 0;
+    if (apart <= floor) return 0;
     return apart / (sqrt(size_a) + sqrt(size_b));
+}
+
+/* Adds to a text, cut to the size of its array. */
+static inline void check_append(char *text, size_t size, const char *format, ...) {
+    const size_t used = strlen(text);
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text + used, size - used, format, list);
+    va_end(list);
 }
 
 static inline void check_write(const char *path, const void *bytes, size_t n) {

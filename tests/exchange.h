@@ -95,8 +95,7 @@ static inline void fixture_open(fixture *f, int shape, const dual_system *system
 
 static inline dual_system preset(const char *name) {
     dual_system s = dual_system_preset(name);
-    if (s.inject != DUAL_NONE)
-        s.latents = SLOTS;
+    if (s.inject != DUAL_NONE) s.latents = SLOTS;
     return s;
 }
 
@@ -111,26 +110,16 @@ static inline void fixture_close(fixture *f) {
 
 /* ---- names for messages ---------------------------------------------------------------------- */
 
-static inline void append(char *text, size_t size, const char *format, ...) {
-    const size_t used = strlen(text);
-    va_list list;
-    va_start(list, format);
-    vsnprintf(text + used, size - used, format, list);
-    va_end(list);
-}
-
 /* The preset's name and every option that is on. */
 static inline const char *system_title(const dual_system *s) {
     static char text[160];
     snprintf(text, sizeof text, "%s%s%s%s", s->name, s->gain ? " gain" : "",
              s->detach ? " detached" : "", s->fused ? " fused" : "");
-    if (s->kv_layers)
-        append(text, sizeof text, " layers %x", (unsigned)s->kv_layers);
-    if (s->text_loss > 0)
-        append(text, sizeof text, " text %g", s->text_loss);
+    if (s->kv_layers) check_append(text, sizeof text, " layers %x", (unsigned)s->kv_layers);
+    if (s->text_loss > 0) check_append(text, sizeof text, " text %g", s->text_loss);
     if (s->orthogonality > 0)
-        append(text, sizeof text, " orthogonality %g%s%s", s->orthogonality,
-               s->centred ? " centred" : "", s->values ? " of values" : "");
+        check_append(text, sizeof text, " orthogonality %g%s%s", s->orthogonality,
+                     s->centred ? " centred" : "", s->values ? " of values" : "");
     return text;
 }
 
@@ -157,8 +146,7 @@ typedef struct {
 } ragged;
 
 static inline void random_tokens(int32_t *token, size_t n, dual_rng *rng) {
-    for (size_t i = 0; i < n; i++)
-        token[i] = (int32_t)dual_rng_below(rng, VOCAB);
+    for (size_t i = 0; i < n; i++) token[i] = (int32_t)dual_rng_below(rng, VOCAB);
 }
 
 static inline void ragged_init(ragged *r, size_t n_cue) {
@@ -182,10 +170,8 @@ static inline void ragged_init(ragged *r, size_t n_cue) {
 
 /* Every text cut to `length` tokens, and every group behind all of it. */
 static inline void ragged_cut(ragged *r, size_t length) {
-    for (size_t i = 0; i < SEQUENCES; i++)
-        r->length[i] = length;
-    for (size_t g = 0; g < GROUPS; g++)
-        r->group[g].prefix = length;
+    for (size_t i = 0; i < SEQUENCES; i++) r->length[i] = length;
+    for (size_t g = 0; g < GROUPS; g++) r->group[g].prefix = length;
 }
 
 /* One group of a batch as a batch of its own. */
@@ -207,8 +193,7 @@ static inline void single_init(single *s, const dual_batch *all, size_t g) {
 
 static inline size_t count_targets(const dual_batch *b) {
     size_t n = 0;
-    for (size_t g = 0; g < b->n_groups; g++)
-        n += b->group[g].n_target;
+    for (size_t g = 0; g < b->n_groups; g++) n += b->group[g].n_target;
     return n;
 }
 
@@ -216,8 +201,7 @@ static inline size_t count_targets(const dual_batch *b) {
 
 static inline double *new_array(size_t n) {
     double *a = calloc(n ? n : 1, sizeof *a);
-    if (!a)
-        check_fatal("out of memory");
+    if (!a) check_fatal("out of memory");
     return a;
 }
 
@@ -238,8 +222,7 @@ static inline double tensor_distance(const dual_tensor *t, const double *a) {
 
 static inline double l2_norm(const double *a, size_t n) {
     double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += a[i] * a[i];
+    for (size_t i = 0; i < n; i++) sum += a[i] * a[i];
     return sqrt(sum);
 }
 
@@ -262,8 +245,7 @@ static inline double *exchange_values(dual_exchange *e) {
     dual_param *p;
     char owner;
     for (size_t i = 0; (p = dual_exchange_param(e, i, &owner)) != NULL; i++)
-        for (size_t j = 0; j < elements(p->tensor); j++)
-            all[n++] = (double)p->tensor->data[j];
+        for (size_t j = 0; j < elements(p->tensor); j++) all[n++] = (double)p->tensor->data[j];
     return all;
 }
 
@@ -338,8 +320,7 @@ static inline void result_free(result *r) {
 
 static inline const dual_pass *find_pass(const dual_outcome *out, const char *name) {
     for (size_t i = 0; i < out->n_passes; i++)
-        if (!strcmp(out->pass[i].name, name))
-            return &out->pass[i];
+        if (!strcmp(out->pass[i].name, name)) return &out->pass[i];
     return NULL;
 }
 

@@ -29,6 +29,7 @@ for name in basics ops systems options gradients training decoding refusals; do
     run "$name, double" "$build/test_$name-f64"
 done
 run files "$build/test_files-f32" "$build"
+run models "$build/test_models-f32" "$build"
 run parity "$build/parity-f32" --items 2013 tests/reference
 run "parity, double" "$build/parity-f64" --items 2013 tests/reference
 if [ -n "$DUAL_REFERENCE" ]; then

@@ -55,8 +55,7 @@ static void numbers_below(dual_rng *rng) {
     size_t count[7] = {0}, low = 0;
     for (int i = 0; i < DRAWS; i++) {
         const size_t k = dual_rng_below(rng, 7);
-        if (k < 7)
-            count[k]++;
+        if (k < 7) count[k]++;
     }
     for (int i = 0; i < 7; i++)
         check_close((double)count[i] / DRAWS, 1.0 / 7, 0.004, "below 7: share of %d", i);
@@ -64,27 +63,25 @@ static void numbers_below(dual_rng *rng) {
     /* three quarters of all words: a mere remainder would hit the first third half of the time */
     for (int i = 0; i < LARGE_DRAWS; i++)
         low += dual_rng_below(rng, SIZE_MAX / 4 * 3) < SIZE_MAX / 4;
-    check_close((double)low / LARGE_DRAWS, 1.0 / 3, 0.02, "below 3/4 of SIZE_MAX: share of a third");
+    check_close((double)low / LARGE_DRAWS, 1.0 / 3, 0.02,
+                "below 3/4 of SIZE_MAX: share of a third");
 }
 
 static void streams(void) {
     enum { FIRST = 64 };
     dual_rng a = dual_rng_seed(5, 1), b = dual_rng_seed(5, 1);
     size_t same = 0;
-    for (int i = 0; i < 100; i++)
-        same += dual_rng_next(&a) == dual_rng_next(&b);
+    for (int i = 0; i < 100; i++) same += dual_rng_next(&a) == dual_rng_next(&b);
     check_size(same, 100, "the same seed and stream: the same numbers");
     /* streams must not be the same sequence shifted by a few draws either */
     uint64_t first[FIRST];
     a = dual_rng_seed(5, 1);
     b = dual_rng_seed(5, 2);
-    for (int i = 0; i < FIRST; i++)
-        first[i] = dual_rng_next(&a);
+    for (int i = 0; i < FIRST; i++) first[i] = dual_rng_next(&a);
     same = 0;
     for (int i = 0; i < FIRST; i++) {
         const uint64_t draw = dual_rng_next(&b);
-        for (int j = 0; j < FIRST; j++)
-            same += draw == first[j];
+        for (int j = 0; j < FIRST; j++) same += draw == first[j];
     }
     check_size(same, 0, "two streams: no number in common");
 }
@@ -109,8 +106,7 @@ static void test_rng(void) {
 /* A copy that ends exactly where the text ends, so that a sanitizer sees any read beyond it. */
 static int is_json(const char *text, size_t length) {
     char *copy = malloc(length ? length : 1);
-    if (!copy)
-        check_fatal("out of memory");
+    if (!copy) check_fatal("out of memory");
     memcpy(copy, text, length);
     const int ok = dual_json_text(copy, length).begin != NULL;
     free(copy);
@@ -187,14 +183,12 @@ static void test_json_values(void) {
 static void deep_json(void) {
     enum { DEPTH = 10000 };
     char *deep = malloc(2 * DEPTH + 1);
-    if (!deep)
-        check_fatal("out of memory");
+    if (!deep) check_fatal("out of memory");
     memset(deep, '[', DEPTH);
     check_that(!is_json(deep, DEPTH), "json: expected 10,000 open brackets refused");
     memset(deep + DEPTH, ']', DEPTH);
     check_that(!is_json(deep, 2 * DEPTH), "json: expected 10,000 nested lists refused");
-    for (size_t i = 0; i + 5 <= 2 * DEPTH; i += 5)
-        memcpy(deep + i, "{\"a\":", 5);
+    for (size_t i = 0; i + 5 <= 2 * DEPTH; i += 5) memcpy(deep + i, "{\"a\":", 5);
     check_that(!is_json(deep, 2 * DEPTH), "json: expected 4,000 open objects refused");
     free(deep);
 }
@@ -206,8 +200,7 @@ static void half_pairs(void) {
     for (size_t i = 0; i < sizeof half / sizeof *half; i++) {
         char out[16] = "";
         const dual_json j = dual_json_text(half[i], strlen(half[i]));
-        if (j.begin)
-            dual_json_string(j, out, sizeof out);
+        if (j.begin) dual_json_string(j, out, sizeof out);
         check_that(strlen(out) < 16, "json: half a surrogate pair");
     }
 }
@@ -229,8 +222,7 @@ static void test_json_syntax(void) {
         check_that(!is_json(bad[i], strlen(bad[i])), "json: expected %s refused", bad[i]);
     check_that(!is_json("[1,\0 2]", 7), "json: expected a NUL byte refused");
     size_t refused = 0;
-    for (size_t i = 0; i < sizeof sample - 1; i++)
-        refused += !is_json(sample, i);
+    for (size_t i = 0; i < sizeof sample - 1; i++) refused += !is_json(sample, i);
     check_size(refused, sizeof sample - 1, "json: the sample cut at every byte is refused");
     check_that(is_json(sample, sizeof sample - 1), "json: expected the sample accepted");
     deep_json();
@@ -288,8 +280,7 @@ static size_t step_and_decode(dual_ctx *c, const dual_system *system) {
     const dual_batch batch = {.n_sequences = 1, .text = &text, .length = &text_length,
                               .n_groups = 2, .group = group};
     dual_model *base = dual_model_new(c, &shape), *coprocessor = NULL;
-    if (dual_system_needs_coprocessor(system))
-        coprocessor = dual_model_new(c, &shape);
+    if (dual_system_needs_coprocessor(system)) coprocessor = dual_model_new(c, &shape);
     dual_exchange e;
     check_that(dual_exchange_new(c, &e, system, base, coprocessor), "exchange %s: %s",
                system->name, c->error);
@@ -303,8 +294,7 @@ static size_t step_and_decode(dual_ctx *c, const dual_system *system) {
     dual_outcome out;
     dual_run(c, &e, &batch, &out);
     dual_backward(c, out.loss);
-    if (c->memory)
-        dual_adamw_step(c, &adamw, 1e-3);
+    if (c->memory) dual_adamw_step(c, &adamw, 1e-3);
     dual_sampling sampling = {.max_new = 6, .end = -1};
     int32_t token[2 * 6];
     size_t length[2];
@@ -315,10 +305,8 @@ static size_t step_and_decode(dual_ctx *c, const dual_system *system) {
 /* Exactly what was counted must do. */
 static void count_and_take(const char *name, int options) {
     dual_system system = dual_system_preset(name);
-    if (system.inject != DUAL_NONE)
-        system.latents = 3;
-    if (options)
-        every_option(&system);
+    if (system.inject != DUAL_NONE) system.latents = 3;
+    if (options) every_option(&system);
     dual_ctx c;
     dual_init(&c, NULL, 0);
     c.fatal = check_fatal;

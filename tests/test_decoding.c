@@ -13,8 +13,7 @@ enum { NEW = 5, NO_END = -1 };
 static size_t argmax(const double *logits) {
     size_t best = 0;
     for (size_t i = 1; i < VOCAB; i++)
-        if (logits[i] > logits[best])
-            best = i;
+        if (logits[i] > logits[best]) best = i;
     return best;
 }
 
@@ -35,8 +34,7 @@ static void compare_forced(fixture *f, ragged *data, const int32_t *token, const
     for (size_t i = 0; i < GROUPS * NEW; i++) {
         const double *expected = forced.logits + i * VOCAB;
         double row[VOCAB];
-        for (size_t v = 0; v < VOCAB; v++)
-            row[v] = (double)logits[i * VOCAB + v];
+        for (size_t v = 0; v < VOCAB; v++) row[v] = (double)logits[i * VOCAB + v];
         wrong += argmax(row) != (size_t)token[i];
         wrong += argmax(expected) != (size_t)token[i];
         apart += !(check_distance(row, expected, VOCAB, 0) <= check_limit(1e-12, 1e-4));
@@ -70,8 +68,7 @@ static void decode_to_end(fixture *f, const dual_batch *batch, const int32_t *to
     dual_generate(&f->c, &f->e, batch, &how, again, length);
     for (size_t g = 0; g < GROUPS; g++) {
         size_t first = 0;
-        while (first < NEW && token[g * NEW + first] != how.end)
-            first++;
+        while (first < NEW && token[g * NEW + first] != how.end) first++;
         check_size(length[g], first < NEW ? first : NEW + 1, "%s: length to the end token", what);
         check_that(!memcmp(again + g * NEW, token + g * NEW, first * sizeof *again),
                    "%s: tokens before the end token", what);
@@ -87,8 +84,7 @@ static void decode(int shape, const char *name, size_t n_cue, int cue_as, dual_s
     fixture_open_preset(&f, shape, name);
     ragged data;
     ragged_init(&data, n_cue);
-    if (cue_as == ROWS)
-        data.batch.cue_rows = check_random(&f.c, 2, f.base->config.hidden, 3);
+    if (cue_as == ROWS) data.batch.cue_rows = check_random(&f.c, 2, f.base->config.hidden, 3);
     data.batch.ablation.from = from;
     data.batch.ablation.slot = 1;
     int32_t token[GROUPS * NEW];
@@ -112,8 +108,7 @@ static void test_decoding(void) {
             decode(shape, all_systems[i], 1, ROWS, DUAL_RIGHT);
             if (s.inject != DUAL_KV && s.inject != DUAL_NONE)
                 decode(shape, all_systems[i], 0, TOKENS, DUAL_RIGHT);
-            if (s.inject == DUAL_NONE)
-                continue;
+            if (s.inject == DUAL_NONE) continue;
             decode(shape, all_systems[i], 1, TOKENS, DUAL_ZERO);
             decode(shape, all_systems[i], 1, TOKENS, DUAL_DROP);
         }
@@ -217,8 +212,7 @@ static double *fed_latents(fixture *f, const dual_batch *batch, dual_source from
     double *fed = new_array(speak->rows * cols);
     *rows = 0;
     for (size_t r = 0; r < speak->rows; r++) {
-        if (speak->token[r] >= 0)
-            continue;
+        if (speak->token[r] >= 0) continue;
         for (size_t c = 0; c < cols; c++)
             fed[*rows * cols + c] = (double)input->data[r * input->stride + c];
         ++*rows;
@@ -325,10 +319,8 @@ static double *decoded(fixture *f, const dual_batch *batch) {
     how.max_new = KEPT_NEW;
     dual_generate(&f->c, &f->e, batch, &how, tokens, length);
     double *all = new_array(KEPT_NUMBERS);
-    for (size_t i = 0; i < KEPT_TOKENS * VOCAB; i++)
-        all[i] = (double)logits[i];
-    for (size_t i = 0; i < KEPT_TOKENS; i++)
-        all[KEPT_TOKENS * VOCAB + i] = tokens[i];
+    for (size_t i = 0; i < KEPT_TOKENS * VOCAB; i++) all[i] = (double)logits[i];
+    for (size_t i = 0; i < KEPT_TOKENS; i++) all[KEPT_TOKENS * VOCAB + i] = tokens[i];
     return all;
 }
 

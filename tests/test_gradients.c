@@ -37,8 +37,7 @@ static double probe(fixture *f, const dual_batch *batch, dual_tensor *t, const d
     double found[PROBES], expected[PROBES];
     size_t top = 0;
     for (size_t i = 0; i < elements(t); i++)
-        if (fabs(gradient[i]) > fabs(gradient[top]))
-            top = i;
+        if (fabs(gradient[i]) > fabs(gradient[top])) top = i;
     for (size_t i = 0; i < PROBES; i++) {
         const size_t at = i ? dual_rng_below(rng, elements(t)) : top;
         found[i] = gradient[at];
@@ -161,8 +160,7 @@ static int last_keys(const dual_exchange *e) {
     if (e->system.inject != DUAL_KV || (e->system.orthogonality > 0 && !e->system.values))
         return layers;
     int l = layers - 1;
-    while (list && !(list & (uint64_t)1 << l))
-        l--;
+    while (list && !(list & (uint64_t)1 << l)) l--;
     return l;
 }
 
@@ -171,14 +169,11 @@ static int is_above_last_keys(const char *name, int last) {
     static const char *const unused[] = {"attn.c_proj", "ln_2", "mlp", "self_attn.q_", "o_proj",
                                          "post_attention"};
     const char *number = strpbrk(name, "0123456789");
-    if (strstr(name, "ln_f") || !strcmp(name, "model.norm.weight"))
-        return 1;
-    if (!number)
-        return 0;
+    if (strstr(name, "ln_f") || !strcmp(name, "model.norm.weight")) return 1;
+    if (!number) return 0;
     const int layer = atoi(number);
     for (size_t i = 0; layer == last && i < sizeof unused / sizeof *unused; i++)
-        if (strstr(name, unused[i]))
-            return 1;
+        if (strstr(name, unused[i])) return 1;
     return layer > last;
 }
 
@@ -188,10 +183,8 @@ static int is_vocabulary(const char *name) {
 
 static int should_train(const fixture *f, const dual_param *p, char owner) {
     const int last = last_keys(&f->e), all = last == (int)f->base->config.layers;
-    if (owner == 'B')
-        return f->e.system.base_trained;
-    if (owner == 'C')
-        return !is_vocabulary(p->name) && (all || !is_above_last_keys(p->name, last));
+    if (owner == 'B') return f->e.system.base_trained;
+    if (owner == 'C') return !is_vocabulary(p->name) && (all || !is_above_last_keys(p->name, last));
     return 1;
 }
 
@@ -204,8 +197,7 @@ static double coprocessor_flops(fixture *f, size_t rows) {
     snprintf(joint, sizeof joint, ".%d.attn.c_attn", last_keys(&f->e));
     for (size_t i = 0; (p = dual_exchange_param(&f->e, i, &owner)) != NULL; i++) {
         const int matrix = p->tensor->rows > 1 && !strstr(p->name, "wpe");
-        if (owner != 'C' || !p->tensor->needs_grad || !matrix)
-            continue;
+        if (owner != 'C' || !p->tensor->needs_grad || !matrix) continue;
         const double work = 2.0 * (double)rows * (double)elements(p->tensor);
         flops += strstr(p->name, joint) ? work * 2 / 3 : work;
     }
@@ -223,8 +215,7 @@ static double three_steps(fixture *f, const dual_batch *batch, dual_adamw *adamw
         dual_run(&f->c, &f->e, batch, &out);
         dual_backward(&f->c, out.loss);
         dual_release(&f->c, mark);
-        if (step == 0)
-            flops = f->c.weight_grad_flops - before;
+        if (step == 0) flops = f->c.weight_grad_flops - before;
         if (step == 2)
             check_that(f->e.soft.tensor == NULL || f->e.soft.tensor->grad[0] != 0,
                        "%s: expected a gradient for S", what);
@@ -247,14 +238,10 @@ static movement compare_values(fixture *f, const double *before, const double *a
     for (size_t i = 0; (p = dual_exchange_param(&f->e, i, &owner)) != NULL; i++) {
         const int trained = p->tensor->needs_grad != 0;
         size_t changed = 0;
-        for (size_t j = 0; j < elements(p->tensor); j++, n++)
-            changed += before[n] != after[n];
-        if (owner == 'B')
-            m.base += changed;
-        else if (owner == 'C')
-            m.coprocessor += changed;
-        else
-            m.soft += changed;
+        for (size_t j = 0; j < elements(p->tensor); j++, n++) changed += before[n] != after[n];
+        if (owner == 'B') m.base += changed;
+        else if (owner == 'C') m.coprocessor += changed;
+        else m.soft += changed;
         m.trained += trained ? elements(p->tensor) : 0;
         m.untrained += trained ? 0 : changed;
         if (trained != (should_train(f, p, owner) != 0)) {
@@ -356,8 +343,7 @@ static step_cost step_in(size_t size, const dual_config *shape, const dual_syste
     c.fatal = check_fatal;
     c.recompute = recompute;
     dual_model *base = dual_model_new(&c, shape), *coprocessor = NULL;
-    if (dual_system_needs_coprocessor(system))
-        coprocessor = dual_model_new(&c, shape);
+    if (dual_system_needs_coprocessor(system)) coprocessor = dual_model_new(&c, shape);
     dual_exchange e;
     check_that(dual_exchange_new(&c, &e, system, base, coprocessor), "%s: %s", system->name,
                c.error);
@@ -498,8 +484,7 @@ static void test_recomputation(void) {
         for (size_t i = 0; i < SYSTEMS; i++)
             for (int option = PLAIN; option < OPTIONS; option++) {
                 dual_system system = preset(all_systems[i]);
-                if (with_option(&system, option))
-                    recomputed(shape, &system);
+                if (with_option(&system, option)) recomputed(shape, &system);
             }
         recomputed_share(shape);
     }

@@ -1,6 +1,6 @@
 /* test_ops.c - every operation of dual.h by itself: gradients against central differences (in the
- * double build, within 1e-6), values against naive loops, odd sizes and numbers, weights of 16 bits,
- * wrong shapes.
+ * double build, within 1e-6), values against naive loops, odd sizes and numbers, weights of 16
+ * bits, wrong shapes.
  *
  *   cc -std=c99 -O2 -DDUAL_REAL=double tests/test_ops.c dual.c -lm -o test_ops && ./test_ops */
 #include "check.h"
@@ -10,7 +10,7 @@ static dual_ctx ctx;
 /* ---- the gradient harness -------------------------------------------------------------------- */
 
 enum { MOST = 80, CLASSES = 7, MOST_INPUTS = 8, PAD_ROWS = 2, PAD_COLS = 3 };
-enum { WHOLE, ON_VIEWS };          /* inputs are the owners themselves, or views into wider owners */
+enum { WHOLE, ON_VIEWS };          /* inputs: the owners themselves, or views into wider ones */
 
 static int32_t class_of_row[MOST]; /* targets of the objective */
 
@@ -26,8 +26,7 @@ typedef struct {
 /* A fixed random projection onto a few logits, then cross-entropy: every element of `out` gets
  * its own upstream gradient, so every entry of the op's Jacobian counts. */
 static dual_tensor *objective(dual_ctx *c, dual_tensor *out) {
-    if (out->rows == 1 && out->cols == 1)
-        return out;
+    if (out->rows == 1 && out->cols == 1) return out;
     dual_tensor *w = check_random(c, out->cols, CLASSES, 5);
     return dual_cross_entropy(c, dual_linear(c, out, w, NULL, DUAL_IN_OUT), class_of_row);
 }
@@ -62,8 +61,7 @@ static double slope(const operation *op, dual_tensor *const *owner, int views, d
 
 static double *new_array(size_t n) {
     double *a = calloc(n ? n : 1, sizeof *a);
-    if (!a)
-        check_fatal("out of memory");
+    if (!a) check_fatal("out of memory");
     return a;
 }
 
@@ -99,8 +97,7 @@ static void differences(const operation *op, int views) {
 }
 
 static void check_gradient(const operation *op) {
-    if (!check_in_double())
-        return;
+    if (!check_in_double()) return;
     differences(op, WHOLE);
     differences(op, ON_VIEWS);
 }
@@ -298,8 +295,7 @@ static void test_gradients(void) {
 static double gradient_size(const dual_tensor *t) {
     double sum = 0;
     for (size_t r = 0; t->grad && r < t->rows; r++)
-        for (size_t c = 0; c < t->cols; c++)
-            sum += fabs((double)t->grad[r * t->stride + c]);
+        for (size_t c = 0; c < t->cols; c++) sum += fabs((double)t->grad[r * t->stride + c]);
     return sum;
 }
 
@@ -319,11 +315,9 @@ static void frozen_weight(dual_tensor *x, dual_tensor *frozen) {
 static void backward_adds(dual_tensor *x, dual_tensor *frozen) {
     const size_t n = x->rows * x->cols;
     double *once = new_array(n), worst = 0;
-    for (size_t i = 0; i < n; i++)
-        once[i] = (double)x->grad[i];
+    for (size_t i = 0; i < n; i++) once[i] = (double)x->grad[i];
     through_weight(x, frozen);
-    for (size_t i = 0; i < n; i++)
-        worst = fmax(worst, fabs((double)x->grad[i] - 2 * once[i]));
+    for (size_t i = 0; i < n; i++) worst = fmax(worst, fabs((double)x->grad[i] - 2 * once[i]));
     check_close(worst, 0, check_limit(1e-15, 1e-7), "two backward runs: twice the gradient");
     free(once);
 }
@@ -365,15 +359,13 @@ static void test_flow(void) {
 static int all_finite(const dual_tensor *t, const dual_real *a) {
     for (size_t r = 0; r < t->rows; r++)
         for (size_t c = 0; c < t->cols; c++)
-            if (!isfinite((double)a[r * t->stride + c]))
-                return 0;
+            if (!isfinite((double)a[r * t->stride + c])) return 0;
     return 1;
 }
 
 static double dot(const double *a, const double *b, size_t n) {
     double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += a[i] * b[i];
+    for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
     return sum;
 }
 
@@ -400,8 +392,7 @@ static double squared_cosines(const dual_tensor *z, size_t slots, int centred) {
             for (size_t j = 0; j < slots; j++) {
                 const double *a = x + (g * slots + i) * d, *b = x + (g * slots + j) * d;
                 const double ab = dot(a, b, d);
-                if (i != j)
-                    sum += ab * ab / (dot(a, a, d) * dot(b, b, d));
+                if (i != j) sum += ab * ab / (dot(a, a, d) * dot(b, b, d));
             }
     free(x);
     return sum / (double)(groups * slots * (slots - 1));
@@ -438,8 +429,7 @@ static void test_orthogonality(void) {
             one->data[r * 7 + c] = (dual_real)(r == 1 ? -2 : 1) * one->data[c];
     check_close(orthogonality_of(one, 3, 0), 1, limit, "orthogonality of one direction");
     for (size_t r = 0; r < 3; r++)
-        for (size_t c = 0; c < 7; c++)
-            one->data[r * 7 + c] = (dual_real)(c == r ? 3 : 0);
+        for (size_t c = 0; c < 7; c++) one->data[r * 7 + c] = (dual_real)(c == r ? 3 : 0);
     check_close(orthogonality_of(one, 3, 0), 0, 0, "orthogonality of three axes");
     dual_release(&ctx, mark);
 }
@@ -486,10 +476,8 @@ static double layernorm_error(const dual_tensor *x, const dual_tensor *w, const 
     for (size_t r = 0; r < NORM_ROWS; r++) {
         const dual_real *v = x->data + r * NORM_COLS;
         double mean = 0, variance = 0;
-        for (size_t c = 0; c < NORM_COLS; c++)
-            mean += (double)v[c] / NORM_COLS;
-        for (size_t c = 0; c < NORM_COLS; c++)
-            variance += pow((double)v[c] - mean, 2) / NORM_COLS;
+        for (size_t c = 0; c < NORM_COLS; c++) mean += (double)v[c] / NORM_COLS;
+        for (size_t c = 0; c < NORM_COLS; c++) variance += pow((double)v[c] - mean, 2) / NORM_COLS;
         for (size_t c = 0; c < NORM_COLS; c++) {
             const double normed = ((double)v[c] - mean) / sqrt(variance + norm_eps);
             const double expected = normed * (double)w->data[c] + (double)b->data[c];
@@ -564,8 +552,7 @@ static double score(const dual_tensor *q, size_t r, const dual_tensor *k, size_t
     const dual_real *a = q->data + r * q->stride + head * layout.head_dim;
     const dual_real *b = k->data + row * k->stride + head / layout.share * layout.head_dim;
     double sum = 0;
-    for (size_t c = 0; c < layout.head_dim; c++)
-        sum += (double)a[c] * (double)b[c];
+    for (size_t c = 0; c < layout.head_dim; c++) sum += (double)a[c] * (double)b[c];
     return sum / sqrt((double)layout.head_dim);
 }
 
@@ -600,8 +587,7 @@ static double attention_error(const dual_tensor *q, head_layout layout, size_t n
 }
 
 static void set_all(dual_tensor *t, double value) {
-    for (size_t i = 0; i < t->rows * t->cols; i++)
-        t->data[i] = (dual_real)value;
+    for (size_t i = 0; i < t->rows * t->cols; i++) t->data[i] = (dual_real)value;
 }
 
 /* All scores hugely negative (sign -1), or hugely positive, and equal: the mean of the values seen.
@@ -663,8 +649,7 @@ static dual_tensor *loss_at_levels(const double level[4], dual_tensor *x) {
     static const int32_t target[] = {2, 0, 4, 1};
     dual_tensor *zero = dual_tensor_new(&ctx, 4, 5);
     set_all(zero, 0);
-    for (size_t i = 0; i < 20; i++)
-        x->data[i] = (dual_real)level[i / 5];
+    for (size_t i = 0; i < 20; i++) x->data[i] = (dual_real)level[i / 5];
     dual_need_grad(&ctx, x);
     dual_tensor *loss = dual_cross_entropy(&ctx, dual_add(&ctx, x, zero), target);
     check_that(loss->rows == 1 && loss->cols == 1, "cross_entropy: expected a [1,1] loss");
@@ -703,8 +688,8 @@ static double relative(const double *want, const dual_real *got, size_t rows, si
     return size > 0 ? sqrt(apart / size) : sqrt(apart);
 }
 
-/* Y [m,n] = X [m,k] W + b, then three logits of Y through V, whose first is the target. X, W and the
- * gradients' owners have wider rows than the views, so every kernel runs with strides. */
+/* Y [m,n] = X [m,k] W + b, then three logits of Y through V, whose first is the target. X, W and
+ * their gradients are views of owners with wider rows, so every kernel runs with strides. */
 enum { LOGITS = 3 };
 typedef struct {
     size_t m, n, k, w_rows, w_cols;
@@ -745,8 +730,7 @@ static double *product_dy(const product *p) {
     for (size_t i = 0; i < p->m; i++) {
         const dual_real *logit = p->logits->data + i * p->logits->stride;
         double sum = 0;
-        for (size_t l = 0; l < LOGITS; l++)
-            sum += exp((double)logit[l] - (double)logit[0]);
+        for (size_t l = 0; l < LOGITS; l++) sum += exp((double)logit[l] - (double)logit[0]);
         for (size_t l = 0; l < LOGITS; l++) {
             const double softmax = exp((double)logit[l] - (double)logit[0]) / sum;
             const double d = (softmax - (l == 0)) / (double)p->m;
@@ -765,8 +749,7 @@ static double error_of_y(const product *p) {
             for (size_t q = 0; q < p->k; q++)
                 y[i * p->n + j] += (double)p->x->data[i * p->x->stride + q] * weight_at(p, q, j);
     const double bare = relative(y, p->bare->data, p->m, p->n, p->bare->stride);
-    for (size_t i = 0; i < p->m * p->n; i++)
-        y[i] += (double)p->b->data[i % p->n];
+    for (size_t i = 0; i < p->m * p->n; i++) y[i] += (double)p->b->data[i % p->n];
     const double error = fmax(bare, relative(y, p->y->data, p->m, p->n, p->y->stride));
     free(y);
     return error;
@@ -781,8 +764,7 @@ static double error_of_dx(const product *p, const double *dy) {
                 dx[i * p->k + q] += dy[i * p->n + j] * weight_at(p, q, j);
     double error = relative(dx, owner->grad + owner->stride + 2, p->m, p->k, owner->stride);
     for (size_t i = 0; i < owner->stride; i++)     /* outside of the view nothing is written */
-        if (owner->grad[i] != 0)
-            error = 1;
+        if (owner->grad[i] != 0) error = 1;
     free(dx);
     return error;
 }
@@ -799,8 +781,7 @@ static double error_of_dw(const product *p, const double *dy) {
                             owner->stride);
     for (size_t i = 0; i < owner->rows; i++) {     /* beside the view nothing is written */
         const dual_real *row = owner->grad + i * owner->stride;
-        if (row[3] != 0 || row[4 + p->w_cols] != 0)
-            error = 1;
+        if (row[3] != 0 || row[4 + p->w_cols] != 0) error = 1;
     }
     free(dw);
     return error;
@@ -808,8 +789,7 @@ static double error_of_dw(const product *p, const double *dy) {
 
 static double error_of_db(const product *p, const double *dy) {
     double *db = new_array(p->n);
-    for (size_t i = 0; i < p->m * p->n; i++)
-        db[i % p->n] += dy[i];
+    for (size_t i = 0; i < p->m * p->n; i++) db[i % p->n] += dy[i];
     const double error = relative(db, p->b->grad, 1, p->n, p->b->stride);
     free(db);
     return error;
@@ -840,8 +820,7 @@ static void test_matmul(void) {
     for (int layout = DUAL_IN_OUT; layout <= DUAL_OUT_IN; layout++) {
         for (size_t m = 0; m < 3; m++)
             for (size_t k = 0; k < 5; k++)
-                for (size_t n = 1; n <= 70; n++)
-                    check_product(rows[m], n, depth[k], layout);
+                for (size_t n = 1; n <= 70; n++) check_product(rows[m], n, depth[k], layout);
         dual_threads(4);                           /* large enough to be shared out */
         check_product(257, 133, 271, layout);
         check_product(64, 1031, 67, layout);
@@ -886,8 +865,7 @@ static dual_tensor *make_with_kept_weight(dual_ctx *c, dual_tensor *const *in) {
 static int nearly_equal(const dual_real *a, const dual_real *b, size_t n) {
     const double most = check_limit(1e-12, 1e-5);
     for (size_t i = 0; i < n; i++)
-        if (!(fabs((double)a[i] - (double)b[i]) <= most * (1 + fabs((double)b[i]))))
-            return 0;
+        if (!(fabs((double)a[i] - (double)b[i]) <= most * (1 + fabs((double)b[i])))) return 0;
     return 1;
 }
 

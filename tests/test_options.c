@@ -202,16 +202,14 @@ static void text_loss(int shape, const char *name) {
 static void test_text_loss(void) {
     static const char *const names[] = {"none", "pause", "soft", "coconut", "h2", "h1h2"};
     for (int shape = 0; shape < SHAPES; shape++)
-        for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-            text_loss(shape, names[i]);
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++) text_loss(shape, names[i]);
 }
 
 /* ---- the orthogonality penalty --------------------------------------------------------------- */
 
 static double dot(const double *a, const double *b, size_t n) {
     double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += a[i] * b[i];
+    for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
     return sum;
 }
 
@@ -219,10 +217,8 @@ static double dot(const double *a, const double *b, size_t n) {
 static void centre(double *x, size_t d) {
     for (size_t i = 0; i < SLOTS * d; i++) {
         double mean = 0;
-        for (size_t g = 0; g < GROUPS; g++)
-            mean += x[g * SLOTS * d + i] / GROUPS;
-        for (size_t g = 0; g < GROUPS; g++)
-            x[g * SLOTS * d + i] -= mean;
+        for (size_t g = 0; g < GROUPS; g++) mean += x[g * SLOTS * d + i] / GROUPS;
+        for (size_t g = 0; g < GROUPS; g++) x[g * SLOTS * d + i] -= mean;
     }
 }
 
@@ -232,15 +228,13 @@ static void centre(double *x, size_t d) {
 static double squared_cosines(double *x, size_t d, int centred) {
     const double least = centred ? 1e-10 : 0;
     double sum = 0;
-    if (centred)
-        centre(x, d);
+    if (centred) centre(x, d);
     for (size_t g = 0; g < GROUPS; g++)
         for (size_t i = 0; i < SLOTS; i++)
             for (size_t j = 0; j < SLOTS; j++) {
                 const double *a = x + (g * SLOTS + i) * d, *b = x + (g * SLOTS + j) * d;
                 const double aa = dot(a, a, d), bb = dot(b, b, d), ab = dot(a, b, d);
-                if (i != j && aa > least && bb > least)
-                    sum += ab * ab / (aa * bb);
+                if (i != j && aa > least && bb > least) sum += ab * ab / (aa * bb);
             }
     return sum / (GROUPS * SLOTS * (SLOTS - 1));
 }
@@ -252,8 +246,7 @@ static double expected_penalty(const dual_system *system, const dual_outcome *ou
     double sum = 0;
     size_t n = 0;
     for (size_t l = 0; l < (system->values ? LAYERS : 1); l++) {
-        if (system->values && system->kv_layers && !(system->kv_layers >> l & 1))
-            continue;
+        if (system->values && system->kv_layers && !(system->kv_layers >> l & 1)) continue;
         const dual_tensor *z = system->values ? think->cache.v[l] : think->hidden;
         double *x = tensor_values(z);
         sum += squared_cosines(x, z->cols, system->centred);
@@ -301,8 +294,7 @@ static void orthogonality(int shape, dual_system system) {
         system.values = k > 0 && values;
         fixture_open_layers(&f, shape, LAYERS, &system);
         r[k] = run_batch(&f, &data.batch, BACKWARD);
-        if (k < 2)
-            fixture_close(&f);
+        if (k < 2) fixture_close(&f);
     }
     const char *what = label(shape, system_title(&system), "penalty");
     penalty_value(&f, &data.batch, what);
@@ -313,8 +305,7 @@ static void orthogonality(int shape, dual_system system) {
     dual_outcome out;
     dual_run(&f.c, &f.e, &data.batch, &out);
     check_that(!out.penalty && out.loss == out.target_loss, "%s: expected none in inference", what);
-    for (int k = 0; k < 3; k++)
-        result_free(&r[k]);
+    for (int k = 0; k < 3; k++) result_free(&r[k]);
     fixture_close(&f);
 }
 
@@ -327,8 +318,7 @@ static void test_orthogonality(void) {
             orthogonality(shape, system);
             system.centred = 1;
             orthogonality(shape, system);
-            if (system.inject != DUAL_KV)
-                continue;
+            if (system.inject != DUAL_KV) continue;
             system.centred = 0;
             system.values = 1;
             orthogonality(shape, system);
@@ -404,8 +394,7 @@ static void fused_and_cut(int shape, const char *name) {
     check_that(base_gradient_distance(&both.e, c.gradients, a.gradients) > 0.01 &&
                base_gradient_distance(&both.e, c.gradients, b.gradients) > 0.01,
                "%s: expected less gradient than without a cut, more than in two passes", what);
-    if (system.inject == DUAL_EMBED)
-        compare_by_hand(&both, &data.batch, what);
+    if (system.inject == DUAL_EMBED) compare_by_hand(&both, &data.batch, what);
     result_free(&a);
     result_free(&b);
     result_free(&c);
@@ -422,16 +411,13 @@ static void test_fused(void) {
             dual_system system = plain;
             fused(shape, system);
             system.text_loss = 0.6;
-            if (plain.base_trained)
-                fused(shape, system);
+            if (plain.base_trained) fused(shape, system);
             system = plain;
             system.kv_layers = 1;
-            if (plain.inject == DUAL_KV)
-                fused(shape, system);
+            if (plain.inject == DUAL_KV) fused(shape, system);
             system = plain;
             system.orthogonality = 0.5;
-            if (dual_system_needs_coprocessor(&plain))
-                fused(shape, system);
+            if (dual_system_needs_coprocessor(&plain)) fused(shape, system);
         }
     for (int shape = 0; shape < SHAPES; shape++) {
         fused_and_cut(shape, "h2");
@@ -479,8 +465,7 @@ static void refuse_options_of(const dual_system *plain) {
     }
     s = *plain;
     s.text_loss = 1;
-    if (!plain->base_trained)
-        refuse_option(&s, "frozen");
+    if (!plain->base_trained) refuse_option(&s, "frozen");
     s = *plain;
     s.fused = 1;
     if (plain->inject == DUAL_CHAIN || (plain->base_trained && !coprocessor))

@@ -116,8 +116,7 @@ static void no_targets(void) {
     fixture_open_preset(&f, GPT2_TIED, "h2");
     ragged data;
     ragged_init(&data, 1);
-    for (size_t g = 0; g < GROUPS; g++)
-        data.group[g].n_target = 0;
+    for (size_t g = 0; g < GROUPS; g++) data.group[g].n_target = 0;
     dual_outcome out;
     dual_run(&f.c, &f.e, &data.batch, &out);
     check_that(out.loss == NULL && out.latents && out.latents->rows == GROUPS * SLOTS,
@@ -126,8 +125,7 @@ static void no_targets(void) {
 }
 
 static void test_batches(void) {
-    for (size_t i = 0; i < SYSTEMS; i++)
-        refuse_batches(all_systems[i]);
+    for (size_t i = 0; i < SYSTEMS; i++) refuse_batches(all_systems[i]);
     no_targets();
 }
 

@@ -24,11 +24,9 @@ static void compare_alone(fixture *f, const dual_batch *batch, const result *who
         single_init(&one, batch, g);
         result r = run_batch(f, &one.batch, BACKWARD);
         loss += share * r.loss;
-        for (size_t i = 0; i < n; i++)
-            sum[i] += share * r.gradients[i];
+        for (size_t i = 0; i < n; i++) sum[i] += share * r.gradients[i];
         wrong += count_apart(r.logits, whole->logits + row * VOCAB, r.n_logits);
-        if (r.n_latents)
-            wrong += count_apart(r.latents, whole->latents + latent, r.n_latents);
+        if (r.n_latents) wrong += count_apart(r.latents, whole->latents + latent, r.n_latents);
         latent += r.n_latents;
         row += batch->group[g].n_target;
         result_free(&r);
@@ -42,8 +40,7 @@ static void compare_alone(fixture *f, const dual_batch *batch, const result *who
 /* Without a cue the row of the last latent predicts y_0. kv and none have no row there: they refuse
  * the batch. Says whether this was such a system. */
 static int refuses_empty_cue(fixture *f, const dual_batch *batch, const char *what) {
-    if (f->e.system.inject != DUAL_KV && f->e.system.inject != DUAL_NONE)
-        return 0;
+    if (f->e.system.inject != DUAL_KV && f->e.system.inject != DUAL_NONE) return 0;
     check_refused(&f->c, dual_batch_check(&f->c, &f->e, batch), what);
     return 1;
 }
@@ -81,8 +78,7 @@ static void odd_batch(int shape, const char *name, size_t latents) {
     const dual_config config = shape_config(shape);
     dual_config other = config;
     dual_system system = preset(name);
-    if (system.inject != DUAL_NONE)
-        system.latents = latents;
+    if (system.inject != DUAL_NONE) system.latents = latents;
     if (system.inject == DUAL_KV && shape == QWEN3_UNTIED) {
         other.hidden = 9;
         other.heads = 2;
@@ -140,12 +136,9 @@ static void merged_group(merged_rows *m, const dual_group *group, size_t g, int 
     for (size_t i = 0; i < latents + 1 + group->n_target; i++) {
         const size_t row = m->rows++;
         m->which[row] = i < latents;
-        if (i < latents)
-            m->index[row] = (int32_t)(g * SLOTS + i);
-        else if (i == latents)
-            m->index[row] = group->cue[0];
-        else
-            m->index[row] = group->target[i - latents - 1];
+        if (i < latents) m->index[row] = (int32_t)(g * SLOTS + i);
+        else if (i == latents) m->index[row] = group->cue[0];
+        else m->index[row] = group->target[i - latents - 1];
         m->position[row] = (int32_t)(group->prefix + (kv ? SLOTS : 0) + i);
         m->end[TEXT_ROWS][row] = (int32_t)group->prefix;
         m->begin[OWN_ROWS][row] = (int32_t)own;
@@ -173,13 +166,10 @@ static void merged(int shape, const char *name) {
     merged_rows m;
     memset(&m, 0, sizeof m);
     merged_text(&m, data.text[0], data.length[0]);
-    for (size_t g = 0; g < 3; g++)
-        merged_group(&m, &data.group[g], g, kv);
+    for (size_t g = 0; g < 3; g++) merged_group(&m, &data.group[g], g, kv);
     dual_seen seen[LISTS];
-    for (size_t i = 0; i < LISTS; i++)
-        seen[i] = (dual_seen){NULL, m.begin[i], m.end[i]};
-    if (kv)
-        seen[ENTRIES].cache = &find_pass(&out, "think")->cache;
+    for (size_t i = 0; i < LISTS; i++) seen[i] = (dual_seen){NULL, m.begin[i], m.end[i]};
+    if (kv) seen[ENTRIES].cache = &find_pass(&out, "think")->cache;
     dual_tensor *source[2] = {f.base->wte, kv ? f.base->wte : out.latents};
     const int32_t segment_start[2] = {0, (int32_t)m.rows};
     dual_pass p = {
@@ -213,8 +203,7 @@ static void test_merged(void) {
 
 static size_t model_elements(const dual_model *m) {
     size_t n = 0;
-    for (size_t i = 0; i < m->n_params; i++)
-        n += elements(m->param[i].tensor);
+    for (size_t i = 0; i < m->n_params; i++) n += elements(m->param[i].tensor);
     return n;
 }
 
@@ -232,8 +221,7 @@ static dual_tensor *latents_as_cue(int shape, fixture *none) {
     result own = run_batch(&h2, &one.batch, BACKWARD);
     result hand = by_hand(&h2, &one.batch, &constant_latents, BACKWARD);
     dual_tensor *rows = dual_tensor_new(&none->c, SLOTS, h2.base->config.hidden);
-    for (size_t i = 0; i < own.n_latents; i++)
-        rows->data[i] = (dual_real)own.latents[i];
+    for (size_t i = 0; i < own.n_latents; i++) rows->data[i] = (dual_real)own.latents[i];
     one.batch.cue_rows = rows;
     result given = run_batch(none, &one.batch, BACKWARD);
     same_logits(&given, &own, what);
@@ -290,8 +278,7 @@ static void token_row_as_cue(int shape, const char *name) {
     fixture_open_preset(&f, shape, name);
     ragged data;
     ragged_init(&data, 1);
-    for (size_t g = 0; g < GROUPS; g++)
-        data.cue[g][0] = TOKEN;
+    for (size_t g = 0; g < GROUPS; g++) data.cue[g][0] = TOKEN;
     result as_token = run_batch(&f, &data.batch, FORWARD_ONLY);
     const dual_tensor *wte = f.base->wte;
     dual_tensor *row = dual_tensor_new(&f.c, 1, wte->cols);
@@ -399,18 +386,15 @@ static void test_leaks(void) {
 
 /* Whether a system without latents is accepted. coconut's s is a row even without a thought. */
 static int can_be_empty(int shape, const dual_system *system) {
-    if (system->inject == DUAL_CHAIN)
-        return 0;
+    if (system->inject == DUAL_CHAIN) return 0;
     const dual_config config = shape_config(shape);
     dual_ctx c;
     void *memory = check_begin(&c, (size_t)16 << 20);
     dual_model *base = dual_model_new(&c, &config), *coprocessor = NULL;
-    if (dual_system_needs_coprocessor(system))
-        coprocessor = dual_model_new(&c, &config);
+    if (dual_system_needs_coprocessor(system)) coprocessor = dual_model_new(&c, &config);
     dual_exchange e;
     const int accepted = dual_exchange_new(&c, &e, system, base, coprocessor);
-    if (!accepted)
-        check_refused(&c, accepted, label(shape, system->name, "no latents"));
+    if (!accepted) check_refused(&c, accepted, label(shape, system->name, "no latents"));
     check_end(&c, memory);
     return accepted;
 }
@@ -447,8 +431,7 @@ static void test_empty_injection(void) {
         for (size_t i = 1; i < SYSTEMS; i++) {
             dual_system empty = preset(all_systems[i]);
             empty.latents = 0;
-            if (!can_be_empty(shape, &empty))
-                continue;
+            if (!can_be_empty(shape, &empty)) continue;
             fixture f;
             fixture_open(&f, shape, &empty);
             result r = run_batch(&f, &data.batch, FORWARD_ONLY);

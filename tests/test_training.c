@@ -63,8 +63,7 @@ static double first_step_error(dual_exchange *e, const double *before, const dou
         const int decays = p->tensor->rows > 1 && owner != 'S';
         const double step = rate * (owner == 'S' ? 10 : 1);
         for (size_t j = 0; j < elements(p->tensor); j++, n++) {
-            if (!p->tensor->needs_grad || fabs(gradient[n]) <= 1e-7)
-                continue;
+            if (!p->tensor->needs_grad || fabs(gradient[n]) <= 1e-7) continue;
             const double kept = before[n] * (decays ? 1 - rate * 0.1 : 1);
             const double expected = kept - (gradient[n] > 0 ? step : -step);
             worst = fmax(worst, fabs(expected - after[n]));
@@ -75,8 +74,7 @@ static double first_step_error(dual_exchange *e, const double *before, const dou
 
 static size_t count_nonzero(const double *a, size_t n) {
     size_t count = 0;
-    for (size_t i = 0; i < n; i++)
-        count += a[i] != 0;
+    for (size_t i = 0; i < n; i++) count += a[i] != 0;
     return count;
 }
 
@@ -184,13 +182,10 @@ static training train_twice(int threads, int recompute, int family, const char *
         dual_outcome out;
         f.c.recompute = step >= recompute;
         dual_run(&f.c, &f.e, &data.batch, &out);
-        if (step < STEPS)
-            t.loss[step] = loss_value(out.loss);
+        if (step < STEPS) t.loss[step] = loss_value(out.loss);
         dual_backward(&f.c, out.loss);
-        if (step < STEPS)
-            t.norm[step] = dual_adamw_step(&f.c, &adamw, 1e-3);
-        else
-            t.gradients = take_gradients(&f.e);
+        if (step < STEPS) t.norm[step] = dual_adamw_step(&f.c, &adamw, 1e-3);
+        else t.gradients = take_gradients(&f.e);
         dual_release(&f.c, mark);
     }
     t.values = exchange_values(&f.e);
@@ -283,8 +278,7 @@ static double train(fixture *f, uint64_t sets, int rule, uint64_t steps, double 
         dual_outcome out;
         dual_run(&f->c, &f->e, &p.batch, &out);
         loss = loss_value(out.loss);
-        if (step == 0)
-            *first = loss;
+        if (step == 0) *first = loss;
         if (step < steps) {
             dual_backward(&f->c, out.loss);
             dual_adamw_step(&f->c, &adamw, dual_schedule(step, steps, 0.1, 1e-2));
