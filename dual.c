@@ -180,10 +180,9 @@ static void fatal_default(const char *message) {
  * Owns one block handed in by the caller, used as a stack: parameters at the bottom, then gradients
  * and the optimiser's moments, then, above a mark, the activations and the tape of one step.
  * Refuses: freeing a single object; memory goes back by marks only.
- * The block holds two kinds of bytes: numbers (dual_alloc: tensors' data) and descriptions
- * (describe: tensor headers, tape nodes, index arrays). In counting mode (memory NULL) descriptions
- * are real, from malloc, and numbers do not exist. So the code of a training step can itself be run
- * to learn how many bytes it needs. */
+ * The block holds numbers (dual_alloc: tensors' data) and descriptions (describe: tensor headers,
+ * tape nodes, index arrays). In counting mode (memory NULL) descriptions are real, from malloc, and
+ * numbers do not exist: running a training step then tells how many bytes it needs. */
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -345,6 +344,7 @@ struct dual_node {
 enum { NO_GRAD, GRAD_WANTED, GRAD_MADE };  /* dual_tensor.needs_grad; WANTED: no array yet */
 
 static inline size_t size_of(int type) { return type == DUAL_FULL ? sizeof(real) : 2; }
+static inline size_t elements(const dual_tensor *t) { return t->rows * t->cols; }
 
 /* Element i of an array of the given type. Where speed matters the type is a constant, and the
  * compiler keeps one branch. */
@@ -805,7 +805,7 @@ static void matmul_small(size_t M, size_t N, size_t K, matrix A, matrix B, real 
 
 /* ==== OPERATIONS =================================================================================
  * Each fits one screen, in this order: formula and shapes, forward loops, backward with the same
- * loops, tape constructor with its checks. `dx += ...` in a comment means x's gradient. Loops are
+ * loops, tape constructor with its checks. In comments dx is the gradient of x. Loops are
  * parallel over what they write, never over what they sum, so results do not depend on the number
  * of threads. An operation enters only together with its backward and a row in tests/test_ops.c. */
 
@@ -1461,8 +1461,9 @@ dual_tensor *dual_attention(dual_ctx *c, dual_tensor *q, size_t heads, size_t kv
         ins[2 + 2 * l] = keys[l].v;
     }
     dual_tensor *y = dual_tensor_new(c, q->rows, q->cols);
-    node unrecorded = {0}, *n = record(c, y, attention_backward, 1 + 2 * n_keys, ins);
-    if (!n) {                          /* no gradients; forward finds its arguments there too */
+    node unrecorded = {0};             /* without gradients, forward finds its arguments here */
+    node *n = record(c, y, attention_backward, 1 + 2 * n_keys, ins);
+    if (!n) {
         n = &unrecorded;
         n->in = ins;
         n->out = y;
@@ -1496,7 +1497,7 @@ static void cross_entropy_backward(dual_ctx *c, node *n) {
 
 dual_tensor *dual_cross_entropy(dual_ctx *c, dual_tensor *z, const int32_t *target) {
     dual_tensor *loss = dual_tensor_new(c, 1, 1);
-    if (!z->rows || z->base) die(c, "cross-entropy: wants rows, and logits of their own");
+    if (!z->rows || z->base) die(c, "cross-entropy: no rows, or logits that are a view");
     for (size_t r = 0; r < z->rows; r++)
         if (target[r] < 0 || (size_t)target[r] >= z->cols)
             die(c, "cross-entropy: target %ld of %zu", (long)target[r], z->cols);
@@ -1716,8 +1717,8 @@ dual_model *dual_model_kept(dual_ctx *c, const dual_config *f, int type) {
 /* Zeros are drawn as normal numbers of std 0, so that every tensor but the ones' advances the
  * generator: a model's weights then depend on its seed and its table alone. */
 static void fill(dual_param *p, dual_rng *rng) {
-    const size_t n = p->tensor->rows * p->tensor->cols;
-    for (size_t i = 0; numbers(p->tensor) && i < n; i++) {
+    const size_t n = numbers(p->tensor) ? elements(p->tensor) : 0;     /* counting: 0 */
+    for (size_t i = 0; i < n; i++) {
         double value = 1;
         if (p->start.kind != DUAL_ONES) value = p->start.std * dual_rng_normal(rng);
         set_number(p->tensor, i, (real)value);
@@ -1732,15 +1733,14 @@ void dual_model_copy(dual_model *to, const dual_model *from) {
     for (size_t i = 0; i < to->n_params; i++) {
         dual_tensor *t = to->param[i].tensor;
         const dual_tensor *source = from->param[i].tensor;
-        const size_t n = numbers(t) ? t->rows * t->cols : 0;
+        const size_t n = numbers(t) ? elements(t) : 0;
         for (size_t j = 0; j < n; j++) set_number(t, j, dual_number(source, j));
     }
 }
 
 size_t dual_model_params(const dual_model *m) {
     size_t n = 0;
-    for (size_t i = 0; i < m->n_params; i++)
-        n += m->param[i].tensor->rows * m->param[i].tensor->cols;
+    for (size_t i = 0; i < m->n_params; i++) n += elements(m->param[i].tensor);
     return n;
 }
 
@@ -1752,7 +1752,7 @@ static dual_tensor *layer_attention(dual_ctx *c, const dual_pass *p, size_t l, d
     for (size_t i = 0; i < p->n_seen; i++) {
         const dual_seen *seen = &p->seen[i];
         const dual_cache *cache = seen->cache ? seen->cache : &p->cache;
-        if (!cache->k[l]) continue;    /* H1 on some layers only: nothing joins at this one */
+        if (!cache->k[l]) continue;    /* h1 on some layers only: nothing joins at this one */
         keys[n++] = (dual_keys){cache->k[l], cache->v[l], seen->begin, seen->end};
     }
     return dual_attention(c, q, f->heads, f->kv_heads, n, keys, p->segments, p->segment_start);
@@ -1767,10 +1767,10 @@ static dual_tensor *gpt2_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor 
     const size_t d = p->model->config.hidden, q_cols = extent == KEYS_ONLY ? 0 : d;
     const double eps = p->model->config.norm_eps;
 
-    dual_tensor *h = dual_layernorm(c, x, w->norm1_w, w->norm1_b, eps);
+    dual_tensor *h = dual_layernorm(c, x, w->norm1_w, w->norm1_b, eps);    /* [rows, d], as x */
     dual_tensor *qkv_w = dual_view(c, w->qkv_w, 0, d, d - q_cols, q_cols + 2 * d);
     dual_tensor *qkv_b = dual_view(c, w->qkv_b, 0, 1, d - q_cols, q_cols + 2 * d);
-    dual_tensor *qkv = dual_linear(c, h, qkv_w, qkv_b, DUAL_IN_OUT);
+    dual_tensor *qkv = dual_linear(c, h, qkv_w, qkv_b, DUAL_IN_OUT);       /* q, k, v: d each */
     p->cache.k[l] = dual_view(c, qkv, 0, p->rows, q_cols, d);
     p->cache.v[l] = dual_view(c, qkv, 0, p->rows, q_cols + d, d);
     if (extent == KEYS_ONLY) return NULL;
@@ -1778,22 +1778,24 @@ static dual_tensor *gpt2_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor 
     x = dual_add(c, x, dual_linear(c, h, w->o_w, w->o_b, DUAL_IN_OUT));
 
     h = dual_layernorm(c, x, w->norm2_w, w->norm2_b, eps);
-    h = dual_gelu(c, dual_linear(c, h, w->up_w, w->up_b, DUAL_IN_OUT));
+    h = dual_gelu(c, dual_linear(c, h, w->up_w, w->up_b, DUAL_IN_OUT));    /* [rows, mlp] */
     return dual_add(c, x, dual_linear(c, h, w->down_w, w->down_b, DUAL_IN_OUT));
 }
 
-/* The same with RMSNorm, no biases, weights [out,in] and a gated MLP. q and k are normed per head
- * and then rotated: the cache holds rotated keys, whoever reads them later. */
+/* The same with RMSNorm, no biases, weights [out,in] and a gated MLP. q [rows, H*hd] and k [rows,
+ * kv_heads*hd] are normed per head and then rotated: the cache holds rotated keys. */
 static dual_tensor *qwen3_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x, int extent) {
     const struct dual_layer *w = &p->model->layer[l];
     const dual_config *f = &p->model->config;
 
-    dual_tensor *h = dual_rmsnorm(c, x, w->norm1_w, f->norm_eps), *q, *k;
-    k = dual_rmsnorm(c, dual_linear(c, h, w->k_w, NULL, DUAL_OUT_IN), w->k_norm, f->norm_eps);
+    dual_tensor *h = dual_rmsnorm(c, x, w->norm1_w, f->norm_eps);
+    dual_tensor *k = dual_linear(c, h, w->k_w, NULL, DUAL_OUT_IN);
+    k = dual_rmsnorm(c, k, w->k_norm, f->norm_eps);
     p->cache.k[l] = dual_rotary(c, k, f->head_dim, p->position, f->rope_theta);
     p->cache.v[l] = dual_linear(c, h, w->v_w, NULL, DUAL_OUT_IN);
     if (extent == KEYS_ONLY) return NULL;
-    q = dual_rmsnorm(c, dual_linear(c, h, w->q_w, NULL, DUAL_OUT_IN), w->q_norm, f->norm_eps);
+    dual_tensor *q = dual_linear(c, h, w->q_w, NULL, DUAL_OUT_IN);
+    q = dual_rmsnorm(c, q, w->q_norm, f->norm_eps);
     q = dual_rotary(c, q, f->head_dim, p->position, f->rope_theta);
     h = layer_attention(c, p, l, q);
     x = dual_add(c, x, dual_linear(c, h, w->o_w, NULL, DUAL_OUT_IN));
@@ -1826,7 +1828,7 @@ static void run_block_into(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x,
         OMP(omp parallel for schedule(static) if (rows * to->cols > 20000))
         for (size_t r = 0; r < rows; r++)
             memcpy(to->data + r * to->cols, from->data + r * from->stride, to->cols * sizeof(real));
-        record(c, kept[i], add_backward, 2, made[i]);      /* a sum of one term */
+        record(c, kept[i], add_backward, 2, made[i]);      /* dual_add's, with one input */
     }
     p->cache.k[l] = kept[0];
     p->cache.v[l] = kept[1];
@@ -2178,7 +2180,7 @@ size_t dual_exchange_trained(dual_exchange *e) {
     dual_param *p;
     size_t n = 0;
     for (size_t i = 0; (p = dual_exchange_param(e, i, &owner)) != NULL; i++)
-        if (is_trained(e, owner, p->tensor)) n += p->tensor->rows * p->tensor->cols;
+        if (is_trained(e, owner, p->tensor)) n += elements(p->tensor);
     /* GPT-2's c_attn is one tensor. Under h1 the query third of the last one gets no gradient and
      * is not counted, though weight decay reaches it. */
     if (e->coprocessor && e->base->config.family == DUAL_GPT2 && !uses_states(&e->system))
@@ -2387,7 +2389,6 @@ static dual_seen past_of_rows(dual_ctx *c, const dual_seen *past, const int32_t 
 }
 
 enum { FULL_PASS = 0 };
-
 /* Plans a pass, runs it and returns it. `latents` holds what its latent rows read. Unless it is a
  * FULL_PASS, it ends at the keys and values of the last of `key_layers` layers. */
 static dual_pass *run_pass(exchange_state *s, const char *name, dual_model *m, pass_plan *plan,
@@ -2499,8 +2500,7 @@ static int32_t *shifted(exchange_state *s, const int32_t *start, size_t offset) 
 /* Each group's text prefix, rows of a pass that read the texts, becomes its past. */
 static void push_past_text(exchange_state *s, const dual_cache *cache, const pass_plan *plan) {
     int32_t *end = shifted(s, plan->text_start, 0);
-    for (size_t g = 0; g < s->batch->n_groups; g++)
-        end[g] += (int32_t)s->batch->group[g].prefix;
+    for (size_t g = 0; g < s->batch->n_groups; g++) end[g] += (int32_t)s->batch->group[g].prefix;
     push_past(s, cache, plan->text_start, end);
 }
 
@@ -2537,8 +2537,7 @@ static dual_pass *think(exchange_state *s, pass_plan *plan, size_t key_layers) {
 }
 
 /* EMBED (liu, h2): the message is Z, the Coprocessor's states after the final norm, not projected.
- * The Base reads them as N_L input rows. Every message_ function returns what the latent rows of
- * speak read, and tells `speak` how many there are. */
+ * The Base reads them as N_L input rows. */
 static dual_tensor *message_embed(exchange_state *s, pass_plan *speak) {
     pass_plan plan = {0};
     if (!s->e->system.latents) return NULL;
@@ -2633,6 +2632,7 @@ static void keep_slot_states(exchange_state *s, const pass_plan *speak, const du
     s->c->inference = inference;
 }
 
+/* Plans the latent rows of speak and returns what they read, or pushes a past for speak to see. */
 static dual_tensor *message(exchange_state *s, pass_plan *speak) {
     switch (s->e->system.inject) {
     case DUAL_PAUSE:
@@ -2655,14 +2655,13 @@ static dual_pass *exchange(exchange_state *s) {
     const int chain = system->inject == DUAL_CHAIN;
     const int one_pass = !thinks && !chain && system->base_trained;
     pass_plan speak = {.text = one_pass || system->fused, .tail = 1};
-    s->past = describe(s->c, system->latents + 6, sizeof *s->past);
-    s->last_row = integers(s->c, s->batch->n_groups);
+    s->past = describe(s->c, system->latents + 6, sizeof *s->past);    /* upper bounds: a chain's */
     s->out->pass = describe(s->c, system->latents + 3, sizeof *s->out->pass);
-
+    s->last_row = integers(s->c, s->batch->n_groups);
     if (thinks || (!chain && !speak.text)) read_texts(s);
-    const size_t past_of_think = s->n_past;
+    const size_t read_pasts = s->n_past;
     dual_tensor *latents = message(s, &speak);
-    if (system->fused) s->first_visible = past_of_think;
+    if (system->fused) s->first_visible = read_pasts;
     dual_pass *p = run_pass(s, "speak", s->e->base, &speak, latents, FULL_PASS);
     if (speak.text) push_past_text(s, &p->cache, &speak);
     push_past(s, &p->cache, speak.group_start, speak.group_end);       /* for decoding */
@@ -2922,7 +2921,7 @@ void dual_adamw_new(dual_ctx *c, dual_adamw *o, dual_exchange *e) {
     o->v = describe(c, total_params, sizeof *o->v);
     for (size_t i = 0; (p = dual_exchange_param(e, i, &owner)) != NULL; i++) {
         if (!p->tensor->needs_grad) continue;
-        const size_t n = p->tensor->rows * p->tensor->cols;
+        const size_t n = elements(p->tensor);
         o->m[o->n] = dual_alloc(c, n, sizeof(real));
         o->v[o->n] = dual_alloc(c, n, sizeof(real));
         if (c->memory) {
@@ -2957,15 +2956,14 @@ double dual_adamw_step(dual_ctx *c, dual_adamw *o, double rate) {
     o->step++;
     if (!c->memory) return 0;
     for (size_t i = 0; i < o->n; i++)
-        norm += square_sum(o->param[i]->tensor->grad,
-                           o->param[i]->tensor->rows * o->param[i]->tensor->cols);
+        norm += square_sum(o->param[i]->tensor->grad, elements(o->param[i]->tensor));
     norm = sqrt(norm);
     const double scale = o->clip > 0 && o->clip < norm + 1e-6 ? o->clip / (norm + 1e-6) : 1;
     const double fix1 = 1 - pow(o->beta1, (double)o->step);
     const double fix2 = 1 - pow(o->beta2, (double)o->step);
     for (size_t i = 0; i < o->n; i++) {
         const dual_param *p = o->param[i];
-        const size_t n = p->tensor->rows * p->tensor->cols;
+        const size_t n = elements(p->tensor);
         const double lr = rate * p->rate;
         const real keep = (real)(p->decay ? 1 - lr * o->decay : 1), s = (real)scale;
         const real b1 = (real)o->beta1, b2 = (real)o->beta2, eps = (real)o->eps;
@@ -2994,7 +2992,8 @@ double dual_schedule(uint64_t step, uint64_t steps, double warmup, double peak) 
 
 /* ==== JSON =======================================================================================
  * A value is a slice of the text, so nothing is allocated. dual_json_text checks the whole text
- * once (RFC 8259, nested at most JSON_DEPTH deep); all other functions rely on that. */
+ * once (RFC 8259, nested at most JSON_DEPTH deep); all other functions rely on that. Each check_
+ * function returns the end of what it accepted, or NULL. */
 enum { JSON_DEPTH = 64 };
 
 static const char *skip_blank(const char *p, const char *end) {
@@ -3034,7 +3033,6 @@ static const char *check_number(const char *p, const char *end) {
     return p;
 }
 
-/* The end of the value at p, or NULL if it is not one. */
 static const char *check_value(const char *p, const char *end, int depth) {
     static const char *const words[] = {"true", "false", "null"};
     if (p == end || depth > JSON_DEPTH) return NULL;
@@ -3185,10 +3183,10 @@ dual_json dual_json_get(dual_json object, const char *key) {
     return slice(NULL, NULL);
 }
 
-double dual_json_number(dual_json j, double otherwise) {
+double dual_json_number(dual_json j, double fallback) {
     char text[64];
     const size_t n = (size_t)(j.end - j.begin);
-    if (dual_json_type(j) != '0' || n >= sizeof text) return otherwise;
+    if (dual_json_type(j) != '0' || n >= sizeof text) return fallback;
     memcpy(text, j.begin, n);
     text[n] = 0;
     return strtod(text, NULL);
@@ -3213,7 +3211,8 @@ char *dual_text_read(dual_ctx *c, const char *path, size_t *length) {
     while (text) {
         n += fread(text + n, 1, room - 1 - n, f);
         if (n + 1 < room) break;
-        char *more = room > SIZE_MAX / 2 ? NULL : realloc(text, room *= 2);
+        room *= 2;                     /* 0 after an overflow */
+        char *more = room ? realloc(text, room) : NULL;
         if (!more) free(text);
         text = more;
     }
@@ -3278,7 +3277,7 @@ struct dual_file {
     dual_json json;
     entry *tensor;                     /* sorted by name */
     size_t n;
-    uint64_t data, at;                 /* where the data starts, where the file stands */
+    uint64_t data, at;                 /* where the data starts; the position in f */
 };
 
 static uint64_t little(const unsigned char *b, int n) {
@@ -3318,9 +3317,9 @@ static const char *read_entry(entry *t, dual_json key, dual_json value, uint64_t
     }
     for (v = slice(NULL, NULL); dual_json_each(offsets, &k, &v); i++)
         if (i < 2) bound[i] = dual_json_number(v, -1);
-    if (i != 2 || !(bound[0] >= 0 && bound[0] <= bound[1] && bound[1] <= (double)data_bytes) ||
-        bound[0] != floor(bound[0]) || bound[1] != floor(bound[1]))
-        return "data_offsets outside the file (is it cut short?)";
+    const int whole = bound[0] == floor(bound[0]) && bound[1] == floor(bound[1]);
+    const int inside = bound[0] >= 0 && bound[0] <= bound[1] && bound[1] <= (double)data_bytes;
+    if (i != 2 || !whole || !inside) return "data_offsets outside the file (is it cut short?)";
     t->begin = (uint64_t)bound[0];
     t->end = (uint64_t)bound[1];
     for (t->type = 0; t->type < OTHER; t->type++)
@@ -3355,27 +3354,26 @@ static const char *read_header(dual_file *s, uint64_t header_bytes, uint64_t dat
     return NULL;
 }
 
-dual_file *dual_file_open(dual_ctx *c, const char *path) {
+static const char *open_file(dual_file *s, const char *path) {
+    static const char broken[] = "is cut short, or not a safetensors file";
     unsigned char word[8];
-    const char *why = "cannot be opened: is the path right?";
+    snprintf(s->path, sizeof s->path, "%s", path);
+    s->f = fopen(path, "rb");
+    if (!s->f) return "cannot be opened: is the path right?";
+    const long size = fseek(s->f, 0, SEEK_END) == 0 ? ftell(s->f) : -1;
+    if (size < 8 || fseek(s->f, 0, SEEK_SET) != 0 || fread(word, 1, 8, s->f) != 8) return broken;
+    const uint64_t n = little(word, 8), rest = (uint64_t)size - 8;
+    if (n > rest || n > 100000000) return broken;
+    s->header = malloc((size_t)n + 1);
+    if (!s->header || fread(s->header, 1, (size_t)n, s->f) != n) return broken;
+    s->data = s->at = 8 + n;
+    return read_header(s, n, rest - n);
+}
+
+dual_file *dual_file_open(dual_ctx *c, const char *path) {
     dual_file *s = calloc(1, sizeof *s);
-    long size = -1;
-    if (s) s->f = fopen(path, "rb");
-    if (s && s->f) {
-        snprintf(s->path, sizeof s->path, "%s", path);
-        why = "is cut short, or not a safetensors file";
-        if (fseek(s->f, 0, SEEK_END) == 0) size = ftell(s->f);
-        const uint64_t bytes = size < 0 ? 0 : (uint64_t)size;
-        if (bytes >= 8 && fseek(s->f, 0, SEEK_SET) == 0 && fread(word, 1, 8, s->f) == 8) {
-            const uint64_t n = little(word, 8);
-            if (n <= bytes - 8 && n <= 100000000 && (s->header = malloc((size_t)n + 1)) != NULL &&
-                fread(s->header, 1, (size_t)n, s->f) == n) {
-                s->data = s->at = 8 + n;
-                why = read_header(s, n, bytes - 8 - n);
-                if (!why) return s;
-            }
-        }
-    }
+    const char *why = s ? open_file(s, path) : "does not fit in memory";
+    if (!why) return s;
     dual_failed(c, "%s: %s", path, why);
     dual_file_close(s);
     return NULL;
@@ -3477,7 +3475,7 @@ static int write_header(FILE *f, size_t n, const dual_param *const *p, const cha
     at += (size_t)sprintf(header + at, "\"}");
     for (size_t i = 0; i < n; i++) {
         const dual_tensor *t = p[i]->tensor;
-        const uint64_t bytes = (uint64_t)t->rows * t->cols * TYPES[t->type].size;
+        const uint64_t bytes = (uint64_t)elements(t) * TYPES[t->type].size;
         if (p[i]->vector) snprintf(shape, sizeof shape, "%zu", t->cols);
         else snprintf(shape, sizeof shape, "%zu,%zu", t->rows, t->cols);
         at += (size_t)snprintf(header + at, size - at, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],"
@@ -3497,7 +3495,7 @@ static int write_header(FILE *f, size_t n, const dual_param *const *p, const cha
 /* Writes the numbers, little-endian: F32, or 16 bits as they are kept. */
 static int write_tensor(FILE *f, const dual_tensor *t) {
     unsigned char chunk[4096];
-    const size_t count = t->rows * t->cols, width = TYPES[t->type].size;
+    const size_t count = elements(t), width = TYPES[t->type].size;
     for (size_t done = 0; done < count;) {
         const size_t k = least(count - done, sizeof chunk / width);
         for (size_t j = 0; j < k; j++) {
@@ -3525,13 +3523,14 @@ int dual_file_save(dual_ctx *c, const char *path, size_t n, const dual_param *co
 
 /* ---- config.json ---- */
 
+enum { REQUIRED = 0 };                 /* instead of a fallback */
 /* A whole number of the config. Some have a second name in older files. */
 static int config_size(dual_ctx *c, dual_json j, const char *folder, const char *name,
-                       const char *other, double otherwise, size_t *out) {
+                       const char *other, double fallback, size_t *out) {
     dual_json v = dual_json_get(j, name);
     if (!dual_json_type(v) && other) v = dual_json_get(j, other);
     const int missing = dual_json_type(v) == 0 || dual_json_type(v) == 'n';
-    const double x = missing ? otherwise : dual_json_number(v, -1);
+    const double x = missing ? fallback : dual_json_number(v, -1);
     if (!(x >= 1 && x <= 1e9) || x != floor(x))
         return dual_failed(c, "%s/config.json: %s must be a whole number above 0", folder, name);
     *out = (size_t)x;
@@ -3539,8 +3538,8 @@ static int config_size(dual_ctx *c, dual_json j, const char *folder, const char 
 }
 
 static int config_real(dual_ctx *c, dual_json v, const char *folder, const char *name,
-                       double otherwise, double *out) {
-    *out = dual_json_type(v) ? dual_json_number(v, -1) : otherwise;
+                       double fallback, double *out) {
+    *out = dual_json_type(v) ? dual_json_number(v, -1) : fallback;
     return *out > 0 || dual_failed(c, "%s/config.json: %s must be a number above 0", folder, name);
 }
 
@@ -3560,11 +3559,11 @@ static int read_gpt2_config(dual_ctx *c, dual_json j, const char *folder, dual_c
     f->tied = dual_json_type(dual_json_get(j, "tie_word_embeddings")) != 'f';
     const dual_json eps = dual_json_get(j, "layer_norm_epsilon");
     if (!config_real(c, eps, folder, "layer_norm_epsilon", 1e-5, &f->norm_eps) ||
-        !config_size(c, j, folder, "vocab_size", NULL, 0, &f->vocab) ||
-        !config_size(c, j, folder, "n_positions", "n_ctx", 0, &f->positions) ||
-        !config_size(c, j, folder, "n_layer", NULL, 0, &f->layers) ||
-        !config_size(c, j, folder, "n_embd", NULL, 0, &f->hidden) ||
-        !config_size(c, j, folder, "n_head", NULL, 0, &f->heads) ||
+        !config_size(c, j, folder, "vocab_size", NULL, REQUIRED, &f->vocab) ||
+        !config_size(c, j, folder, "n_positions", "n_ctx", REQUIRED, &f->positions) ||
+        !config_size(c, j, folder, "n_layer", NULL, REQUIRED, &f->layers) ||
+        !config_size(c, j, folder, "n_embd", NULL, REQUIRED, &f->hidden) ||
+        !config_size(c, j, folder, "n_head", NULL, REQUIRED, &f->heads) ||
         !config_size(c, j, folder, "n_inner", NULL, 4.0 * (double)f->hidden, &f->mlp))
         return 0;
     f->kv_heads = f->heads;
@@ -3588,13 +3587,13 @@ static int read_qwen3_config(dual_ctx *c, dual_json j, const char *folder, dual_
     if (!dual_json_type(theta)) theta = dual_json_get(rope, "rope_theta");
     if (!config_real(c, eps, folder, "rms_norm_eps", 1e-6, &f->norm_eps) ||
         !config_real(c, theta, folder, "rope_theta", 10000, &f->rope_theta) ||
-        !config_size(c, j, folder, "vocab_size", NULL, 0, &f->vocab) ||
-        !config_size(c, j, folder, "max_position_embeddings", NULL, 0, &f->positions) ||
-        !config_size(c, j, folder, "num_hidden_layers", NULL, 0, &f->layers) ||
-        !config_size(c, j, folder, "hidden_size", NULL, 0, &f->hidden) ||
-        !config_size(c, j, folder, "num_attention_heads", NULL, 0, &f->heads) ||
+        !config_size(c, j, folder, "vocab_size", NULL, REQUIRED, &f->vocab) ||
+        !config_size(c, j, folder, "max_position_embeddings", NULL, REQUIRED, &f->positions) ||
+        !config_size(c, j, folder, "num_hidden_layers", NULL, REQUIRED, &f->layers) ||
+        !config_size(c, j, folder, "hidden_size", NULL, REQUIRED, &f->hidden) ||
+        !config_size(c, j, folder, "num_attention_heads", NULL, REQUIRED, &f->heads) ||
         !config_size(c, j, folder, "num_key_value_heads", NULL, (double)f->heads, &f->kv_heads) ||
-        !config_size(c, j, folder, "intermediate_size", NULL, 0, &f->mlp))
+        !config_size(c, j, folder, "intermediate_size", NULL, REQUIRED, &f->mlp))
         return 0;
     const double usual = (double)(f->hidden / f->heads);   /* the released models have another */
     if (!config_size(c, j, folder, "head_dim", NULL, usual, &f->head_dim)) return 0;
@@ -3711,7 +3710,7 @@ int dual_model_load(dual_ctx *c, dual_model *m, const char *folder) {
         }
         const dual_entry t = dual_file_entry(file, at);
         if (t.rows != p->tensor->rows || t.cols != p->tensor->cols)
-            ok = dual_failed(c, "%s/%s: %s is [%zu,%zu], the config wants [%zu,%zu]", folder,
+            ok = dual_failed(c, "%s/%s: %s is [%zu,%zu], the config says [%zu,%zu]", folder,
                              current, p->name, t.rows, t.cols, p->tensor->rows, p->tensor->cols);
         else if (numbers(p->tensor)) ok = read_tensor(c, file, at, p->tensor);
         if (!p->vector) types |= 1u << file->tensor[at].type;

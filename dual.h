@@ -323,7 +323,7 @@ dual_json dual_json_text(const char *text, size_t length); /* checks all of it; 
 int dual_json_type(dual_json);     /* '{' '[' '"' '0' (number) 't' 'f' 'n'; 0: absent */
 dual_json dual_json_get(dual_json object, const char *key);
 int dual_json_each(dual_json container, dual_json *key, dual_json *value); /* first: value absent */
-double dual_json_number(dual_json, double otherwise);
+double dual_json_number(dual_json, double fallback);
 size_t dual_json_string(dual_json, char *out, size_t size); /* decoded, cut; returns full length */
 /* Escaped, without quotes, cut to size (6 strlen(text) + 9 always suffice). Returns the length. */
 size_t dual_json_quote(const char *text, char *out, size_t size);

@@ -16,9 +16,9 @@
 #include "data/runs/log.h"
 #include "data/runs/platform.h"
 #include "data/runs/progress.h"
-#include "data/runs/report.h"
+#include "data/runs/header.h"
 #include "data/runs/run.h"
-#include "data/runs/score.h"
+#include "data/runs/scoring.h"
 #include "data/runs/shape.h"
 #include <math.h>
 #include <signal.h>

@@ -514,9 +514,9 @@ static void random_weights(dual_model *m) {
         if (p->tensor->half) {             /* a few numbers, again and again */
             dual_real few[4096];
             fill_random(few, 4096, p->start.std);
-            for (size_t j = 0; j < n; j++) set(p->tensor, j, few[j % 4096]);
-        } else if (p->init > 0) fill_random(p->tensor->data, n, p->init);
-        else for (size_t j = 0; j < n; j++) p->tensor->data[j] = (dual_real)-p->init;
+            for (size_t j = 0; j < n; j++) set_number(p->tensor, j, few[j % 4096]);
+        } else if (p->start.kind == DUAL_NORMAL) fill_random(p->tensor->data, n, p->start.std);
+        else for (size_t j = 0; j < n; j++) p->tensor->data[j] = p->start.kind == DUAL_ONES;
     }
 }
 
@@ -582,7 +582,7 @@ static void time_matmuls(dual_ctx *c) {
         if (n->backward != linear_backward) continue;
         const dual_mark m = dual_mark_here(c);
         const double begin = dual_seconds();
-        dual_linear(c, n->in[0], n->in[1], n->in[2], (int)n->a);
+        dual_linear(c, n->in[0], n->in[1], n->in[2], n->args.linear.layout);
         matmul_seconds += dual_seconds() - begin;
         c->used = m.used;
         n->backward = timed_backward;

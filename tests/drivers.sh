@@ -358,7 +358,7 @@ same "$work/one" "$work/three"
 near 'soft: the same vectors for every context' "$(loss $work/text-soft swapped)" "$(loss $work/text-soft right)"
 expect 1 'has no latents' ./eval choices $work/text-none $work/mc-rows.jsonl --latents-from swapped
 rows '{"choices":["a","b"],"context_options":["x a","x b"],"continuation":"end.","gold":1}' '{"choices":["b","a"],"context_options":["x b","x a"],"continuation":"stop.","gold":1}'
-for from in swapped mean; do expect 1 'wants, for each row' ./eval choices $work/text-h1 $work/mc-rows.jsonl --latents-from $from; done
+for from in swapped mean; do expect 1 'needs, for each row' ./eval choices $work/text-h1 $work/mc-rows.jsonl --latents-from $from; done
 echo "$one" >> "$work/mc-rows.jsonl"
 expect 0 'of 3$' ./eval choices $work/text-h1 $work/mc-rows.jsonl --latents-from swapped
 

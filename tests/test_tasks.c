@@ -7,7 +7,7 @@
 #include "check.h"
 #include "../data/runs/batches.h"
 #include "../data/runs/run.h"
-#include "../data/runs/score.h"
+#include "../data/runs/scoring.h"
 
 static char scratch[600];              /* FOLDER/test_tasks.json; .txt beside it */
 

@@ -13,7 +13,7 @@ else
 fi
 latents=4 steps=600 runs="$dir/base"
 lm="--objective lm --context 32 --batch 128 --facts 0.15 --steps 800"
-prompt="numbers: 3 7 12 target: 60"
+prompt="numbers: 3 7 12 target: 57"
 show=--brief
 [ "${VERBOSE:-0}" = 1 ] && show=
 

@@ -3,7 +3,7 @@
 #ifndef COST_H
 #define COST_H
 #include "run.h"
-#include "score.h"
+#include "scoring.h"
 
 /* FLOPs of one training step in each stage, and of the first `steps` steps then. */
 void run_stage_flops(const run *, run_task *, double flops[RUN_STAGES + 2]);

@@ -1,7 +1,7 @@
 /* describe.h: statistics of a task's rows, as ./train --describe prints them. */
 #ifndef DESCRIBE_H
 #define DESCRIBE_H
-#include "report.h"
+#include "header.h"
 
 /* Rows of --data, or 2,000 generated ones, with all their steps: how many, how long; of ProsQA
  * also its graphs. left_out: what was wrong with rows that are left out. 0: failed; error begins

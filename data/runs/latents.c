@@ -50,7 +50,8 @@ static void eigen(double *a, double *v, double *value, size_t d) {
     for (size_t i = 0; i < d; i++) value[i] = a[i * d + i];
     for (size_t i = 0; i < d; i++) {               /* selection sort, columns move along */
         size_t best = i;
-        for (size_t j = i + 1; j < d; j++) if (value[j] > value[best]) best = j;
+        for (size_t j = i + 1; j < d; j++)
+            if (value[j] > value[best]) best = j;
         const double keep = value[i];
         value[i] = value[best];
         value[best] = keep;
@@ -69,8 +70,10 @@ static size_t covariance(const double *z, size_t n, size_t slots, size_t d, cons
     size_t count = 0;
     memset(mean, 0, d * sizeof *mean);
     memset(cov, 0, d * d * sizeof *cov);
-    for (size_t r = first; r < n; r += step, count++)
+    for (size_t r = first; r < n; r += step) {
         for (size_t j = 0; j < d; j++) mean[j] += z[(r * slots + slot[r]) * d + j];
+        count++;
+    }
     for (size_t j = 0; j < d; j++) mean[j] /= count ? (double)count : 1;
     for (size_t r = first; r < n; r += step) {
         for (size_t j = 0; j < d; j++) row[j] = z[(r * slots + slot[r]) * d + j] - mean[j];
@@ -143,9 +146,9 @@ static double squared_distance(const double *x, const double *y, size_t d) {
     double s[LANES] = {0}, sum = 0;
     size_t i = 0;
     for (; i + LANES <= d; i += LANES)
-        for (int j = 0; j < LANES; j++) s[j] += (x[i + j] - y[i + j]) * (x[i + j] - y[i + j]);
-    for (int j = 0; i < d; i++, j++) s[j] += (x[i] - y[i]) * (x[i] - y[i]);
-    for (int j = 0; j < LANES; j++) sum += s[j];
+        for (size_t j = 0; j < LANES; j++) s[j] += (x[i + j] - y[i + j]) * (x[i + j] - y[i + j]);
+    for (size_t j = 0; i < d; i++, j++) s[j] += (x[i] - y[i]) * (x[i] - y[i]);
+    for (size_t j = 0; j < LANES; j++) sum += s[j];
     return sum;
 }
 
@@ -172,12 +175,84 @@ static void principal_axes(const double *z, size_t rows, size_t d, double *mean,
     for (size_t a = 0; ratio && a < 2; a++) ratio[a] = a < d && trace > 0 ? value[a] / trace : 0;
 }
 
+/* norms[i]: mean length of slot i's rows. */
+static void slot_norms(const double *z, size_t n, size_t slots, size_t d, double *norms) {
+    for (size_t i = 0; i < slots; i++) {
+        norms[i] = 0;
+        for (size_t r = 0; r < n; r++) {
+            const double *row = z + (r * slots + i) * d;
+            double square = 0;
+            for (size_t j = 0; j < d; j++) square += row[j] * row[j];
+            norms[i] += sqrt(square) / (double)n;
+        }
+    }
+}
+
+/* exp(entropy) of a spectrum: how many directions there would be, were all equally strong. */
+static double effective_rank(const double *value, size_t d) {
+    double trace = 0, entropy = 0;
+    for (size_t j = 0; j < d; j++)
+        if (value[j] > 0) trace += value[j];
+    for (size_t j = 0; j < d; j++)
+        if (value[j] > 0) entropy -= value[j] / trace * log(value[j] / trace);
+    return trace > 0 ? exp(entropy) : 0;
+}
+
+/* Row r belongs to slot r % slots. own: mean distance to the own slot's other rows; nearest: to the
+ * rows of the nearest other slot. */
+static double silhouette_of(const double *z, size_t r, size_t n, size_t slots, size_t d) {
+    double own = 0, nearest = HUGE_VAL;
+    for (size_t i = 0; i < slots; i++) {
+        double distance = 0;
+        for (size_t q = 0; q < n; q++)
+            distance += sqrt(squared_distance(z + r * d, z + (q * slots + i) * d, d));
+        if (i == r % slots) own = distance / (double)(n - 1);
+        else if (distance / (double)n < nearest) nearest = distance / (double)n;
+    }
+    const double larger = own > nearest ? own : nearest;
+    return slots > 1 && larger > 0 ? (nearest - own) / larger : 0;
+}
+
+/* Fills sil [n,slots]; returns the mean. */
+static double silhouettes(const double *z, size_t n, size_t slots, size_t d, double *sil) {
+    double mean = 0;
+#ifdef _OPENMP
+#pragma omp parallel for schedule(static)
+#endif
+    for (size_t r = 0; r < n * slots; r++) sil[r] = silhouette_of(z, r, n, slots, d);
+    for (size_t r = 0; r < n * slots; r++) mean += sil[r] / (double)(n * slots);
+    return mean;
+}
+
+/* Control: each prompt's slots are shuffled; what is left of H_off is not the slots' doing. */
+static void shuffle_slots(size_t *slot, size_t n, size_t slots) {
+    dual_rng rng = dual_rng_seed(1, 0x5107);
+    for (size_t r = 0; r < n; r++)
+        for (size_t i = slots; i > 1; i--) {
+            const size_t j = dual_rng_below(&rng, i), keep = slot[(i - 1) * n + r];
+            slot[(i - 1) * n + r] = slot[j * n + r];
+            slot[j * n + r] = keep;
+        }
+}
+
+static void fill_view(latents_view *out, const overlap *all, const overlap *half,
+                      const overlap *shuffled, size_t d) {
+    out->h_off = all->off;
+    out->h_diag = all->diag;
+    out->floor = all->k_mean / (double)d;
+    out->k_min = all->k_min;
+    out->k_max = all->k_max;
+    out->h_half = half->off;
+    out->h_half_diag = half->diag;
+    out->h_shuffled = shuffled->off;
+}
+
 int latents_analyse(dual_ctx *c, const double *z, size_t n, size_t slots, size_t d, size_t n_k,
                     const size_t *k, latents_view *out, double *H, double *norms, double *sil,
                     double *pca, double *ratio) {
     memset(out, 0, n_k * sizeof *out);
-    if (n < 2 || slots < 1 || d < 1) return dual_failed(c, "latents: %zu prompts, %zu slots, width "
-                                                        "%zu: too few", n, slots, d);
+    if (n < 2 || slots < 1 || d < 1)
+        return dual_failed(c, "latents: %zu prompts, %zu slots, width %zu: too few", n, slots, d);
     const dual_mark start = dual_mark_here(c);
     size_t *slot = dual_alloc(c, slots * n, sizeof *slot);
     overlap *const all = dual_alloc(c, 3 * n_k, sizeof *all);
@@ -185,70 +260,25 @@ int latents_analyse(dual_ctx *c, const double *z, size_t n, size_t slots, size_t
     double *mean = dual_alloc(c, d, sizeof *mean), *row = dual_alloc(c, d, sizeof *row);
     double *value = dual_alloc(c, d, sizeof *value), *cov = dual_alloc(c, d * d, sizeof *cov);
     double *sum = dual_alloc(c, d * d, sizeof *sum), *v = dual_alloc(c, d * d, sizeof *v);
-    if (c->memory) {
-        for (size_t i = 0; i < slots * n; i++) slot[i] = i / n;
-        memset(sum, 0, d * d * sizeof *sum);
-    }
+    for (size_t i = 0; c->memory && i < slots * n; i++) slot[i] = i / n;
     cross_capture(c, z, n, slots, d, n_k, k, slot, 0, 0, 1, all, H);
     cross_capture(c, z, n, slots, d, n_k, k, slot, 0, 1, 2, half, NULL);
-    /* effective rank: exp(entropy) of the spectrum of all per-slot centred rows together */
-    for (size_t i = 0; c->memory && i < slots; i++) {
-        covariance(z, n, slots, d, slot + i * n, 0, 1, mean, row, cov);
-        for (size_t j = 0; j < d * d; j++) sum[j] += cov[j];
-        double norm = 0;
-        for (size_t r = 0; r < n; r++) {
-            double square = 0;
-            for (size_t j = 0; j < d; j++)
-                square += z[(r * slots + i) * d + j] * z[(r * slots + i) * d + j];
-            norm += sqrt(square) / (double)n;
-        }
-        if (norms) norms[i] = norm;
-    }
     if (c->memory) {
-        double trace = 0, entropy = 0;
-        eigen(sum, v, value, d);
-        for (size_t j = 0; j < d; j++) if (value[j] > 0) trace += value[j];
-        for (size_t j = 0; j < d; j++)
-            if (value[j] > 0) entropy -= value[j] / trace * log(value[j] / trace);
-        out->rank = trace > 0 ? exp(entropy) : 0;
-        if (pca || ratio) principal_axes(z, n * slots, d, mean, sum, v, value, pca, ratio);
-        /* silhouette: a = mean distance to the own slot's other rows, b = to the nearest slot */
-#ifdef _OPENMP
-#pragma omp parallel for schedule(static)
-#endif
-        for (size_t r = 0; r < (sil ? n * slots : 0); r++) {
-            double own = 0, nearest = HUGE_VAL;
-            for (size_t i = 0; i < slots; i++) {
-                double distance = 0;
-                for (size_t q = 0; q < n; q++)
-                    distance += sqrt(squared_distance(z + r * d, z + (q * slots + i) * d, d));
-                if (i == r % slots) own = distance / (double)(n - 1);
-                else if (distance / (double)n < nearest) nearest = distance / (double)n;
-            }
-            const double larger = own > nearest ? own : nearest;
-            sil[r] = slots > 1 && larger > 0 ? (nearest - own) / larger : 0;
+        memset(sum, 0, d * d * sizeof *sum);   /* the spectrum of all per-slot centred rows */
+        for (size_t i = 0; i < slots; i++) {
+            covariance(z, n, slots, d, slot + i * n, 0, 1, mean, row, cov);
+            for (size_t j = 0; j < d * d; j++) sum[j] += cov[j];
         }
-        for (size_t r = 0; sil && r < n * slots; r++)
-            out->silhouette += sil[r] / (double)(n * slots);
-        /* control: shuffle each prompt's slots; what is left of H_off is not the slots' doing */
-        dual_rng rng = dual_rng_seed(1, 0x5107);
-        for (size_t r = 0; r < n; r++)
-            for (size_t i = slots; i > 1; i--) {
-                const size_t j = dual_rng_below(&rng, i), keep = slot[(i - 1) * n + r];
-                slot[(i - 1) * n + r] = slot[j * n + r];
-                slot[j * n + r] = keep;
-            }
+        eigen(sum, v, value, d);
+        out->rank = effective_rank(value, d);
+        if (norms) slot_norms(z, n, slots, d, norms);
+        if (pca || ratio) principal_axes(z, n * slots, d, mean, sum, v, value, pca, ratio);
+        if (sil) out->silhouette = silhouettes(z, n, slots, d, sil);
+        shuffle_slots(slot, n, slots);
     }
     cross_capture(c, z, n, slots, d, n_k, k, slot, 0, 0, 1, shuffled, NULL);
     for (size_t s = 0; c->memory && s < n_k; s++) {
-        out[s].h_off = all[s].off;
-        out[s].h_diag = all[s].diag;
-        out[s].floor = all[s].k_mean / (double)d;
-        out[s].k_min = all[s].k_min;
-        out[s].k_max = all[s].k_max;
-        out[s].h_half = half[s].off;
-        out[s].h_half_diag = half[s].diag;
-        out[s].h_shuffled = shuffled[s].off;
+        fill_view(&out[s], &all[s], &half[s], &shuffled[s], d);
         out[s].silhouette = out->silhouette;
         out[s].rank = out->rank;
     }

@@ -2,7 +2,7 @@
 #include "progress.h"
 #include "../../dual.h"
 #include "platform.h"
-#include "report.h"
+#include "header.h"
 #include <stdio.h>
 #include <string.h>
 

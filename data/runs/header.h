@@ -1,7 +1,7 @@
-/* report.h: what both drivers print: a system in words, large numbers, and the header of a training
+/* header.h: what both drivers print: a system in words, large numbers, and the header of a training
  * run. Text grows in a note, so that one text can go to a terminal and into a file. */
-#ifndef REPORT_H
-#define REPORT_H
+#ifndef HEADER_H
+#define HEADER_H
 #include "cost.h"
 
 typedef struct { size_t used; char text[16384]; } note;

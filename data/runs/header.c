@@ -1,5 +1,5 @@
-/* report.c: see report.h. */
-#include "report.h"
+/* header.c: see header.h. */
+#include "header.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
-/* score.h: how good a run is: answers that are generated and graded, and losses. */
-#ifndef SCORE_H
-#define SCORE_H
+/* scoring.h: how good a run is: answers that are generated and graded, and losses. */
+#ifndef SCORING_H
+#define SCORING_H
 #include "batches.h"
 
 typedef struct {

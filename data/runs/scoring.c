@@ -1,5 +1,5 @@
-/* score.c: see score.h. */
-#include "score.h"
+/* scoring.c: see scoring.h. */
+#include "scoring.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,8 +61,8 @@ static size_t room_for_answer(dual_ctx *c, const dual_exchange *e, const example
 }
 
 void run_score(dual_ctx *c, dual_exchange *e, const run_task *t, const example *rows, size_t n,
-               dual_ablation control, double temperature, uint64_t seed, size_t max_new, answer *out,
-               double *loss) {
+               dual_ablation control, double temperature, uint64_t seed, size_t max_new,
+               answer *out, double *loss) {
     double sum = 0, targets = 0;
     int32_t *tokens = malloc(PROMPTS_MAX * max_new * sizeof *tokens);
     if (!tokens) c->fatal("out of memory for the answers");

@@ -1,0 +1,298 @@
+/* choices.c: see choices.h. */
+#include "choices.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+size_t log_likelihoods(const dual_tensor *logits, size_t row, const dual_group *g, double *out) {
+    for (size_t i = 0; i < g->n_target; i++) {
+        const dual_real *x = logits->data + (row + i) * logits->stride;
+        double most = (double)x[0], sum = 0;
+        for (size_t v = 1; v < logits->cols; v++)
+            if ((double)x[v] > most) most = (double)x[v];
+        for (size_t v = 0; v < logits->cols; v++) sum += exp((double)x[v] - most);
+        out[i] = (double)x[g->target[i]] - most - log(sum);
+    }
+    return g->n_target;
+}
+
+/* ---- Rows as ids --------------------------------------------------------------------------- */
+
+/* Context and choice side by side. On text the context's last id is not x but the cue. */
+static int open_choice(dual_ctx *c, const loaded_run *loaded, const char *context,
+                       const char *choice, example *e) {
+    const size_t on_text = run_on_text(&loaded->r.set) != 0;
+    size_t n_x = 0, n_y = 0;
+    int32_t *x = text_ids(c, &loaded->task, context, &n_x);
+    int32_t *y = x ? text_ids(c, &loaded->task, choice, &n_y) : NULL;
+    if (y && !n_y) dual_failed(c, "a choice has no tokens");
+    if (y && n_y) {
+        if (on_text && !n_x) x[n_x++] = loaded->task.end;     /* nothing before it */
+        e->n_x = n_x - on_text;
+        e->n_y = n_y;
+        e->packed = room_for(c, n_x + n_y, sizeof *e->packed);
+    }
+    if (e->packed) {
+        e->x = e->packed;
+        e->y = e->packed + n_x;
+        memcpy(e->packed, x, n_x * sizeof *x);
+        memcpy(e->packed + n_x, y, n_y * sizeof *y);
+    }
+    free(x);
+    free(y);
+    return e->packed != NULL;
+}
+
+/* Cuts a row's contexts to what fits `room`, all alike. 0: not even without any context. */
+static int fit_row(example *e, size_t n, size_t room, size_t *cut) {
+    size_t shortest = SIZE_MAX;
+    *cut = 0;
+    for (size_t k = 0; k < n; k++) {
+        const size_t needed = e[k].n_x + e[k].n_y;
+        if (needed > room && needed - room > *cut) *cut = needed - room;
+        if (e[k].n_x < shortest) shortest = e[k].n_x;
+    }
+    if (*cut && *cut >= shortest) return 0;
+    for (size_t k = 0; k < n; k++) {
+        e[k].x += *cut;
+        e[k].n_x -= *cut;
+    }
+    return 1;
+}
+
+/* Adds one row behind those that fit. */
+static int open_row(dual_ctx *c, const loaded_run *loaded, const task_row *row, choice_set *set) {
+    const size_t n = row->n_steps / 2;
+    example *e = &set->choice[set->begin[set->n]], *most = &set->longest[set->n];
+    size_t cut;
+    for (size_t k = 0; k < n; k++) {
+        const char *context = task_step(row, 2 * k), *choice = task_step(row, 2 * k + 1);
+        if (!open_choice(c, loaded, context, choice, &e[k])) return 0;
+        e[k].row = *row;
+    }
+    if (!fit_row(e, n, loaded_run_positions(loaded, 0), &cut)) {
+        for (size_t k = 0; k < n; k++) free(e[k].packed);
+        memset(e, 0, n * sizeof *e);
+        set->left_out++;
+        return 1;
+    }
+    set->cut += cut > 0;
+    for (size_t k = 0; k < n; k++) {
+        if (e[k].n_x > most->n_x) most->n_x = e[k].n_x;
+        if (e[k].n_y > most->n_y) most->n_y = e[k].n_y;
+    }
+    set->n++;
+    set->begin[set->n] = set->begin[set->n - 1] + n;
+    return 1;
+}
+
+static int same_context(const example *a, const example *b) {
+    return a->n_x == b->n_x && !memcmp(a->x, b->x, a->n_x * sizeof *a->x);
+}
+
+static size_t choices_of(const choice_set *set, size_t r) {
+    return set->begin[r + 1] - set->begin[r];
+}
+
+static int share_a_context(const choice_set *set, size_t r, size_t s) {
+    for (size_t a = set->begin[r]; a < set->begin[r + 1]; a++)
+        for (size_t b = set->begin[s]; b < set->begin[s + 1]; b++)
+            if (same_context(&set->choice[a], &set->choice[b])) return 1;
+    return 0;
+}
+
+size_t choices_another_row(const choice_set *set, size_t r) {
+    for (size_t i = 1; i < set->n; i++) {
+        const size_t other = (r + i) % set->n;
+        if (!share_a_context(set, r, other)) return other;
+    }
+    return r;
+}
+
+static int find_other_rows(dual_ctx *c, choice_set *set, const char *file) {
+    set->other = room_for(c, set->n, sizeof *set->other);
+    if (!set->other) return 0;
+    for (size_t r = 0; r < set->n; r++) {
+        set->other[r] = choices_another_row(set, r);
+        if (set->other[r] == r)
+            return dual_failed(c, "%s: --latents-from %s needs, for each row, another row "
+                               "with a different context", file, control_name(set->control.from));
+    }
+    return 1;
+}
+
+int choices_open(dual_ctx *c, const loaded_run *loaded, const task_set *rows, size_t count,
+                 const char *file, dual_ablation control, choice_set *set) {
+    memset(set, 0, sizeof *set);
+    set->control = control;
+    for (size_t i = 0; i < count; i++) set->room += task_get(rows, i).n_steps / 2;
+    set->choice = room_for(c, set->room, sizeof *set->choice);
+    set->likelihood = room_for(c, set->room, sizeof *set->likelihood);
+    set->begin = room_for(c, count + 1, sizeof *set->begin);
+    set->longest = room_for(c, count, sizeof *set->longest);
+    int ok = set->choice && set->likelihood && set->begin && set->longest &&
+             loaded_run_check_control(c, loaded, control);
+    for (size_t i = 0; ok && i < count; i++) {
+        const task_row row = task_get(rows, i);
+        ok = open_row(c, loaded, &row, set);
+    }
+    if (ok && !set->n)
+        ok = dual_failed(c, "%s: every row has a choice too long for the model", file);
+    if (ok && control_mixes(control.from)) ok = find_other_rows(c, set, file);
+    if (!ok) choices_close(set);
+    return ok;
+}
+
+void choices_close(choice_set *set) {
+    examples_free(set->choice, set->room);
+    free(set->longest);
+    free(set->begin);
+    free(set->other);
+    free(set->likelihood);
+    memset(set, 0, sizeof *set);
+}
+
+/* ---- Likelihoods --------------------------------------------------------------------------- */
+
+/* A group of a batch; likelihood NULL: it only lends its context's latents. */
+typedef struct { const example *choice; double *likelihood; } query;
+enum { LENDS, SCORED };
+
+/* Choice k of row r; of a row with fewer choices the last one's context. */
+static query query_of(const choice_set *set, size_t r, size_t k, int scored) {
+    const size_t n = choices_of(set, r), i = set->begin[r] + (k < n ? k : n - 1);
+    const query q = {&set->choice[i], scored && k < n ? &set->likelihood[i] : NULL};
+    return q;
+}
+
+static void read_likelihoods(dual_ctx *c, const dual_tensor *logits, const query *list,
+                             const dual_group *group, size_t n) {
+    size_t row = 0;
+    for (size_t i = 0; i < n; i++) {
+        double *each = work_room(c, group[i].n_target, sizeof *each);
+        row += log_likelihoods(logits, row, &group[i], each);
+        for (size_t k = 0; k < group[i].n_target; k++) *list[i].likelihood += each[k];
+        free(each);
+    }
+}
+
+/* Neighbours with one context share it as one sequence, read once. */
+static void run_queries(dual_ctx *c, loaded_run *loaded, dual_ablation control, const query *list,
+                        size_t n) {
+    const dual_mark start = dual_mark_here(c);
+    dual_exchange e = loaded_run_exchange(c, loaded);
+    dual_group *group = work_room(c, n, sizeof *group);
+    const int32_t **text = work_room(c, n, sizeof *text);
+    size_t *length = work_room(c, n, sizeof *length);
+    dual_batch b;
+    dual_outcome out;
+    memset(&b, 0, sizeof b);
+    for (size_t i = 0; i < n; i++) {
+        const example *x = list[i].choice;
+        if (!i || !same_context(x, list[i - 1].choice)) {
+            text[b.n_sequences] = x->x;
+            length[b.n_sequences] = x->n_x;
+            b.n_sequences++;
+        }
+        if (run_on_text(&loaded->r.set))
+            run_text_group(x->x, b.n_sequences - 1, x->n_x, x->n_y, &group[i]);
+        else run_answer_group(&loaded->task, x, b.n_sequences - 1, &group[i]);
+        if (!list[i].likelihood) group[i].n_target = 0;
+    }
+    b.n_groups = n;
+    b.text = text;
+    b.length = length;
+    b.group = group;
+    b.ablation = control;
+    dual_run(c, &e, &b, &out);
+    if (c->memory) read_likelihoods(c, out.logits, list, group, n);
+    dual_release(c, start);
+    free(group);
+    free((void *)text);
+    free(length);
+}
+
+/* One choice of each of `count` rows. Swapped latents are the next group's: so behind a row stands
+ * the row that lends its latents, without a likelihood, unless it is the next row itself. */
+static size_t query_across(const choice_set *set, size_t first, size_t count, size_t k,
+                           query *list) {
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        const size_t other = set->other[first + i], next = first + (i + 1) % count;
+        list[n++] = query_of(set, first + i, k, SCORED);
+        if (set->control.from == DUAL_SWAPPED && other != next)
+            list[n++] = query_of(set, other, k, LENDS);
+    }
+    return n;
+}
+
+/* Where latents come from other rows, a batch is one choice of each of many rows: its mean counts
+ * every row once, and all choices of a row get the latents of the same other row. */
+static void score_across(dual_ctx *c, loaded_run *loaded, choice_set *set, query *list) {
+    const size_t vocab = loaded->r.shape.vocab;
+    for (size_t first = 0, count; first < set->n; first += count) {
+        size_t most = 0;
+        count = run_prompts_count(set->longest + first, set->n - first, vocab, 0);
+        for (size_t i = 0; i < count; i++)
+            if (choices_of(set, first + i) > most) most = choices_of(set, first + i);
+        for (size_t k = 0; k < most; k++)
+            run_queries(c, loaded, set->control, list, query_across(set, first, count, k, list));
+    }
+}
+
+static int choices_work(dual_ctx *c, loaded_run *loaded, void *job) {
+    choice_set *set = job;
+    query *list = work_room(c, set->begin[set->n] + 2 * PROMPTS_MAX, sizeof *list);
+    c->inference = 1;
+    if (set->other) score_across(c, loaded, set, list);
+    for (size_t r = 0; !set->other && r < set->n; r++) {       /* a row's choices are one batch */
+        for (size_t k = 0; k < choices_of(set, r); k++) list[k] = query_of(set, r, k, SCORED);
+        run_queries(c, loaded, set->control, list, choices_of(set, r));
+    }
+    free(list);
+    return 1;
+}
+
+int choices_score(dual_ctx *c, loaded_run *loaded, choice_set *set) {
+    return loaded_run_do(c, loaded, choices_work, set);
+}
+
+/* ---- Counting ------------------------------------------------------------------------------ */
+
+static void apply_rules(const example *e, size_t i, double likelihood,
+                        double score[CHOICE_RULES]) {
+    const char *text = task_step(&e->row, 2 * i + 1);
+    const size_t bytes = strlen(text + (*text == ' '));        /* a blank before it is no part */
+    score[CHOICE_SUM] = likelihood;
+    score[CHOICE_PER_BYTE] = likelihood / (double)bytes;
+    score[CHOICE_PER_TOKEN] = likelihood / (double)e->n_y;
+}
+
+choices_result choices_count(const choice_set *set) {
+    choices_result out;
+    double targets = 0;
+    memset(&out, 0, sizeof out);
+    for (size_t r = 0; r < set->n; r++) {
+        const example *e = &set->choice[set->begin[r]];
+        const double *likelihood = &set->likelihood[set->begin[r]];
+        const size_t n = choices_of(set, r);
+        const size_t right = (size_t)strtoul(e->row.answer, NULL, 10);
+        size_t best[CHOICE_RULES] = {0};
+        double top[CHOICE_RULES] = {0}, score[CHOICE_RULES];
+        for (size_t i = 0; i < n; i++) {
+            apply_rules(&e[i], i, likelihood[i], score);
+            for (int k = 0; k < CHOICE_RULES; k++)
+                if (!i || score[k] > top[k]) {
+                    top[k] = score[k];
+                    best[k] = i;
+                }
+        }
+        for (int k = 0; k < CHOICE_RULES; k++) tally_add(&out.hit[k], best[k] == right);
+        out.chance += 1 / (double)n;
+        out.loss -= likelihood[right];
+        targets += (double)e[right].n_y;
+    }
+    out.chance /= (double)set->n;
+    out.loss /= targets;
+    return out;
+}

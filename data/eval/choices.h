@@ -1,0 +1,42 @@
+/* choices.h: multiple choice by log-likelihood. Where the run answers questions, the context is the
+ * prompt and its line break the cue; where it was trained on text, the context's last token is the
+ * cue.
+ *
+ * Owns: contexts and choices as token ids, which row lends its latents, likelihoods and which
+ * choice each rule prefers. Refuses: choices without tokens, files in which no row fits, rows that
+ * no other row could lend latents to. */
+#ifndef CHOICES_H
+#define CHOICES_H
+#include "score.h"
+
+typedef struct {
+    dual_ablation control;
+    size_t n, *begin;              /* rows that fit the model; [n+1] where their choices begin */
+    size_t room;                   /* choices there is room for */
+    example *choice, *longest;     /* choices behind their contexts; [n] most n_x, n_y of a row's */
+    size_t *other;                 /* swapped, mean: [n] a row with another context; else NULL */
+    double *likelihood;            /* log p of each choice */
+    size_t cut, left_out;          /* rows cut from the left; with a choice too long */
+} choice_set;
+
+/* The first `count` rows. What does not fit loses its context's beginning, all choices of a row
+ * alike; a row with a choice too long for that is left out. file: for messages. */
+int choices_open(dual_ctx *, const loaded_run *, const task_set *rows, size_t count,
+                 const char *file, dual_ablation, choice_set *);
+int choices_score(dual_ctx *, loaded_run *, choice_set *);     /* fills likelihood */
+void choices_close(choice_set *);
+/* The next row that shares no context with row r (files have twins side by side); r: none. */
+size_t choices_another_row(const choice_set *, size_t r);
+
+enum { CHOICE_SUM, CHOICE_PER_BYTE, CHOICE_PER_TOKEN, CHOICE_RULES };
+typedef struct {
+    tally hit[CHOICE_RULES];
+    double chance, loss;           /* mean 1 / choices; per target of the right choices */
+} choices_result;
+/* Which choice each rule prefers: the first of the best. */
+choices_result choices_count(const choice_set *);
+
+/* log p of each target of a group, from logits' row on; returns how many. */
+size_t log_likelihoods(const dual_tensor *logits, size_t row, const dual_group *, double *out);
+
+#endif

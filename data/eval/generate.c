@@ -1,0 +1,94 @@
+/* generate.c: see generate.h. */
+#include "generate.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* The prompt as a row whose answer is not known. */
+static int encode_prompt(dual_ctx *c, const loaded_run *loaded, const char *text, example *out) {
+    char error[300];
+    task_set given;
+    memset(&given, 0, sizeof given);
+    int ok = task_put(&given, text, strlen(text)) && task_put(&given, "", 0) &&
+             task_close(&given, 0);
+    if (!ok) dual_failed(c, "out of memory for the prompt");
+    else {
+        const task_row row = task_get(&given, 0);
+        ok = run_example(&loaded->r.set, &loaded->task, loaded->stage, &row, out, error,
+                         sizeof error);
+        if (!ok) dual_failed(c, "--prompt: %s", error);
+    }
+    task_free(&given);
+    return ok;
+}
+
+/* Another prompt, to take latents from. */
+static int add_another(dual_ctx *c, const loaded_run *loaded, prompt_answer *p) {
+    problem_set other;
+    if (!loaded->task.generated)
+        return dual_failed(c, "--latents-from %s: --task %s has no generator to take another "
+                           "prompt from; eval score and choices mix the rows of a file",
+                           control_name(p->how.control.from), task_name(loaded->task.kind));
+    if (!problems_fresh(c, loaded, "", 1, &other)) return 0;
+    p->rows[p->n_rows++] = *other.at;
+    free(other.at);
+    return 1;
+}
+
+int prompt_open(dual_ctx *c, const loaded_run *loaded, const prompt_options *how,
+                prompt_answer *p) {
+    countdown_problem problem;
+    memset(p, 0, sizeof *p);
+    p->how = *how;
+    p->rows = room_for(c, 2, sizeof *p->rows);
+    p->n_rows = 1;
+    int ok = p->rows && loaded_run_check_control(c, loaded, how->control) &&
+             encode_prompt(c, loaded, how->text, p->rows);
+    if (ok && control_mixes(how->control.from)) ok = add_another(c, loaded, p);
+    size_t *most = &p->how.max_new;
+    if (!*most) *most = run_max_new(&loaded->r.set, &loaded->task);
+    for (size_t i = 0; ok && i < p->n_rows; i++) {     /* the newest token needs no position */
+        const size_t left = loaded_run_positions(loaded, p->rows[i].n_x) + 1;
+        if (left < *most) *most = left;
+    }
+    if (ok) p->tokens = room_for(c, p->n_rows * *most, sizeof *p->tokens);
+    p->is_problem = loaded->task.kind == TASK_COUNTDOWN && countdown_parse(how->text, &problem);
+    if (p->tokens) return 1;
+    prompt_close(p);
+    return 0;
+}
+
+void prompt_close(prompt_answer *p) {
+    examples_free(p->rows, p->n_rows);
+    free(p->tokens);
+    memset(p, 0, sizeof *p);
+}
+
+int prompt_generate(dual_ctx *c, loaded_run *loaded, void *prompt) {
+    prompt_answer *p = prompt;
+    run_prompts batch;
+    dual_sampling sampling;
+    dual_exchange e = loaded_run_exchange(c, loaded);
+    memset(&sampling, 0, sizeof sampling);
+    run_prompts_fill(&batch, &loaded->task, p->rows, p->n_rows, WITHOUT_TARGETS);
+    batch.batch.ablation = p->how.control;
+    sampling.max_new = p->how.max_new;
+    sampling.end = loaded->task.end;
+    sampling.temperature = p->how.temperature;
+    sampling.rng = dual_rng_seed(p->how.seed, 0);
+    dual_generate(c, &e, &batch.batch, &sampling, p->tokens, p->length);
+    return 1;
+}
+
+int prompt_ended(const prompt_answer *p) { return p->length[0] <= p->how.max_new; }
+
+char *tokens_text(dual_ctx *c, const run_task *t, const int32_t *tokens, size_t n) {
+    char *text = run_spell(t, tokens, n);
+    if (!text) dual_failed(c, "out of memory for an answer of %lu tokens", (unsigned long)n);
+    return text;
+}
+
+const char *prompt_grade(const prompt_answer *p, const char *y, int ended) {
+    if (!p->is_problem) return NULL;
+    if (!ended) return "no end token";
+    return task_verdict_name(TASK_COUNTDOWN, task_grade(TASK_COUNTDOWN, &p->rows->row, y));
+}

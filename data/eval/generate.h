@@ -1,0 +1,37 @@
+/* generate.h: one prompt and the answer to it.
+ *
+ * Owns: the prompt as ids, a second prompt where latents are mixed, the tokens of the answer and
+ * its grade. Refuses: prompts the tokenizer cannot spell, mixing where no other prompt can be
+ * drawn. */
+#ifndef GENERATE_H
+#define GENERATE_H
+#include "problems.h"
+
+typedef struct {
+    const char *text;              /* of the prompt */
+    dual_ablation control;
+    double temperature;            /* 0: greedy */
+    uint64_t seed;
+    size_t max_new;                /* 0: as trained */
+} prompt_options;
+
+typedef struct {
+    prompt_options how;            /* max_new: what there is room for */
+    example *rows;                 /* the prompt; another one for a control that mixes prompts */
+    size_t n_rows;
+    int32_t *tokens;               /* [n_rows, max_new] */
+    size_t length[2];              /* tokens before the end token; max_new + 1: none came */
+    int is_problem;                /* it can be graded */
+} prompt_answer;
+
+int prompt_open(dual_ctx *, const loaded_run *, const prompt_options *, prompt_answer *);
+void prompt_close(prompt_answer *);
+int prompt_generate(dual_ctx *, loaded_run *, void *prompt);   /* within work */
+
+int prompt_ended(const prompt_answer *);
+/* The text of n tokens, for the caller to free. NULL: out of memory. */
+char *tokens_text(dual_ctx *, const run_task *, const int32_t *tokens, size_t n);
+/* What the text of an answer is worth; NULL: the prompt is no problem that could be graded. */
+const char *prompt_grade(const prompt_answer *, const char *y, int ended);
+
+#endif

@@ -1,0 +1,118 @@
+/* score.c: see score.h. */
+#include "score.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Tallies ------------------------------------------------------------------------------- */
+
+void tally_add(tally *t, int hit) {
+    t->hits += hit != 0;
+    t->of++;
+}
+
+double tally_share(tally t) { return t.of ? (double)t.hits / (double)t.of : NAN; }
+
+double tally_low(tally t) { return t.of ? wilson_low((double)t.hits, (double)t.of) : NAN; }
+
+double tally_high(tally t) { return t.of ? wilson_high((double)t.hits, (double)t.of) : NAN; }
+
+void score_count(score_tallies *t, task_kind kind, const example *rows, const answer *answers,
+                 size_t n, const unsigned char *seen) {
+    memset(t, 0, sizeof *t);
+    for (size_t i = 0; i < n; i++) {
+        const answer *a = &answers[i];
+        const size_t steps = rows[i].row.n_steps;
+        const int hit = a->verdict == 0;
+        tally_add(&t->all, hit);
+        tally_add(&t->by_steps[steps < STEPS_SHOWN ? steps : STEPS_SHOWN - 1], hit);
+        tally_add(&t->no_end, !a->ended);
+        if (!seen[i]) tally_add(&t->unseen, hit);
+        if (kind == TASK_COUNTDOWN) {
+            tally_add(a->simple ? &t->simple : &t->other, hit);
+            tally_add(&t->once, a->each_once);
+        }
+        if (kind == TASK_PROSQA)
+            tally_add(&t->option,
+                      a->verdict == PROSQA_CORRECT || a->verdict == PROSQA_RIGHT_OPTION);
+        t->verdict[a->verdict]++;
+    }
+}
+
+/* ---- Which rows training can have seen ----------------------------------------------------- */
+
+static void seen_generated(task_kind kind, const problem_set *rows, unsigned char *seen, char *how,
+                           size_t size) {
+    for (size_t i = 0; i < rows->n; i++) {
+        countdown_problem p;
+        seen[i] = kind == TASK_COUNTDOWN && countdown_parse(rows->at[i].row.question, &p) &&
+                  countdown_split_of(p.numbers, p.count, p.target) == COUNTDOWN_TRAIN;
+    }
+    snprintf(how, size, "it was trained on generated problems%s",
+             kind == TASK_COUNTDOWN ? ": every key of the train split"
+                                    : ", which meet a given one by chance only");
+}
+
+static int seen_in_file(dual_ctx *c, task_kind kind, const char *file, const problem_set *rows,
+                        unsigned char *seen, char *how, size_t size) {
+    char error[300];
+    task_set train;
+    if (!task_read(kind, file, 1, &train, error, sizeof error)) {
+        snprintf(how, size, "unknown: the file it was trained on cannot be read: %s", error);
+        return 1;
+    }
+    snprintf(how, size, "it was trained on %s", file);
+    task_row *test = room_for(c, rows->n, sizeof *test);
+    int ok = test != NULL;
+    for (size_t i = 0; ok && i < rows->n; i++) test[i] = rows->at[i].row;
+    if (ok && task_overlap(kind, test, rows->n, &train, seen) == SIZE_MAX)
+        ok = dual_failed(c, "out of memory for %zu keys", train.count);
+    free(test);
+    task_free(&train);
+    return ok;
+}
+
+/* ---- Scoring ------------------------------------------------------------------------------- */
+
+int score_answers(dual_ctx *c, loaded_run *loaded, const example *rows, size_t n,
+                  const char *source, const score_options *how, answer *answers, double *loss) {
+    const int counting = !c->memory;
+    if (counting && !problems_check(c, loaded, rows, n, source, how->control)) return 0;
+    dual_exchange e = loaded_run_exchange(c, loaded);
+    run_score(c, &e, &loaded->task, rows, n, how->control, how->temperature, how->seed,
+              how->max_new, answers, loss);
+    return 1;
+}
+
+typedef struct {
+    const problem_set *rows;
+    const score_options *how;
+    answer *answers;
+    double *loss;
+} score_job;
+
+static int score_work(dual_ctx *c, loaded_run *loaded, void *job) {
+    const score_job *j = job;
+    return score_answers(c, loaded, j->rows->at, j->rows->n, j->rows->source, j->how, j->answers,
+                         j->loss);
+}
+
+int score_run(dual_ctx *c, loaded_run *loaded, const problem_set *rows, const score_options *how,
+              score_result *out) {
+    const task_kind kind = loaded->task.kind;
+    const char *file = loaded->r.set.data;
+    answer *answers = room_for(c, rows->n, sizeof *answers);
+    unsigned char *seen = room_for(c, rows->n, 1);
+    score_job job = {rows, how, answers, &out->loss};
+    memset(out, 0, sizeof *out);
+    int ok = answers && seen && loaded_run_check_control(c, loaded, how->control) &&
+             loaded_run_do(c, loaded, score_work, &job);
+    if (ok && !*file) seen_generated(kind, rows, seen, out->seen_how, sizeof out->seen_how);
+    else if (ok)
+        ok = seen_in_file(c, kind, file, rows, seen, out->seen_how, sizeof out->seen_how);
+    if (ok) score_count(&out->count, kind, rows->at, answers, rows->n, seen);
+    free(answers);
+    free(seen);
+    return ok;
+}

@@ -1,0 +1,26 @@
+/* json.h: writes one JSON document to a stream, value by value, indented by two blanks a level.
+ *
+ *     json_writer j = json_begin(stdout);
+ *     json_open(&j, NULL, '{');
+ *     json_number(&j, "loss", 0.25);
+ *     json_close(&j, '}');                     // and a line break after the outermost bracket
+ *
+ * Owns commas, line breaks and quoting. That brackets match and keys differ is up to the caller.
+ * key NULL: inside an array, or the whole document. JSON is read by dual.h. */
+#ifndef JSON_H
+#define JSON_H
+#include <stdio.h>
+
+typedef struct {
+    FILE *to;
+    int depth, first;              /* first: nothing was written since the last bracket opened */
+} json_writer;
+
+json_writer json_begin(FILE *);
+void json_open(json_writer *, const char *key, char bracket);
+void json_close(json_writer *, char bracket);
+void json_number(json_writer *, const char *key, double);     /* NaN, infinite: null */
+void json_text(json_writer *, const char *key, const char *);
+void json_flag(json_writer *, const char *key, int);          /* true, false */
+
+#endif
