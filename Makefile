@@ -22,7 +22,7 @@ LDLIBS := -lm
 
 DATA := $(sort $(wildcard data/*/*.c))
 HEADERS := dual.h $(sort $(wildcard data/*/*.h))
-TESTS := test_data test_tasks test_tokens test_ops test_exchange test_files test_eval
+SOURCES := dual.c $(DATA)
 
 all: train eval
 	@echo "built ./train and ./eval: $(if $(OPENMP),with,WITHOUT) OpenMP, \
@@ -32,8 +32,22 @@ all: train eval
 $(B)/flags: always
 	@mkdir -p $(B); echo '$(CC) $(CFLAGS)' | cmp -s - $@ || echo '$(CC) $(CFLAGS)' > $@
 
-train eval: %: %.c dual.c $(DATA) $(HEADERS) $(B)/flags
-	$(CC) $(CFLAGS) $< dual.c $(DATA) $(LDLIBS) -o $@
+# dual.c and data/ are compiled once, for programs and tests; in double what the tests there use.
+IN_FLOAT := $(SOURCES:%.c=$(B)/f32/%.o)
+IN_DOUBLE := $(B)/f64/dual.o $(B)/f64/data/runs/latents.o
+$(IN_FLOAT): $(B)/f32/%.o: %.c $(HEADERS) $(B)/flags
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -c $< -o $@
+$(IN_DOUBLE): $(B)/f64/%.o: %.c $(HEADERS) $(B)/flags
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -DDUAL_REAL=double -c $< -o $@
+$(B)/dual-f32.a: $(IN_FLOAT)
+$(B)/dual-f64.a: $(IN_DOUBLE)
+$(B)/dual-f32.a $(B)/dual-f64.a:
+	@rm -f $@; $(AR) rc $@ $^
+
+train eval: %: %.c $(B)/dual-f32.a
+	$(CC) $(CFLAGS) $^ $(LDLIBS) -o $@
 
 # ---- demo: every system from one Base, one table. Interrupted, it goes on where it was. ---------
 demo: all
@@ -42,17 +56,19 @@ demo-full: all
 	@sh data/plans/demo.sh runs/demo-full full
 
 # ---- tests: no network, no shared folder, no Python ----------------------------------------------
-# Operations and exchange are tested in double, where finite differences mean something; the parity
-# of the product itself is judged in float, and once more in double.
-$(B)/%-f32: tests/%.c tests/check.h dual.c $(DATA) $(HEADERS) $(B)/flags
-	@mkdir -p $(B)
-	$(CC) $(CFLAGS) -I. $< dual.c $(DATA) $(LDLIBS) -o $@
-$(B)/%-f64: tests/%.c tests/check.h dual.c $(DATA) $(HEADERS) $(B)/flags
-	@mkdir -p $(B)
-	$(CC) $(CFLAGS) -DDUAL_REAL=double -I. $< dual.c $(DATA) $(LDLIBS) -o $@
+# Operations and exchange are tested in double too, where finite differences mean something; the
+# parity of the product itself is judged in float, and once more in double.
+TESTS := test_data test_tasks test_tokens test_files test_models test_eval json example
+TESTS_IN_BOTH := test_basics test_ops test_systems test_options test_gradients test_training \
+                 test_decoding test_refusals parity
+BINARIES := $(TESTS:%=$(B)/%-f32) $(TESTS_IN_BOTH:%=$(B)/%-f32) $(TESTS_IN_BOTH:%=$(B)/%-f64)
+TEST_HEADERS := $(sort $(wildcard tests/*.h))
 
-BINARIES := $(B)/json-f32 $(TESTS:%=$(B)/%-f32) $(B)/test_ops-f64 $(B)/test_exchange-f64 \
-            $(B)/parity-f32 $(B)/parity-f64 $(B)/example-f32
+$(B)/%-f32: tests/%.c $(B)/dual-f32.a $(TEST_HEADERS)
+	$(CC) $(CFLAGS) -I. $< $(B)/dual-f32.a $(LDLIBS) -o $@
+$(B)/%-f64: tests/%.c $(B)/dual-f64.a $(TEST_HEADERS)
+	$(CC) $(CFLAGS) -DDUAL_REAL=double -I. $< $(B)/dual-f64.a $(LDLIBS) -o $@
+
 test: all $(BINARIES)
 	@sh tests/run.sh $(B)
 

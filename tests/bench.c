@@ -45,9 +45,13 @@ static figure figures[512];
 static size_t n_figures;
 static const char *section;
 
-static FILE *table(void) { return json ? stderr : stdout; }
+static FILE *table(void) {
+    return json ? stderr : stdout;
+}
 
-static void head(const char *what) { fprintf(table(), "\n%s: %s\n", section, what); }
+static void head(const char *what) {
+    fprintf(table(), "\n%s: %s\n", section, what);
+}
 
 /* Only into the JSON document. share < 0: there is no limit to hold it to. */
 static void keep(const char *name, double value, const char *unit, double share, const char *of) {
@@ -179,7 +183,7 @@ static double measure_peak(int all, int runs) {
     const double flops = 2.0 * (double)(SUMS * width * rounds);
     double best = 0;
     (void)all;
-    for (int run = 0; run < runs; run++) {
+    for (int i = 0; i < runs; i++) {
         const double begin = dual_seconds();
         OMP(omp parallel if (all))
         {
@@ -210,7 +214,7 @@ static double measure_bandwidth(const void *at, size_t bytes, int runs) {
     const size_t parts = workers(), each = bytes / sizeof(lanes) / parts / READERS;
     const lanes *buffer = at;
     double best = 0;
-    for (int run = 0; run < runs; run++) {
+    for (int i = 0; i < runs; i++) {
         const double begin = dual_seconds();
         OMP(omp parallel for schedule(static))
         for (size_t p = 0; p < parts; p++) {
@@ -309,15 +313,23 @@ static void job_make(product_job *j, size_t rows, size_t in, size_t out, int for
     memset(g, 0, sizeof *g);
     if (form == DW) {                  /* [in,out] = X^T dY, or [out,in] = dY^T X */
         g->a_turned = 1;
-        g->m = out_in ? out : in; g->n = out_in ? in : out; g->k = rows;
-        g->a = out_in ? y->grad : j->x->data; g->a_step = g->m;
-        g->b = out_in ? j->x->data : y->grad; g->b_step = g->n;
+        g->m = out_in ? out : in;
+        g->n = out_in ? in : out;
+        g->k = rows;
+        g->a = out_in ? y->grad : j->x->data;
+        g->a_step = g->m;
+        g->b = out_in ? j->x->data : y->grad;
+        g->b_step = g->n;
         g->c = j->w->grad;
     } else {                           /* X W, or dY W^T */
         g->b_turned = form == DX ? !out_in : out_in;
-        g->m = rows; g->n = form == DX ? in : out; g->k = form == DX ? out : in;
-        g->a = form == DX ? y->grad : j->x->data; g->a_step = g->k;
-        g->b = j->w->data; g->b_step = out_in ? in : out;
+        g->m = rows;
+        g->n = form == DX ? in : out;
+        g->k = form == DX ? out : in;
+        g->a = form == DX ? y->grad : j->x->data;
+        g->a_step = g->k;
+        g->b = j->w->data;
+        g->b_step = out_in ? in : out;
         g->c = form == DX ? j->x->grad : y->data;
     }
     g->beta = form >= DX;
@@ -400,68 +412,80 @@ static void keep_peer(const char *name, double rate, double share, const char *p
     fprintf(table(), "  %5.1f %% of %s", 100 * share, peer);
 }
 
-static void bench_matmul(void) {
+/* One product of one shape, timed; ratio: of the better peer's time to dual's. */
+typedef struct { double rate, ratio; } product_speed;
+
+static product_speed measure_product(size_t rows, size_t in, size_t out, int form,
+                                     const char *name) {
     enum { ROUNDS = 9 };
-    double log_rate[FORMS] = {0}, log_ratio[FORMS] = {0}, least = HUGE_VAL;
+    const size_t rounds = quick ? 3 : ROUNDS;
+    double seconds[LIBRARIES][ROUNDS], pair[LIBRARIES][ROUNDS];
+    product_job j;
+    dual_init(&j.c, NULL, 0);
+    job_make(&j, rows, in, out, form);
+    run_dual(&j);
+    const size_t size = j.c.peak;
+    dual_done(&j.c);
+    dual_init(&j.c, take_block(size), size);
+    job_make(&j, rows, in, out, form);
+    check_peers(&j);
+    const double enough = quick ? 0.002 : 0.01;    /* seconds that one timing shall take */
+    const size_t calls = (size_t)(enough / time_library(&j, 0, 1)) + 1;
+    for (size_t r = 0; r < rounds; r++) {
+        for (size_t l = 0; l < LIBRARIES; l++) {   /* there and back */
+            const size_t which = r % 2 ? LIBRARIES - 1 - l : l;
+            seconds[which][r] = time_library(&j, which, calls);
+        }
+        for (size_t l = 0; l < LIBRARIES; l++) pair[l][r] = seconds[l][r] / seconds[0][r];
+    }
+    const double flops = 2.0 * (double)rows * (double)in * (double)out;
+    product_speed speed = {.rate = flops / median(seconds[0], rounds), .ratio = HUGE_VAL};
+    begin_line(name, speed.rate * 1e-9, "GFLOP/s", speed.rate / peak, "peak");
+    for (size_t l = 1; l < LIBRARIES; l++) {
+        const double m = median(pair[l], rounds);
+        keep_peer(name, flops / median(seconds[l], rounds), m, LIBRARY[l].name);
+        if (m < speed.ratio) speed.ratio = m;
+    }
+    end_line();
+    return speed;
+}
+
+static void mean_line(const char *of, product_speed mean) {
+    char name[64];
+    snprintf(name, sizeof name, "mean of %s", of);
+    begin_line(name, mean.rate * 1e-9, "GFLOP/s", mean.rate / peak, "peak");
+    if (LIBRARIES > 1) keep_peer(name, mean.rate / mean.ratio, mean.ratio, "the better peer");
+    end_line();
+}
+
+static void bench_matmul(void) {
+    double log_rate[FORMS] = {0}, log_ratio[FORMS] = {0}, least_ratio = HUGE_VAL;
     char name[64], least_name[64] = "";
     head("dual_linear forward and backward; rows x in x out");
     for (size_t s = 0; s < SHAPES; s++)
         for (int form = 0; form < FORMS; form++) {
             const size_t rows = SHAPE[s].rows, in = SHAPE[s].in, out = SHAPE[s].out;
-            const double flops = 2.0 * (double)rows * (double)in * (double)out;
-            product_job j;
-            dual_init(&j.c, NULL, 0);
-            job_make(&j, rows, in, out, form);
-            run_dual(&j);
-            const size_t size = j.c.peak;
-            dual_done(&j.c);
-            dual_init(&j.c, take_block(size), size);
-            job_make(&j, rows, in, out, form);
-            check_peers(&j);
-            const double enough = quick ? 0.002 : 0.01;    /* seconds that one timing shall take */
-            const size_t calls = (size_t)(enough / time_library(&j, 0, 1)) + 1;
-            double seconds[LIBRARIES][ROUNDS], pair[LIBRARIES][ROUNDS], ratio = HUGE_VAL;
-            const size_t rounds = quick ? 3 : ROUNDS;
-            for (size_t r = 0; r < rounds; r++) {
-                for (size_t l = 0; l < LIBRARIES; l++) { /* there and back */
-                    const size_t which = r % 2 ? LIBRARIES - 1 - l : l;
-                    seconds[which][r] = time_library(&j, which, calls);
-                }
-                for (size_t l = 0; l < LIBRARIES; l++) pair[l][r] = seconds[l][r] / seconds[0][r];
-            }
             snprintf(name, sizeof name, "%-9s %4zu x %4zu x %5zu", FORM[form], rows, in, out);
-            const double rate = flops / median(seconds[0], rounds);
-            begin_line(name, rate * 1e-9, "GFLOP/s", rate / peak, "peak");
-            for (size_t l = 1; l < LIBRARIES; l++) {
-                const double m = median(pair[l], rounds);
-                keep_peer(name, flops / median(seconds[l], rounds), m, LIBRARY[l].name);
-                if (m < ratio) ratio = m;
-            }
-            end_line();
+            const product_speed speed = measure_product(rows, in, out, form, name);
             if (s >= MEAN_SHAPES) continue;
-            log_rate[form] += log(rate) / MEAN_SHAPES;
-            log_ratio[form] += log(ratio) / MEAN_SHAPES;
-            if (ratio < least) {
-                least = ratio;
+            log_rate[form] += log(speed.rate) / MEAN_SHAPES;
+            log_ratio[form] += log(speed.ratio) / MEAN_SHAPES;
+            if (speed.ratio < least_ratio) {
+                least_ratio = speed.ratio;
                 snprintf(least_name, sizeof least_name, "%s", name);
             }
         }
     double rate = 0, ratio = 0;
-    for (int form = 0; form <= FORMS; form++) {    /* the last line is the mean of all forms */
-        const double r = form < FORMS ? log_rate[form] : rate;
-        const double q = form < FORMS ? log_ratio[form] : ratio;
-        snprintf(name, sizeof name, "mean of %s", form < FORMS ? FORM[form] : "all");
-        begin_line(name, exp(r) * 1e-9, "GFLOP/s", exp(r) / peak, "peak");
-        if (LIBRARIES > 1) keep_peer(name, exp(r) / exp(q), exp(q), "the better peer");
-        end_line();
-        if (form == FORMS) break;
-        rate += r / FORMS;
-        ratio += q / FORMS;
+    for (int form = 0; form < FORMS; form++) {
+        mean_line(FORM[form], (product_speed){exp(log_rate[form]), exp(log_ratio[form])});
+        rate += log_rate[form] / FORMS;
+        ratio += log_ratio[form] / FORMS;
     }
+    mean_line("all", (product_speed){exp(rate), exp(ratio)});
     if (LIBRARIES > 1) {
         fprintf(table(), "  least: %s, %.1f %% of the better peer\n", least_name,
-                100 * least);
-        keep("least", least, "", least, "the better peer");
+                100 * least_ratio);
+        keep("least", least_ratio, "", least_ratio, "the better peer");
     }
 }
 
@@ -479,7 +503,7 @@ typedef struct {
     dual_exchange e;
     dual_adamw adamw;
     dual_batch batch;
-} scene;
+} setup;
 
 static dual_config gpt2_shape(size_t layers, size_t width, size_t heads, size_t vocab) {
     dual_config f = {.family = DUAL_GPT2, .tied = 1, .vocab = vocab, .positions = 1024,
@@ -496,7 +520,9 @@ static dual_config qwen3_shape(size_t layers, size_t width, size_t heads, size_t
     return f;
 }
 
-static dual_config gpt2_124m(void) { return gpt2_shape(12, 768, 12, 50257); }
+static dual_config gpt2_124m(void) {
+    return gpt2_shape(12, 768, 12, 50257);
+}
 
 /* The ordinary language model step, as ./train --objective lm makes it: no text before, one group
  * whose targets are the whole sequence. */
@@ -515,14 +541,18 @@ static void random_weights(dual_model *m) {
             dual_real few[4096];
             fill_random(few, 4096, p->start.std);
             for (size_t j = 0; j < n; j++) set_number(p->tensor, j, few[j % 4096]);
-        } else if (p->start.kind == DUAL_NORMAL) fill_random(p->tensor->data, n, p->start.std);
-        else for (size_t j = 0; j < n; j++) p->tensor->data[j] = p->start.kind == DUAL_ONES;
+        } else if (p->start.kind == DUAL_NORMAL) {
+            fill_random(p->tensor->data, n, p->start.std);
+        } else {
+            const dual_real value = p->start.kind == DUAL_ONES ? 1 : 0;
+            for (size_t j = 0; j < n; j++) p->tensor->data[j] = value;
+        }
     }
 }
 
 /* Models, exchange and batch of a plan, in ctx (works while counting too): everything that stays
  * while steps come and go. */
-static void scene_make(dual_ctx *c, const plan *p, scene *s, int train) {
+static void setup_make(dual_ctx *c, const plan *p, setup *s, int train) {
     dual_system system = dual_system_preset(p->system);
     dual_model *base = dual_model_kept(c, &p->shape, p->base_type), *coprocessor = NULL;
     const size_t length = p->text + p->targets + 1, n = p->sequences * p->groups;
@@ -590,7 +620,7 @@ static void time_matmuls(dual_ctx *c) {
     c->inference = 0;
 }
 
-static void step(dual_ctx *c, scene *s, int apart) {
+static void step(dual_ctx *c, setup *s, int apart) {
     const dual_mark m = dual_mark_here(c);
     dual_outcome out;
     dual_run(c, &s->e, &s->batch, &out);
@@ -611,11 +641,11 @@ typedef struct {
 /* Counts a plan's training step; times it too, at least `steps` times, if steps > 0. */
 static cost train_cost(const plan *p, size_t steps, int apart) {
     dual_ctx c;
-    scene s;
+    setup s;
     cost r = {0};
     double seconds[ROUNDS_MAX], share[ROUNDS_MAX];
     dual_init(&c, NULL, 0);
-    scene_make(&c, p, &s, 1);
+    setup_make(&c, p, &s, 1);
     r.kept = c.used;
     step(&c, &s, 0);
     r.flops = c.flops;
@@ -626,7 +656,7 @@ static cost train_cost(const plan *p, size_t steps, int apart) {
     dual_done(&c);
     if (!steps) return r;
     dual_init(&c, take_block(size), size);
-    scene_make(&c, p, &s, 1);
+    setup_make(&c, p, &s, 1);
     step(&c, &s, 0);                   /* the first one pays for what all share */
     for (size_t i = 0; i < steps; i++) {
         const double limit = measure_peak(1, 5), begin = dual_seconds();
@@ -680,7 +710,7 @@ static size_t bytes_per_token(const dual_model *m) {
     return bytes;
 }
 
-static void generate(dual_ctx *c, scene *s, size_t tokens) {
+static void generate(dual_ctx *c, setup *s, size_t tokens) {
     enum { STREAMS_MAX = 16, TOKENS_MAX = 128 };
     static int32_t out[STREAMS_MAX * TOKENS_MAX];
     size_t length[STREAMS_MAX];
@@ -697,16 +727,16 @@ static decode_rate decode(dual_config shape, int type, size_t streams, size_t to
                     .text = 15, .groups = 1};
     const size_t rounds = quick ? 1 : 5;
     dual_ctx c;
-    scene s;
+    setup s;
     double rate[ROUNDS_MAX], per_byte[ROUNDS_MAX];
     decode_rate r;
     dual_init(&c, NULL, 0);
-    scene_make(&c, &p, &s, 0);
+    setup_make(&c, &p, &s, 0);
     generate(&c, &s, tokens + 1);
     const size_t size = c.peak;
     dual_done(&c);
     dual_init(&c, take_block(size), size);
-    scene_make(&c, &p, &s, 0);
+    setup_make(&c, &p, &s, 0);
     r.bytes = bytes_per_token(s.e.base);
     for (size_t i = 0; i < rounds; i++) {
         const double bandwidth = measure_bandwidth(c.memory, c.used, 3);
@@ -858,11 +888,11 @@ static void recompute_lines(const char *name, dual_config shape, size_t sequence
     size_t size = 0;
     char line[64];
     dual_ctx c;
-    scene s;
+    setup s;
     for (int on = 0; on < 2; on++) {
         dual_init(&c, NULL, 0);
         c.recompute = on;
-        scene_make(&c, &p, &s, 1);
+        setup_make(&c, &p, &s, 1);
         const size_t kept = c.used;
         step(&c, &s, 0);
         step_bytes[on] = (double)(c.peak - kept);
@@ -870,7 +900,7 @@ static void recompute_lines(const char *name, dual_config shape, size_t sequence
         dual_done(&c);
     }
     dual_init(&c, take_block(size), size);
-    scene_make(&c, &p, &s, 1);
+    setup_make(&c, &p, &s, 1);
     step(&c, &s, 0);
     for (size_t i = 0; i < rounds; i++) {
         for (int on = 0; on < 2; on++) {
@@ -969,6 +999,13 @@ static const struct { const char *name; void (*run)(void); } SECTION[] = {
 };
 enum { SECTIONS = sizeof SECTION / sizeof *SECTION, ALL = SECTIONS };
 
+/* SECTIONS: no such. */
+static size_t find_section(const char *name) {
+    size_t i = 0;
+    while (i < SECTIONS && strcmp(name, SECTION[i].name)) i++;
+    return i;
+}
+
 static int usage(void) {
     fprintf(stderr, "usage: bench [--only SECTION] [--quick] [--json]; sections:");
     for (size_t i = 0; i < SECTIONS; i++) fprintf(stderr, " %s", SECTION[i].name);
@@ -981,16 +1018,22 @@ int main(int argc, char **argv) {
     program = argv[0];
     run_spin_briefly(argv);            /* as ./train does: its figures shall be these */
     for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--quick")) quick = 1;
-        else if (!strcmp(argv[i], "--json")) json = 1;
-        else if (!strcmp(argv[i], "--only") && i + 1 < argc) {
-            for (only = 0, i++; only < SECTIONS && strcmp(argv[i], SECTION[only].name);) only++;
+        if (!strcmp(argv[i], "--quick")) {
+            quick = 1;
+        } else if (!strcmp(argv[i], "--json")) {
+            json = 1;
+        } else if (!strcmp(argv[i], "--only") && i + 1 < argc) {
+            i++;
+            only = find_section(argv[i]);
             if (only == SECTIONS) return usage();
-        } else return usage();
+        } else {
+            return usage();
+        }
     }
     for (size_t i = 0; i < SECTIONS; i++) {
+        const int is_last = i == SECTIONS - 1;
         const int limits = i == 0 && only != SECTIONS - 1;  /* which every other section needs */
-        if (!limits && i != only && (only != ALL || i == SECTIONS - 1)) continue;
+        if (!limits && i != only && (only != ALL || is_last)) continue;
         section = SECTION[i].name;
         SECTION[i].run();
     }

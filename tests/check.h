@@ -3,6 +3,7 @@
 #ifndef DUAL_CHECK_H
 #define DUAL_CHECK_H
 #include <math.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,13 +34,12 @@ static inline int check_that(int ok, const char *format, ...) {
 
 /* Written as !(distance <= limit), so that a NaN on either side fails. */
 static inline int check_close(double got, double expected, double limit, const char *format, ...) {
+    const int ok = fabs(got - expected) <= limit;
     va_list list;
-    int ok = fabs(got - expected) <= limit;
     va_start(list, format);
     check_count(ok, format, list);
     va_end(list);
-    if (!ok)
-        printf("       expected %.17g within %g, got %.17g\n", expected, limit, got);
+    if (!ok) printf("       expected %.17g within %g, got %.17g\n", expected, limit, got);
     return ok;
 }
 
@@ -55,7 +55,7 @@ static inline int check_size(size_t got, size_t expected, const char *format, ..
 
 /* A refusal is one line that says something. */
 static inline int check_refused(dual_ctx *ctx, int accepted, const char *what) {
-    int ok = !accepted && ctx->error[0] && !strchr(ctx->error, '\n');
+    const int ok = !accepted && ctx->error[0] && !strchr(ctx->error, '\n');
     check_that(ok, "%s: expected a refusal with one line of reason, got %s \"%s\"", what,
                accepted ? "acceptance," : "", ctx->error);
     ctx->error[0] = 0;
@@ -76,8 +76,7 @@ static inline void check_fatal(const char *message) {
 /* Returns the block to hand to check_end: the context's own pointer is an aligned one. */
 static inline void *check_begin(dual_ctx *ctx, size_t bytes) {
     void *memory = malloc(bytes);
-    if (!memory)
-        check_fatal("out of memory");
+    if (!memory) check_fatal("out of memory");
     dual_init(ctx, memory, bytes);
     ctx->fatal = check_fatal;
     return memory;
@@ -87,6 +86,31 @@ static inline void check_end(dual_ctx *ctx, void *memory) {
     dual_done(ctx);
     free(memory);
 }
+
+/* ---- what must end in ctx->fatal ------------------------------------------------------------- */
+
+static jmp_buf check_way_out;
+static char check_last_words[500];
+
+static inline void check_remember(const char *message) {
+    snprintf(check_last_words, sizeof check_last_words, "%s", message);
+    longjmp(check_way_out, 1);
+}
+
+/* Whether act(ctx, which) ends in ctx->fatal; check_last_words is then what it said. */
+static inline int check_ends(dual_ctx *ctx, void (*act)(dual_ctx *, int), int which) {
+    check_last_words[0] = 0;
+    ctx->fatal = check_remember;
+    if (setjmp(check_way_out)) {
+        ctx->fatal = check_fatal;
+        return 1;
+    }
+    act(ctx, which);
+    ctx->fatal = check_fatal;
+    return 0;
+}
+
+/* ---- numbers --------------------------------------------------------------------------------- */
 
 static inline int check_in_double(void) {
     return sizeof(dual_real) == sizeof(double);
@@ -100,16 +124,23 @@ static inline double check_limit(double in_double, double in_float) {
  * for gradients that are zero by structure. */
 static inline double check_distance(const double *a, const double *b, size_t n, double floor) {
     double apart = 0, size_a = 0, size_b = 0;
-    size_t i;
-    for (i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         apart += (a[i] - b[i]) * (a[i] - b[i]);
         size_a += a[i] * a[i];
         size_b += b[i] * b[i];
     }
     apart = sqrt(apart);
-    if (apart <= floor)
-        return 0;
+    if (apart <= floor) return 0;
     return apart / (sqrt(size_a) + sqrt(size_b));
+}
+
+/* Adds to a text, cut to the size of its array. */
+static inline void check_append(char *text, size_t size, const char *format, ...) {
+    const size_t used = strlen(text);
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text + used, size - used, format, list);
+    va_end(list);
 }
 
 static inline void check_write(const char *path, const void *bytes, size_t n) {
@@ -120,9 +151,8 @@ static inline void check_write(const char *path, const void *bytes, size_t n) {
 
 /* A constant tensor of normal numbers around `mean`. */
 static inline void check_fill(dual_tensor *t, dual_rng *rng, double mean, double std) {
-    size_t r, c;
-    for (r = 0; r < t->rows; r++)
-        for (c = 0; c < t->cols; c++)
+    for (size_t r = 0; r < t->rows; r++)
+        for (size_t c = 0; c < t->cols; c++)
             t->data[r * t->stride + c] = (dual_real)(mean + std * dual_rng_normal(rng));
 }
 

@@ -1,14 +1,14 @@
-/* tests/json.c: says whether a file is one valid JSON text, for the drivers' test. */
-#include "../dual.h"
+/* json.c - says whether a file is one valid JSON object, for the drivers' test. */
 #include <stdio.h>
 #include <stdlib.h>
+#include "../dual.h"
 
 int main(int argc, char **argv) {
     dual_ctx c;
-    size_t n = 0;
+    size_t length = 0;
     dual_init(&c, NULL, 0);
-    char *text = argc > 1 ? dual_text_read(&c, argv[1], &n) : NULL;
-    const int good = text && dual_json_type(dual_json_text(text, n)) == '{';
+    char *text = argc > 1 ? dual_text_read(&c, argv[1], &length) : NULL;
+    const int good = text && dual_json_type(dual_json_text(text, length)) == '{';
     puts(good ? "valid" : "not JSON");
     free(text);
     return !good;

@@ -1,6 +1,7 @@
-/* tests/parity.c - judges this build against a tree of reference values.
+/* parity.c - judges this build against a tree of reference values, which the Hugging Face classes
+ * computed.
  *
- *     tests/parity [--items N] [--list] tests/reference
+ *     build/parity-f32 [--items N] [--list] tests/reference
  *
  * The tree's own README.md explains its layout and every formula. All names, shapes and counts are
  * read from it: another tree of that layout needs no change here. A part that is missing is skipped
@@ -16,8 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "dual.h"
-#include "data/runs/latents.h"
+#include "../dual.h"
+#include "../data/runs/latents.h"
 
 enum { IN_DOUBLE = sizeof(dual_real) > sizeof(float), BLOCK_MIB = 256, MAX_STEPS = 64 };
 
@@ -34,7 +35,9 @@ static const double tol_key_bias = IN_DOUBLE ? 1e-6 : 7e-3;
 static dual_ctx ctx;               /* every check starts it anew on the same block */
 static unsigned char *block;
 
-static void fresh(void) { dual_init(&ctx, block, (size_t)BLOCK_MIB << 20); }
+static void reset_context(void) {
+    dual_init(&ctx, block, (size_t)BLOCK_MIB << 20);
+}
 
 /* ---- items and groups: an item is one comparison, a group one line of output ----------------- */
 
@@ -62,8 +65,9 @@ static void group_begin(const char *format, ...) {
 
 static void item(double error, double tolerance, const char *format, ...) {
     char name[sizeof group.worst];
-    int ok = error <= tolerance;   /* so written, a NaN on either side fails */
-    double ratio = tolerance > 0 && error < HUGE_VAL ? error / tolerance : ok ? 0 : HUGE_VAL;
+    const int ok = error <= tolerance; /* so written, a NaN on either side fails */
+    double ratio = ok ? 0 : HUGE_VAL;
+    if (tolerance > 0 && error < HUGE_VAL) ratio = error / tolerance;
     va_list args;
     va_start(args, format);
     vsnprintf(name, sizeof name, format, args);
@@ -87,16 +91,19 @@ static int refused(const char *what) {
     return 0;
 }
 
-/* The larger, where NaN counts as larger than anything and is never lost again. */
-static double worse(double a, double b) { return b > a || isnan(b) ? b : a; }
+/* NaN counts as larger than anything and is never lost again. */
+static double larger(double a, double b) {
+    return b > a || isnan(b) ? b : a;
+}
 
 /* ---- the tree's files; whatever is read lives in ctx until the next check -------------------- */
 
 /* A formatted string in one of a few buffers used in turn: good for the next handful of calls. */
-static const char *say(const char *format, ...) {
+static const char *text_of(const char *format, ...) {
     static char buffer[16][1024];
     static size_t turn;
-    char *out = buffer[turn++ % 16];
+    turn = (turn + 1) % 16;
+    char *out = buffer[turn];
     va_list args;
     va_start(args, format);
     vsnprintf(out, sizeof buffer[0], format, args);
@@ -109,18 +116,17 @@ static int starts_with(const char *text, const char *start) {
 }
 
 static int ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), m = strlen(end);
+    const size_t n = strlen(text), m = strlen(end);
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-/* Cleared. */
-static void *take(size_t count, size_t size) {
+static void *new_cleared(size_t count, size_t size) {
     return memset(dual_alloc(&ctx, count + 1, size), 0, count * size);
 }
 
-static char *slurp(const char *path, size_t *length) {
+static char *read_whole(const char *path, size_t *length) {
     char *text = dual_text_read(&ctx, path, length), *kept = NULL;
-    if (text) kept = memcpy(take(*length + 1, 1), text, *length);
+    if (text) kept = memcpy(new_cleared(*length + 1, 1), text, *length);
     free(text);
     return kept;
 }
@@ -128,22 +134,24 @@ static char *slurp(const char *path, size_t *length) {
 /* Names in a folder, sorted; scandir's own memory, as a listing outlives many checks. */
 typedef struct { int n; struct dirent **entry; } listing;
 
-static int visible(const struct dirent *e) { return e->d_name[0] != '.'; }
+static int is_visible(const struct dirent *e) {
+    return e->d_name[0] != '.';
+}
 
 static listing list_folder(const char *folder) {
     listing l = {0, NULL};
-    l.n = scandir(folder, &l.entry, visible, alphasort);
+    l.n = scandir(folder, &l.entry, is_visible, alphasort);
     return l;
 }
 
 static void list_free(listing *l) {
-    while (l->n > 0) free(l->entry[--l->n]);
+    for (int i = 0; i < l->n; i++) free(l->entry[i]);
     free(l->entry);
 }
 
 static dual_json json_read(const char *path) {
     size_t length;
-    char *text = slurp(path, &length);
+    char *text = read_whole(path, &length);
     dual_json json = {NULL, NULL};
     if (text) json = dual_json_text(text, length);
     if (!json.begin) refused(path);
@@ -176,60 +184,74 @@ static int listed(dual_json list, const char *text) {
 typedef struct { char name[160]; size_t rank, shape[4], count; double *data; } array;
 typedef struct { size_t n; array *array; } archive;
 
+static double decode_half(uint64_t bits) {
+    const int exponent = bits >> 10 & 31, sign = bits >> 15 ? -1 : 1;
+    const double fraction = (double)(bits & 1023) + (exponent ? 1024 : 0);
+    if (exponent == 31) return fraction > 1024 ? (double)NAN : sign * HUGE_VAL;
+    return sign * ldexp(fraction, (exponent ? exponent : 1) - 25);
+}
+
 static double decode(const unsigned char *p, const char *type, size_t width) {
     uint64_t bits = 0;
-    uint32_t word;
-    float narrow;
-    double wide;
     for (size_t i = 0; i < width; i++) bits |= (uint64_t)p[i] << 8 * i;
     if (!strcmp(type, "I64"))      /* two's complement without an implementation-defined cast */
         return bits >> 63 ? -(double)~bits - 1 : (double)bits;
     if (!strcmp(type, "F64")) {
+        double wide;
         memcpy(&wide, &bits, sizeof wide);
         return wide;
     }
-    if (!strcmp(type, "F16")) {
-        int exponent = bits >> 10 & 31, sign = bits >> 15 ? -1 : 1;
-        double fraction = (double)(bits & 1023) + (exponent ? 1024 : 0);
-        if (exponent == 31) return fraction > 1024 ? NAN : sign * HUGE_VAL;
-        return sign * ldexp(fraction, (exponent ? exponent : 1) - 25);
-    }
-    word = (uint32_t)(width == 2 ? bits << 16 : bits); /* bf16 is the upper half of a float */
+    if (!strcmp(type, "F16")) return decode_half(bits);
+    const uint32_t word = (uint32_t)(width == 2 ? bits << 16 : bits);   /* bf16: the upper half */
+    float narrow;
     memcpy(&narrow, &word, sizeof narrow);
     return narrow;
 }
 
+/* Bytes of a number; 0: it is none of those that are compared (a mask in bytes). */
+static size_t type_width(const char *type) {
+    if (ends_with(type, "64")) return 8;
+    if (ends_with(type, "F32")) return 4;
+    return ends_with(type, "F16") ? 2 : 0;
+}
+
+/* One entry of the header; 0: its numbers do not lie in the file. */
+static int array_read(array *a, dual_json key, dual_json entry, const char *type,
+                      const unsigned char *data, size_t size) {
+    const size_t width = type_width(type);
+    double from = 0, shape[4];
+    dual_json_string(key, a->name, sizeof a->name);
+    numbers(dual_json_get(entry, "data_offsets"), 1, &from);
+    a->rank = numbers(dual_json_get(entry, "shape"), 4, shape);
+    a->count = 1;
+    for (size_t i = 0; i < a->rank; i++) {
+        a->shape[i] = (size_t)shape[i];
+        a->count *= a->shape[i];
+    }
+    if (!(from + (double)(a->count * width) <= (double)size)) return 0;
+    a->data = new_cleared(a->count, sizeof *a->data);
+    for (size_t i = 0; i < a->count; i++)
+        a->data[i] = decode(data + (size_t)from + i * width, type, width);
+    return 1;
+}
+
 static int archive_read(archive *a, const char *path) {
     size_t length, head = 0, n = 0;
-    char *text = slurp(path, &length);
-    dual_json header;
+    char *text = read_whole(path, &length);
     if (text == NULL || length < 8) return refused(path);
     for (size_t i = 0; i < 8; i++) head |= (size_t)(unsigned char)text[i] << 8 * i;
     if (head > length - 8) return refused(path);
-    header = dual_json_text(text + 8, head);
+    const dual_json header = dual_json_text(text + 8, head);
+    const unsigned char *data = (unsigned char *)text + 8 + head;
     for (dual_json key = {0}, value = {0}; dual_json_each(header, &key, &value);) n++;
-    a->array = take(n, sizeof *a->array);
+    a->array = new_cleared(n, sizeof *a->array);
     a->n = 0;
     for (dual_json key = {0}, value = {0}; dual_json_each(header, &key, &value);) {
-        array *now = &a->array[a->n];
-        double from = 0, shape[4];
         char type[16] = "";
-        size_t width;
         dual_json_string(dual_json_get(value, "dtype"), type, sizeof type);
-        width = ends_with(type, "64") ? 8 : ends_with(type, "F32") ? 4
-              : ends_with(type, "F16") ? 2 : 0;
-        if (width == 0) continue;  /* the notes, or a mask in bytes */
-        dual_json_string(key, now->name, sizeof now->name);
-        numbers(dual_json_get(value, "data_offsets"), 1, &from);
-        now->rank = numbers(dual_json_get(value, "shape"), 4, shape);
-        now->count = 1;
-        for (size_t i = 0; i < now->rank; i++) now->count *= now->shape[i] = (size_t)shape[i];
-        if (!(from + (double)(now->count * width) <= (double)(length - 8 - head)))
+        if (type_width(type) == 0) continue;       /* the notes have none either */
+        if (!array_read(&a->array[a->n], key, value, type, data, length - 8 - head))
             return refused(path);
-        now->data = take(now->count, sizeof *now->data);
-        for (size_t i = 0; i < now->count; i++)
-            now->data[i] = decode((unsigned char *)text + 8 + head + (size_t)from + i * width,
-                                  type, width);
         a->n++;
     }
     return 1;
@@ -242,8 +264,8 @@ static const array *find(const archive *a, const char *name) {
 }
 
 /* A double build prefers the float64 run's values and is then held to them closely. */
-static const array *best(const archive *a, const char *name) {
-    const array *exact = IN_DOUBLE ? find(a, say("%s_f64", name)) : NULL;
+static const array *most_exact(const archive *a, const char *name) {
+    const array *exact = IN_DOUBLE ? find(a, text_of("%s_f64", name)) : NULL;
     return exact ? exact : find(a, name);
 }
 
@@ -253,7 +275,7 @@ static double tolerance_of(const array *a) {
 
 /* Token ids for the library, which keeps the pointer: they live until the next check. */
 static int32_t *ids(const array *a, size_t first, size_t n) {
-    int32_t *out = take(n, sizeof *out);
+    int32_t *out = new_cleared(n, sizeof *out);
     for (size_t i = 0; i < n; i++) out[i] = (int32_t)a->data[first + i];
     return out;
 }
@@ -261,13 +283,13 @@ static int32_t *ids(const array *a, size_t first, size_t n) {
 /* ---- comparisons ----------------------------------------------------------------------------- */
 
 /* The i-th of data or grad. */
-static double at(const dual_tensor *t, const dual_real *data, size_t i) {
+static double element(const dual_tensor *t, const dual_real *data, size_t i) {
     return (double)data[i / t->cols * t->stride + i % t->cols];
 }
 
-static double apart(const double *a, const double *b, size_t n) {
+static double largest_difference(const double *a, const double *b, size_t n) {
     double worst = 0;
-    for (size_t i = 0; i < n; i++) worst = worse(worst, fabs(a[i] - b[i]));
+    for (size_t i = 0; i < n; i++) worst = larger(worst, fabs(a[i] - b[i]));
     return worst;
 }
 
@@ -277,7 +299,7 @@ static double distance(const dual_tensor *t, const array *a, size_t skip) {
     double worst = 0;
     if (!t || !a || t->rows * t->cols + skip != a->count) return HUGE_VAL;
     for (size_t i = skip; i < a->count; i++)
-        worst = worse(worst, fabs(at(t, t->data, i - skip) - a->data[i]));
+        worst = larger(worst, fabs(element(t, t->data, i - skip) - a->data[i]));
     return worst;
 }
 
@@ -292,32 +314,45 @@ static dual_tensor *parameter(const dual_model *m, const char *name) {
     return NULL;
 }
 
-/* One gradient: whole if it is stored, else by its norm and its product with a fixed vector. */
+/* Sizes of our gradient, of theirs where it is stored, of their difference, and our product with a
+ * fixed vector of cosines. */
+typedef struct { double ours, theirs, error, dot; } gradient_sizes;
+
+static gradient_sizes measure_gradient(const dual_tensor *t, const array *whole) {
+    gradient_sizes s = {0};
+    for (size_t i = 0; i < t->rows * t->cols; i++) {
+        const double g = t->grad ? element(t, t->grad, i) : 0;    /* none: zero by structure */
+        const double w = whole ? whole->data[i] : 0;
+        s.ours += g * g;
+        s.theirs += w * w;
+        s.error += (g - w) * (g - w);
+        s.dot += g * cos(0.1 + (double)i);
+    }
+    s.ours = sqrt(s.ours);
+    s.theirs = sqrt(s.theirs);
+    s.error = sqrt(s.error);
+    return s;
+}
+
+/* One gradient: whole if it is stored, else by its norm and its product with that vector. */
 static void check_gradient(const char *name, const dual_tensor *t, const array *whole,
                            dual_json summary, int must_be_zero) {
-    double error = 0, theirs = 0, ours = 0, dot = 0, norm = number(summary, "l2");
     if (t == NULL || (whole && whole->count != t->rows * t->cols)) {
         item(HUGE_VAL, 0, "%s: not here, or of another size", name);
         return;
     }
-    for (size_t i = 0; i < t->rows * t->cols; i++) {
-        double g = t->grad ? at(t, t->grad, i) : 0; /* none kept: it is zero by structure */
-        double w = whole ? whole->data[i] : 0;
-        ours += g * g;
-        theirs += w * w;
-        error += (g - w) * (g - w);
-        dot += g * cos(0.1 + (double)i);
-    }
-    if (must_be_zero) item(sqrt(ours), 0, "%s is zero", name);
-    else if (whole && theirs < 1e-12) item(sqrt(error), tol_tiny, "%s", name);
-    else if (whole) item(sqrt(error / theirs), tol_gradient, "%s", name);
-    else if (norm < 1e-6) item(fabs(sqrt(ours) - norm), tol_tiny, "%s, norm", name);
+    const double norm = number(summary, "l2"), dot = number(summary, "dot_cos");
+    const double cosines = sqrt((double)(t->rows * t->cols));
+    const gradient_sizes s = measure_gradient(t, whole);
+    if (must_be_zero) item(s.ours, 0, "%s is zero", name);
+    else if (whole && s.theirs < 1e-6) item(s.error, tol_tiny, "%s", name);
+    else if (whole) item(s.error / s.theirs, tol_gradient, "%s", name);
+    else if (norm < 1e-6) item(fabs(s.ours - norm), tol_tiny, "%s, norm", name);
     else {
-        item(fabs(sqrt(ours) - norm) / norm, tol_norm, "%s, norm", name);
-        /* An error e of the gradient moves the product by at most |e| |cosines|. */
+        item(fabs(s.ours - norm) / norm, tol_norm, "%s, norm", name);
+        /* an error e of the gradient moves the product by at most |e| |cosines| */
         if (dual_json_get(summary, "dot_cos").begin)
-            item(fabs(dot - number(summary, "dot_cos"))
-                 / (norm * sqrt((double)(t->rows * t->cols))), tol_norm, "%s, product", name);
+            item(fabs(s.dot - dot) / (norm * cosines), tol_norm, "%s, product", name);
     }
 }
 
@@ -332,7 +367,7 @@ static void check_gradients(dual_json about, size_t n_stored, const archive *sto
         char name[160];
         dual_json_string(key, name, sizeof name);
         for (size_t i = 0; i < n_stored && !whole; i++) {
-            whole = find(&stored[i], say("grad.%s", name));
+            whole = find(&stored[i], text_of("grad.%s", name));
             if (!whole) whole = find(&stored[i], name);
         }
         if (!strcmp(name, "S")) t = e->soft.tensor;
@@ -346,32 +381,33 @@ static void check_gradients(dual_json about, size_t n_stored, const archive *sto
 /* ---- models ---------------------------------------------------------------------------------- */
 
 static dual_model *model_open(const char *root, const char *name) {
-    const char *folder = say("%s/models/%s", root, name);
+    const char *folder = text_of("%s/models/%s", root, name);
     dual_config shape;
-    dual_model *m;
-    if (!dual_config_read(&ctx, folder, &shape)) return refused(name), NULL;
-    m = dual_model_new(&ctx, &shape);
-    if (!dual_model_load(&ctx, m, folder)) return refused(name), NULL;
-    return m;
+    if (dual_config_read(&ctx, folder, &shape)) {
+        dual_model *m = dual_model_new(&ctx, &shape);
+        if (dual_model_load(&ctx, m, folder)) return m;
+    }
+    refused(name);
+    return NULL;
 }
 
 /* Every tensor of the folder's files against the parameter it must have filled. What fills none
  * is a mask buffer, or a tied model's needless copy of its embedding. */
 static void check_model(const char *root, const char *name) {
     dual_model *m = model_open(root, name);
-    listing files = list_folder(say("%s/models/%s", root, name));
+    listing files = list_folder(text_of("%s/models/%s", root, name));
     size_t found = 0;
     double worst = 0;
     for (int i = 0; m && i < files.n; i++) {
         const char *file = files.entry[i]->d_name;
         archive a;
-        if (!ends_with(file, ".safetensors")
-            || !archive_read(&a, say("%s/models/%s/%s", root, name, file))) continue;
+        if (!ends_with(file, ".safetensors")) continue;
+        if (!archive_read(&a, text_of("%s/models/%s/%s", root, name, file))) continue;
         for (size_t k = 0; k < a.n; k++) {
             const dual_tensor *t = parameter(m, a.array[k].name);
-            if (!t) t = parameter(m, say("transformer.%s", a.array[k].name));
-            found += t != NULL;
-            if (t) worst = worse(worst, distance(t, &a.array[k], 0));
+            if (!t) t = parameter(m, text_of("transformer.%s", a.array[k].name));
+            if (t) found++;
+            if (t) worst = larger(worst, distance(t, &a.array[k], 0));
             else if (m->config.tied && !strcmp(a.array[k].name, "lm_head.weight"))
                 item(distance(m->head, &a.array[k], 0), 0, "%s: tied, with a head", name);
         }
@@ -397,15 +433,16 @@ static void check_twins(const char *root, const char *name, const char *twin) {
 static void check_models(const char *root, const listing *models) {
     group_begin("models, against their own files");
     for (int i = 0; i < models->n; i++) {
-        fresh();
+        reset_context();
         check_model(root, models->entry[i]->d_name);
     }
     group_begin("models, other layouts bit for bit");
     for (int i = 0; i < models->n; i++)
         for (int k = 0; k < models->n; k++) {
             const char *name = models->entry[i]->d_name, *twin = models->entry[k]->d_name;
-            fresh();
-            if (!strcmp(twin, say("%s-noprefix", name)) || !strcmp(twin, say("%s-sharded", name)))
+            reset_context();
+            if (!strcmp(twin, text_of("%s-noprefix", name)) ||
+                !strcmp(twin, text_of("%s-sharded", name)))
                 check_twins(root, name, twin);
         }
 }
@@ -416,15 +453,18 @@ static void check_models(const char *root, const listing *models) {
 typedef struct { size_t n, *length; int32_t **token, **label; } ragged;
 
 static int ragged_read(ragged *r, const archive *a, const char *end) {
-    const array *token = find(a, say("input_ids%s", end)), *label = find(a, say("labels%s", end));
-    const array *mask = find(a, say("attention_mask%s", end));
-    if (!token || !mask || !label || token->rank != 2 || mask->count != token->count
-        || label->count != token->count) return refused("no batch of tokens");
+    const array *token = find(a, text_of("input_ids%s", end));
+    const array *label = find(a, text_of("labels%s", end));
+    const array *mask = find(a, text_of("attention_mask%s", end));
+    if (!token || !mask || !label || token->rank != 2 || mask->count != token->count ||
+        label->count != token->count)
+        return refused("no batch of tokens");
+    const size_t width = token->shape[1];
     r->n = token->shape[0];
-    r->length = take(r->n, sizeof *r->length);
-    r->token = take(r->n, sizeof *r->token);
-    r->label = take(r->n, sizeof *r->label);
-    for (size_t b = 0, width = token->shape[1]; b < r->n; b++) {
+    r->length = new_cleared(r->n, sizeof *r->length);
+    r->token = new_cleared(r->n, sizeof *r->token);
+    r->label = new_cleared(r->n, sizeof *r->label);
+    for (size_t b = 0; b < r->n; b++) {
         for (size_t t = 0; t < width; t++) r->length[b] += mask->data[b * width + t] == 1;
         r->token[b] = ids(token, b * width, width);
         r->label[b] = ids(label, b * width, width);
@@ -434,125 +474,123 @@ static int ragged_read(ragged *r, const archive *a, const char *end) {
 
 /* To train on all of it: no text, the first token is the cue, the rest are targets. To continue
  * it: all but the last token are text, the last is the cue. */
+enum { TO_TRAIN, TO_CONTINUE };
+
 static dual_batch ragged_batch(const ragged *r, int to_continue) {
-    dual_batch batch = {0};
-    dual_group *g = take(r->n, sizeof *g);
-    size_t *length = take(r->n, sizeof *length);
+    dual_group *g = new_cleared(r->n, sizeof *g);
+    size_t *length = new_cleared(r->n, sizeof *length);
     for (size_t b = 0; b < r->n; b++) {
-        g[b].sequence = b;
-        g[b].prefix = length[b] = to_continue ? r->length[b] - 1 : 0;
-        g[b].cue = r->token[b] + length[b];
-        g[b].n_cue = 1;
-        g[b].target = r->label[b] + 1;
-        g[b].n_target = to_continue ? 0 : r->length[b] - 1;
+        length[b] = to_continue ? r->length[b] - 1 : 0;
+        g[b] = (dual_group){.sequence = b, .prefix = length[b], .cue = r->token[b] + length[b],
+                            .n_cue = 1, .target = r->label[b] + 1,
+                            .n_target = to_continue ? 0 : r->length[b] - 1};
     }
-    batch.n_sequences = batch.n_groups = r->n;
-    batch.text = (const int32_t *const *)r->token;
-    batch.length = length;
-    batch.group = g;
-    return batch;
+    return (dual_batch){.n_sequences = r->n, .text = (const int32_t *const *)r->token,
+                        .length = length, .n_groups = r->n, .group = g};
 }
 
 /* A pass over tokens from[b] .. to[b]-1 of every sequence at once. Those before from[b] are the
  * rows of `past`, laid one sequence after another just as the rows here are. */
-static dual_pass lay_out(dual_model *m, const ragged *r, const size_t *from, const size_t *to,
-                         const dual_cache *past) {
-    dual_pass p = {0};
-    size_t row = 0, past_row = 0;
-    int32_t *token, *position, *border, *range[4]; /* range: begin, end here; begin, end in past */
-    dual_seen *seen = take(2, sizeof *seen);
-    for (size_t b = 0; b < r->n; b++) p.rows += to[b] - from[b];
-    token = take(p.rows, sizeof *token);
-    position = take(p.rows, sizeof *position);
-    border = take(r->n + 1, sizeof *border);
-    for (int i = 0; i < 4; i++) range[i] = take(p.rows, sizeof **range);
-    for (size_t b = 0; b < r->n; past_row += from[b++]) {
-        border[b] = (int32_t)row;
+static dual_pass lay_out_pass(dual_model *m, const ragged *r, const size_t *from, const size_t *to,
+                              const dual_cache *past) {
+    size_t rows = 0, row = 0, past_row = 0;
+    for (size_t b = 0; b < r->n; b++) rows += to[b] - from[b];
+    int32_t *token = new_cleared(rows, sizeof *token);
+    int32_t *position = new_cleared(rows, sizeof *position);
+    int32_t *own_begin = new_cleared(rows, sizeof *own_begin);
+    int32_t *own_end = new_cleared(rows, sizeof *own_end);
+    int32_t *past_begin = new_cleared(rows, sizeof *past_begin);
+    int32_t *past_end = new_cleared(rows, sizeof *past_end);
+    int32_t *segment_start = new_cleared(r->n + 1, sizeof *segment_start);
+    for (size_t b = 0; b < r->n; b++) {
+        segment_start[b] = (int32_t)row;
         for (size_t t = from[b]; t < to[b]; t++, row++) {
             token[row] = r->token[b][t];
             position[row] = (int32_t)t;
-            range[0][row] = border[b];
-            range[1][row] = (int32_t)row + 1;
-            range[2][row] = (int32_t)past_row;
-            range[3][row] = (int32_t)(past_row + from[b]);
+            own_begin[row] = segment_start[b];
+            own_end[row] = (int32_t)row + 1;
+            past_begin[row] = (int32_t)past_row;
+            past_end[row] = (int32_t)(past_row + from[b]);
         }
+        past_row += from[b];
     }
-    border[r->n] = (int32_t)row;
-    seen[0] = (dual_seen){NULL, range[0], range[1]};
-    seen[1] = (dual_seen){past, range[2], range[3]};
-    p.name = "read";
-    p.model = m;
-    p.segments = r->n;
-    p.n_seen = past ? 2 : 1;
-    p.token = token;
-    p.position = position;
-    p.segment_start = border;
-    p.seen = seen;
-    p.input = dual_gather(&ctx, 1, &m->wte, p.rows, NULL, token);
-    return p;
+    segment_start[r->n] = (int32_t)row;
+    dual_seen *seen = new_cleared(2, sizeof *seen);
+    seen[0] = (dual_seen){NULL, own_begin, own_end};
+    seen[1] = (dual_seen){past, past_begin, past_end};
+    return (dual_pass){.name = "read", .model = m, .rows = rows, .segments = r->n,
+                       .n_seen = past ? 2 : 1, .token = token, .position = position,
+                       .segment_start = segment_start, .seen = seen,
+                       .input = dual_gather(&ctx, 1, &m->wte, rows, NULL, token)};
 }
 
 /* Ragged rows, less `drop` of each sequence, against padded [B,T,d] or [B,heads,T,head_dim]. */
 static double ragged_distance(const dual_tensor *t, const array *a, const ragged *r, size_t drop) {
-    size_t row = 0, rows = 0, heads, steps, width;
-    double worst = 0;
     if (!t || !a || a->rank < 3 || a->shape[0] != r->n) return HUGE_VAL;
-    heads = a->rank == 4 ? a->shape[1] : 1;
-    steps = a->shape[a->rank - 2];
-    width = a->shape[a->rank - 1];
+    const size_t heads = a->rank == 4 ? a->shape[1] : 1;
+    const size_t steps = a->shape[a->rank - 2], width = a->shape[a->rank - 1];
+    size_t row = 0, rows = 0;
+    double worst = 0;
     for (size_t b = 0; b < r->n; b++) rows += r->length[b] - drop;
     if (t->rows != rows || t->cols != heads * width) return HUGE_VAL;
     for (size_t b = 0; b < r->n; b++)
         for (size_t step = 0; step < r->length[b] - drop; step++, row++)
             for (size_t c = 0; c < t->cols; c++) {
-                size_t i = ((b * heads + c / width) * steps + step) * width + c % width;
-                worst = worse(worst, fabs((double)t->data[row * t->stride + c] - a->data[i]));
+                const size_t i = ((b * heads + c / width) * steps + step) * width + c % width;
+                worst = larger(worst, fabs((double)t->data[row * t->stride + c] - a->data[i]));
             }
     return worst;
 }
 
+/* The tensor of a pass that the tree calls by this name; NULL: none, or a float64 twin's. */
+static const dual_tensor *tensor_of_pass(const dual_pass *p, const dual_tensor *logits,
+                                         const char *name) {
+    const size_t layers = p->model->config.layers;
+    const char *dot = strchr(name, '.');
+    const size_t l = dot ? (size_t)strtoul(dot + 1, NULL, 10) : 0;
+    if (ends_with(name, "_f64")) return NULL;
+    if (!strcmp(name, "logits")) return logits;
+    if (!strcmp(name, "prenorm")) return p->trace[layers];
+    if (starts_with(name, "hidden.")) return l < layers ? p->trace[l] : p->hidden;
+    if (starts_with(name, "k.") && l < layers) return p->cache.k[l];
+    if (starts_with(name, "v.") && l < layers) return p->cache.v[l];
+    return NULL;
+}
+
 /* Everything the file holds of one ordinary pass over the padded batch. */
 static void check_activations(const archive *values, dual_model *m, const ragged *r) {
-    size_t layers = m->config.layers, *zero = take(r->n, sizeof *zero);
-    dual_pass p = lay_out(m, r, zero, r->length, NULL);
-    dual_tensor *logits;
-    p.trace = take(layers + 1, sizeof *p.trace);
-    logits = dual_logits(&ctx, m, dual_forward(&ctx, &p));
+    const size_t *zero = new_cleared(r->n, sizeof *zero);
+    dual_pass p = lay_out_pass(m, r, zero, r->length, NULL);
+    p.trace = new_cleared(m->config.layers + 1, sizeof *p.trace);
+    const dual_tensor *logits = dual_logits(&ctx, m, dual_forward(&ctx, &p));
     for (size_t i = 0; i < values->n; i++) {
-        const char *name = values->array[i].name, *dot = strchr(name, '.');
-        size_t l = dot ? (size_t)strtoul(dot + 1, NULL, 10) : 0;
-        const dual_tensor *t = NULL;
-        if (ends_with(name, "_f64")) continue;
-        if (!strcmp(name, "logits")) t = logits;
-        if (!strcmp(name, "prenorm")) t = p.trace[layers];
-        if (starts_with(name, "hidden.")) t = l < layers ? p.trace[l] : p.hidden;
-        if (starts_with(name, "k.") && l < layers) t = p.cache.k[l];
-        if (starts_with(name, "v.") && l < layers) t = p.cache.v[l];
-        if (t) item(ragged_distance(t, best(values, name), r, 0), tolerance_of(best(values, name)),
-                    "%s", name);
+        const char *name = values->array[i].name;
+        const dual_tensor *t = tensor_of_pass(&p, logits, name);
+        const array *expected = most_exact(values, name);
+        if (t) item(ragged_distance(t, expected, r, 0), tolerance_of(expected), "%s", name);
     }
 }
 
 /* The end of every sequence in a second pass, against the cache of the first. */
 static void check_two_passes(const archive *values, dual_model *m, const ragged *r) {
-    size_t row = 0, *zero = take(r->n, sizeof *zero), *cut = take(r->n, sizeof *cut);
-    dual_pass first, second;
-    dual_tensor *logits;
+    const size_t *zero = new_cleared(r->n, sizeof *zero);
+    size_t *cut = new_cleared(r->n, sizeof *cut), row = 0;
     for (size_t b = 0; b < r->n; b++) {
-        const array *a = find(values, say("twopass.%zu.logits", b));
+        const array *a = find(values, text_of("twopass.%zu.logits", b));
         if (!a || a->rank != 2 || a->shape[0] >= r->length[b]) return;
         cut[b] = r->length[b] - a->shape[0];
     }
-    first = lay_out(m, r, zero, cut, NULL);
+    dual_pass first = lay_out_pass(m, r, zero, cut, NULL);
     first.cache_only = 1;
     dual_forward(&ctx, &first);
-    second = lay_out(m, r, cut, r->length, &first.cache);
-    logits = dual_logits(&ctx, m, dual_forward(&ctx, &second));
-    for (size_t b = 0, rows; b < r->n; row += rows, b++) {
-        const array *a = best(values, say("twopass.%zu.logits", b));
-        rows = r->length[b] - cut[b];
+    dual_pass second = lay_out_pass(m, r, cut, r->length, &first.cache);
+    dual_tensor *logits = dual_logits(&ctx, m, dual_forward(&ctx, &second));
+    for (size_t b = 0; b < r->n; b++) {
+        const array *a = most_exact(values, text_of("twopass.%zu.logits", b));
+        const size_t rows = r->length[b] - cut[b];
         item(distance(dual_view(&ctx, logits, row, rows, 0, logits->cols), a, 0),
              tolerance_of(a), "second pass, logits of %zu", b);
+        row += rows;
     }
 }
 
@@ -560,7 +598,7 @@ static void check_two_passes(const archive *values, dual_model *m, const ragged 
 static int exchange_open(dual_exchange *e, const char *system, size_t latents, dual_model *base,
                          dual_model *coprocessor) {
     dual_system s = dual_system_preset(system);
-    if (s.latents == SIZE_MAX) return refused(say("no system is called %s", system));
+    if (s.latents == SIZE_MAX) return refused(text_of("no system is called %s", system));
     s.latents = latents;
     if (!dual_exchange_new(&ctx, e, &s, base, coprocessor)) return refused("exchange:");
     return 1;
@@ -579,27 +617,26 @@ static void check_loss(const dual_tensor *loss, double want, const char *name) {
 /* All prompts are continued in one call, as a batch of different lengths. */
 static void check_greedy(const archive *values, dual_exchange *e, const ragged *r) {
     const array *first = find(values, "greedy.0.tokens");
-    size_t n = first ? first->count : 0, vocab = e->base->config.vocab;
-    size_t *length = take(r->n, sizeof *length);
-    int32_t *token = take(r->n * n, sizeof *token);
-    dual_batch batch = ragged_batch(r, 1);
-    dual_sampling how = {0};
+    const size_t n = first ? first->count : 0, vocab = e->base->config.vocab;
+    const dual_batch batch = ragged_batch(r, TO_CONTINUE);
     if (n == 0) return;
-    if (!dual_batch_check(&ctx, e, &batch)) { refused("batch:"); return; }
-    how.max_new = n;
-    how.end = -1;
-    how.logits = take(r->n * n * vocab, sizeof *how.logits);
+    if (!dual_batch_check(&ctx, e, &batch)) {
+        refused("batch:");
+        return;
+    }
+    size_t *length = new_cleared(r->n, sizeof *length);
+    int32_t *token = new_cleared(r->n * n, sizeof *token);
+    dual_sampling how = {.max_new = n, .end = -1};
+    how.logits = new_cleared(r->n * n * vocab, sizeof *how.logits);
     dual_generate(&ctx, e, &batch, &how, token, length);
     for (size_t b = 0; b < r->n; b++) {
-        const array *want = find(values, say("greedy.%zu.tokens", b));
-        const array *logits = best(values, say("greedy.%zu.logits", b));
-        dual_tensor ours = {0};
+        const array *want = find(values, text_of("greedy.%zu.tokens", b));
+        const array *logits = most_exact(values, text_of("greedy.%zu.logits", b));
+        const dual_tensor ours = {.rows = n, .cols = vocab, .stride = vocab,
+                                  .data = how.logits + b * n * vocab};
         double wrong = want && want->count == n ? 0 : HUGE_VAL;
         for (size_t i = 0; wrong < HUGE_VAL && i < n; i++)
             wrong += (double)token[b * n + i] != want->data[i];
-        ours.rows = n;
-        ours.cols = ours.stride = vocab;
-        ours.data = how.logits + b * n * vocab;
         item(wrong, 0, "greedy tokens of %zu", b);
         item(distance(&ours, logits, 0), tolerance_of(logits), "greedy logits of %zu", b);
     }
@@ -607,9 +644,8 @@ static void check_greedy(const archive *values, dual_exchange *e, const ragged *
 
 /* The same loss as one on plain text, beside the last token of every text as its target. */
 static void check_text_loss(dual_exchange *e, const ragged *r, double want) {
-    dual_batch batch = ragged_batch(r, 1);
-    dual_group *g = take(r->n, sizeof *g);
-    dual_outcome out;
+    dual_batch batch = ragged_batch(r, TO_CONTINUE);
+    dual_group *g = new_cleared(r->n, sizeof *g);
     for (size_t b = 0; b < r->n; b++) {
         g[b] = batch.group[b];
         g[b].prefix = r->length[b] - 2;
@@ -620,43 +656,48 @@ static void check_text_loss(dual_exchange *e, const ragged *r, double want) {
     batch.group = g;
     batch.length = r->length;
     e->system.text_loss = 1;
+    dual_outcome out;
     if (run(e, &batch, &out)) check_loss(out.text_loss, want, "loss on plain text");
     e->system.text_loss = 0;
 }
 
-/* The plain model, first by hand-made passes, then as the system `none`: whose batch is ragged, and
- * whose loss is one mean over all targets, not a mean of the sequences' means. */
-static void check_forward(const char *root, const char *name) {
-    const char *grads = say("%s/forward/%s/grads.safetensors", root, name);
-    size_t n_stored = access(grads, F_OK) == 0;
-    archive values, stored;
-    dual_batch batch;
-    dual_exchange e;
+/* As the system `none`: its batch is ragged, and its loss one mean over all targets, not a mean of
+ * the sequences' means. */
+static void check_none(dual_exchange *e, const ragged *r, const archive *values, const char *name,
+                       dual_json about, size_t n_stored, const archive *stored) {
+    const array *logits = most_exact(values, "logits");
+    const dual_batch batch = ragged_batch(r, TO_TRAIN);
     dual_outcome out;
-    dual_model *m;
+    dual_exchange_train(&ctx, e);
+    if (!run(e, &batch, &out)) return;
+    check_loss(out.loss, number(about, "loss_f64"), "loss");
+    item(fabs((double)out.logits->rows - number(about, "n_valid_targets")), 0, "targets");
+    item(ragged_distance(out.logits, logits, r, 1), tolerance_of(logits), "logits of a run");
+    group_begin("forward/%s gradients", name);
+    dual_backward(&ctx, out.loss);
+    check_gradients(about, n_stored, stored, e, NULL);
+}
+
+/* The plain model by passes laid out here, then by the exchange. */
+static void check_forward(const char *root, const char *name) {
+    const char *grads = text_of("%s/forward/%s/grads.safetensors", root, name);
+    const size_t n_stored = access(grads, F_OK) == 0;
+    archive values, stored;
+    dual_exchange e;
     ragged r;
-    fresh();
+    reset_context();
     group_begin("forward/%s values", name);
-    dual_json about = json_read(say("%s/forward/%s/forward.json", root, name));
-    if (!about.begin || (n_stored && !archive_read(&stored, grads))
-        || !archive_read(&values, say("%s/forward/%s/forward.safetensors", root, name))
-        || !ragged_read(&r, &values, "") || (m = model_open(root, name)) == NULL
-        || !exchange_open(&e, "none", 0, m, NULL)) return;
+    const dual_json about = json_read(text_of("%s/forward/%s/forward.json", root, name));
+    if (!about.begin || (n_stored && !archive_read(&stored, grads))) return;
+    if (!archive_read(&values, text_of("%s/forward/%s/forward.safetensors", root, name))) return;
+    if (!ragged_read(&r, &values, "")) return;
+    dual_model *m = model_open(root, name);
+    if (!m || !exchange_open(&e, "none", 0, m, NULL)) return;
     check_activations(&values, m, &r);
     check_two_passes(&values, m, &r);
     check_greedy(&values, &e, &r);
     check_text_loss(&e, &r, number(about, "loss_f64"));
-
-    dual_exchange_train(&ctx, &e);
-    batch = ragged_batch(&r, 0);
-    if (!run(&e, &batch, &out)) return;
-    check_loss(out.loss, number(about, "loss_f64"), "loss");
-    item(fabs((double)out.logits->rows - number(about, "n_valid_targets")), 0, "targets");
-    item(ragged_distance(out.logits, best(&values, "logits"), &r, 1),
-         tolerance_of(best(&values, "logits")), "logits of a run");
-    group_begin("forward/%s gradients", name);
-    dual_backward(&ctx, out.loss);
-    check_gradients(about, n_stored, &stored, &e, NULL);
+    check_none(&e, &r, &values, name, about, n_stored, &stored);
 }
 
 /* ---- dual/: the two-model modes and soft ----------------------------------------------------- */
@@ -680,27 +721,26 @@ static mode_name mode_of(const char *mode) {
 static int mode_batch(dual_batch *batch, const archive *inputs, const mode_name *mode,
                       size_t ahead) {
     const array *x = find(inputs, mode->multi ? "multi.seq" : "x");
-    const array *y = mode->multi ? x : find(inputs, "y"), *places = find(inputs, "multi.positions");
-    size_t n = mode->multi && places ? places->count : 1, *length = take(1, sizeof *length);
-    const int32_t **text = take(1, sizeof *text);
-    dual_group *g = take(n, sizeof *g);
+    const array *y = mode->multi ? x : find(inputs, "y");
+    const array *places = mode->multi ? find(inputs, "multi.positions") : NULL;
     if (!x || !y || (mode->multi && !places)) return refused("inputs are missing");
-    text[0] = ids(x, 0, length[0] = x->count);
+    const size_t n = places ? places->count : 1;
+    size_t *length = new_cleared(1, sizeof *length);
+    const int32_t **text = new_cleared(1, sizeof *text);
+    dual_group *g = new_cleared(n, sizeof *g);
+    length[0] = x->count;
+    text[0] = ids(x, 0, x->count);
     for (size_t i = 0; i < n; i++) {
-        size_t first = mode->multi ? (size_t)places->data[i] : 0; /* of the targets, in y */
+        const size_t first = places ? (size_t)places->data[i] : 0;     /* of the targets, in y */
         if (first + ahead > y->count) return refused("too few targets");
-        g[i].prefix = mode->multi ? first : x->count;
+        g[i].prefix = places ? first : x->count;
         g[i].target = ids(y, first, ahead);
         g[i].n_target = ahead;
         g[i].cue = text[0] + g[i].prefix - 1;
         g[i].n_cue = mode->reread ? 1 : 0;
     }
-    *batch = (dual_batch){0};
-    batch->n_sequences = 1;
-    batch->text = text;
-    batch->length = length;
-    batch->n_groups = n;
-    batch->group = g;
+    *batch = (dual_batch){.n_sequences = 1, .text = text, .length = length, .n_groups = n,
+                          .group = g};
     return 1;
 }
 
@@ -713,9 +753,11 @@ static double wrongly_trained(dual_exchange *e, dual_json about) {
     dual_param *p;
     char owner;
     for (size_t i = 0; (p = dual_exchange_param(e, i, &owner)) != NULL; i++) {
-        const char *who = say("%c", owner), *key = owner == 'S' ? who : say("%s.%s", who, p->name);
-        int is = p->tensor->needs_grad || p->tensor->grad, may = listed(owners, who);
-        wrong += is ? !may || !dual_json_get(grads, key).begin : may && !listed(zero, key);
+        const char *who = text_of("%c", owner);
+        const char *key = owner == 'S' ? who : text_of("%s.%s", who, p->name);
+        const int is = p->tensor->needs_grad || p->tensor->grad, may = listed(owners, who);
+        if (is) wrong += !may || !dual_json_get(grads, key).begin;
+        else wrong += may && !listed(zero, key);
     }
     return wrong;
 }
@@ -739,8 +781,9 @@ static void check_first_as_cue(dual_exchange *e, const dual_batch *batch, const 
     dual_batch other = *batch;
     dual_outcome out;
     if (batch->n_groups > 1 || g.n_target < 2) return;
-    g.cue = g.target++;
+    g.cue = g.target;
     g.n_cue = 1;
+    g.target++;
     g.n_target--;
     other.group = &g;
     if (run(e, &other, &out))
@@ -748,109 +791,159 @@ static void check_first_as_cue(dual_exchange *e, const dual_batch *batch, const 
              "logits with y_0 as the cue");
 }
 
-/* A mode's values, then its gradients: of whatever the file trains, with the rest proven untouched.
- * C, S and E of a trained Base's mode have the gradients of the frozen one's, stored there. With
- * a Coprocessor all that a second time, read and speak in one pass. */
+/* With a Coprocessor all modes a second time, read and speak in one pass. */
 static int fused;
 
-static void check_mode(const char *root, const char *name, const char *mode) {
-    const char *folder = say("%s/dual/%s", root, name);
-    const array *soft, *logits, *latents, *E;
-    mode_name what = mode_of(mode);
+/* What belongs to one mode: C, S and E of a trained Base's mode have the gradients of the frozen
+ * one's, stored there. */
+typedef struct {
+    mode_name name;
+    dual_json about;
     archive inputs, stored[2];
-    size_t n_stored = 1;
-    dual_json about, elsewhere;
-    dual_model *base, *coprocessor = NULL;
-    dual_exchange e;
-    dual_outcome out;
-    dual_batch batch;
-    dual_tensor *cue = NULL;
+    size_t n_stored;
+    const array *soft, *E, *logits, *latents;
+} mode_files;
 
-    if (fused && !strcmp(mode, "soft")) return;
-    fresh();
-    group_begin("dual/%s/%s%s values", name, mode, fused ? ", fused" : "");
-    about = json_read(say("%s/%s.json", folder, mode));
-    if (!about.begin || !archive_read(&inputs, say("%s/inputs.safetensors", folder))
-        || !archive_read(&stored[0], say("%s/%s.safetensors", folder, mode))) return;
-    elsewhere = dual_json_get(about, "gradients_of_C_S_E_stored_in");
+static int mode_read(mode_files *f, const char *folder, const char *mode) {
+    *f = (mode_files){.name = mode_of(mode), .n_stored = 1};
+    f->about = json_read(text_of("%s/%s.json", folder, mode));
+    if (!f->about.begin) return 0;
+    if (!archive_read(&f->inputs, text_of("%s/inputs.safetensors", folder))) return 0;
+    if (!archive_read(&f->stored[0], text_of("%s/%s.safetensors", folder, mode))) return 0;
+    const dual_json elsewhere = dual_json_get(f->about, "gradients_of_C_S_E_stored_in");
     if (elsewhere.begin) {
         char file[64];
         dual_json_string(elsewhere, file, sizeof file);
-        if (!archive_read(&stored[n_stored++], say("%s/%s", folder, file))) return;
+        if (!archive_read(&f->stored[1], text_of("%s/%s", folder, file))) return 0;
+        f->n_stored = 2;
     }
-    soft = find(&inputs, what.multi ? "multi.S" : "S");
-    E = find(&inputs, "E");
-    logits = best(&stored[0], "logits");
-    latents = best(&stored[0], "Z");
-    if (!soft || !logits || logits->rank < 2 || !E) { refused("tensors are missing"); return; }
+    f->soft = find(&f->inputs, f->name.multi ? "multi.S" : "S");
+    f->E = find(&f->inputs, "E");
+    f->logits = most_exact(&f->stored[0], "logits");
+    f->latents = most_exact(&f->stored[0], "Z");
+    if (!f->soft || !f->logits || f->logits->rank < 2 || !f->E)
+        return refused("tensors are missing");
+    return 1;
+}
 
-    base = model_open(root, name);
-    if (dual_json_type(dual_json_get(about, "model_C")) == '"')
-        coprocessor = model_open(root, say("%s-coproc", name));
-    if (!base || !exchange_open(&e, what.system, soft->shape[0], base, coprocessor)
-        || !mode_batch(&batch, &inputs, &what, logits->shape[logits->rank - 2])) return;
-    set_tensor(e.soft.tensor, soft);
-    e.system.fused = fused;
-    dual_exchange_train(&ctx, &e);
-    if (what.vector) {
-        cue = batch.cue_rows = dual_tensor_new(&ctx, 1, E->count);
-        set_tensor(cue, E);
-        dual_need_grad(&ctx, cue);
+/* The exchange with the tree's soft tokens, and the batch. */
+static int mode_open(const mode_files *f, const char *root, const char *name, dual_exchange *e,
+                     dual_batch *batch) {
+    const size_t ahead = f->logits->shape[f->logits->rank - 2];
+    dual_model *base = model_open(root, name), *coprocessor = NULL;
+    if (dual_json_type(dual_json_get(f->about, "model_C")) == '"')
+        coprocessor = model_open(root, text_of("%s-coproc", name));
+    if (!base || !exchange_open(e, f->name.system, f->soft->shape[0], base, coprocessor)) return 0;
+    if (!mode_batch(batch, &f->inputs, &f->name, ahead)) return 0;
+    set_tensor(e->soft.tensor, f->soft);
+    e->system.fused = fused;
+    dual_exchange_train(&ctx, e);
+    if (f->name.vector) {
+        batch->cue_rows = dual_tensor_new(&ctx, 1, f->E->count);
+        set_tensor(batch->cue_rows, f->E);
+        dual_need_grad(&ctx, batch->cue_rows);
     }
+    return 1;
+}
 
-    if (!what.reread && !what.vector) check_first_as_cue(&e, &batch, logits);
+/* A mode's values, then its gradients: of whatever the file trains, with the rest proven
+ * untouched. */
+static void check_mode(const char *root, const char *name, const char *mode) {
+    mode_files f;
+    dual_exchange e;
+    dual_batch batch;
+    dual_outcome out;
+    if (fused && !strcmp(mode, "soft")) return;
+    reset_context();
+    group_begin("dual/%s/%s%s values", name, mode, fused ? ", fused" : "");
+    if (!mode_read(&f, text_of("%s/dual/%s", root, name), mode)) return;
+    if (!mode_open(&f, root, name, &e, &batch)) return;
+    if (!f.name.reread && !f.name.vector) check_first_as_cue(&e, &batch, f.logits);
     if (!run(&e, &batch, &out)) return;
-    check_loss(out.loss, number(about, "loss_f64"), "loss");
-    item(distance(out.logits, logits, 0), tolerance_of(logits), "logits");
-    item(distance(e.system.inject == DUAL_KV ? thought(&out) : out.latents, latents, 0),
-         tolerance_of(latents), "Z");
-    item(wrongly_trained(&e, about), 0, "what is trained");
+    const dual_tensor *latents = e.system.inject == DUAL_KV ? thought(&out) : out.latents;
+    check_loss(out.loss, number(f.about, "loss_f64"), "loss");
+    item(distance(out.logits, f.logits, 0), tolerance_of(f.logits), "logits");
+    item(distance(latents, f.latents, 0), tolerance_of(f.latents), "Z");
+    item(wrongly_trained(&e, f.about), 0, "what is trained");
     group_begin("dual/%s/%s%s gradients", name, mode, fused ? ", fused" : "");
     dual_backward(&ctx, out.loss); /* turns the logits into gradients: all else is read by now */
-    check_gradients(about, n_stored, stored, &e, cue);
+    check_gradients(f.about, f.n_stored, f.stored, &e, batch.cue_rows);
 }
 
 /* ---- latent/ and adamw/ ---------------------------------------------------------------------- */
 
+/* The tree's own analysis of some latents. */
+typedef struct {
+    dual_json about;
+    const array *z, *H, *silhouette, *pca;
+    size_t n, slots, clusters;
+} latent_files;
+
+static int latent_read(latent_files *f, const char *root) {
+    archive a;
+    f->about = json_read(text_of("%s/latent/latent.json", root));
+    if (!f->about.begin) return 0;
+    if (!archive_read(&a, text_of("%s/latent/latents.safetensors", root))) return 0;
+    f->z = find(&a, "Z");
+    f->H = find(&a, "H");
+    f->silhouette = find(&a, "silhouette");
+    f->pca = find(&a, "pca");
+    f->n = f->z && f->z->rank == 3 ? f->z->shape[0] : 0;
+    f->slots = f->n ? f->z->shape[1] : 0;
+    f->clusters = (size_t)number(f->about, "k");
+    const size_t points = f->n * f->slots;
+    if (!points || !f->H || f->H->count != f->slots * f->slots || !f->silhouette ||
+        f->silhouette->count != points || !f->pca || f->pca->count != 2 * points)
+        return refused("tensors are missing or misshapen");
+    return 1;
+}
+
+/* An axis has no sign of its own. */
+static double pca_distance(const double *ours, const array *theirs) {
+    double worst = 0;
+    for (size_t axis = 0; axis < 2; axis++) {
+        double dot = 0;
+        for (size_t i = axis; i < theirs->count; i += 2) dot += ours[i] * theirs->data[i];
+        const double sign = dot < 0 ? -1 : 1;
+        for (size_t i = axis; i < theirs->count; i += 2)
+            worst = larger(worst, fabs(sign * ours[i] - theirs->data[i]));
+    }
+    return worst;
+}
+
+static double mean_of_list(dual_json list) {
+    double value[64], mean = 0;
+    const size_t n = numbers(list, 64, value);
+    for (size_t i = 0; i < n; i++) mean += value[i] / (double)n;
+    return mean;
+}
+
 /* In double whatever dual_real is, so always held to the close tolerance. */
 static void check_latents(const char *root) {
-    const array *z, *h, *s, *p;
-    double *H, *sil, *pca, ratio[2], want[2] = {NAN, NAN}, diagonal[64], mean = 0, worst = 0;
-    size_t n, k, slots, count;
-    dual_json about;
-    latents_view out;
-    archive a;
-    fresh();
+    latent_files f;
+    reset_context();
     group_begin("latent");
-    about = json_read(say("%s/latent/latent.json", root));
-    if (!about.begin || !archive_read(&a, say("%s/latent/latents.safetensors", root))) return;
-    z = find(&a, "Z"), h = find(&a, "H"), s = find(&a, "silhouette"), p = find(&a, "pca");
-    n = z && z->rank == 3 ? z->shape[0] : 0;
-    k = (size_t)number(about, "k");
-    slots = n ? z->shape[1] : 0;
-    if (!n || !h || h->count != slots * slots || !s || s->count != n * slots || !p
-        || p->count != 2 * s->count) { refused("tensors are missing or misshapen"); return; }
-    H = take(h->count, sizeof *H);
-    sil = take(s->count, sizeof *sil);
-    pca = take(p->count, sizeof *pca);
-    if (!latents_analyse(&ctx, z->data, n, slots, z->shape[2], 1, &k, &out, H, NULL, sil, pca,
-                         ratio)) { refused("analysis:"); return; }
-    item(apart(H, h->data, h->count), tol_exact, "H");
-    item(fabs(out.h_off - number(about, "H_off")), tol_exact, "H_off");
-    count = numbers(dual_json_get(about, "H_diag"), 64, diagonal);
-    for (size_t i = 0; i < count; i++) mean += diagonal[i] / (double)count;
-    item(fabs(out.h_diag - mean), tol_exact, "H_diag, mean");
-    item(apart(sil, s->data, s->count), tol_exact, "silhouette");
-    item(fabs(out.silhouette - number(about, "silhouette_mean")), tol_exact, "silhouette, mean");
-    for (size_t axis = 0; axis < 2; axis++) { /* an axis has no sign of its own */
-        double dot = 0;
-        for (size_t i = axis; i < p->count; i += 2) dot += pca[i] * p->data[i];
-        for (size_t i = axis; i < p->count; i += 2)
-            worst = worse(worst, fabs((dot < 0 ? -pca[i] : pca[i]) - p->data[i]));
+    if (!latent_read(&f, root)) return;
+    double *H = new_cleared(f.H->count, sizeof *H);
+    double *silhouette = new_cleared(f.silhouette->count, sizeof *silhouette);
+    double *pca = new_cleared(f.pca->count, sizeof *pca);
+    double ratio[2], want[2] = {(double)NAN, (double)NAN};
+    latents_view out;
+    if (!latents_analyse(&ctx, f.z->data, f.n, f.slots, f.z->shape[2], 1, &f.clusters, &out, H,
+                         NULL, silhouette, pca, ratio)) {
+        refused("analysis:");
+        return;
     }
-    item(worst, tol_exact, "PCA up to sign");
-    numbers(dual_json_get(about, "pca_explained_variance_ratio"), 2, want);
-    item(apart(ratio, want, 2), tol_exact, "PCA explained variance ratio");
+    const double h_diag = mean_of_list(dual_json_get(f.about, "H_diag"));
+    item(largest_difference(H, f.H->data, f.H->count), tol_exact, "H");
+    item(fabs(out.h_off - number(f.about, "H_off")), tol_exact, "H_off");
+    item(fabs(out.h_diag - h_diag), tol_exact, "H_diag, mean");
+    item(largest_difference(silhouette, f.silhouette->data, f.silhouette->count), tol_exact,
+         "silhouette");
+    item(fabs(out.silhouette - number(f.about, "silhouette_mean")), tol_exact, "silhouette, mean");
+    item(pca_distance(pca, f.pca), tol_exact, "PCA up to sign");
+    numbers(dual_json_get(f.about, "pca_explained_variance_ratio"), 2, want);
+    item(largest_difference(ratio, want, 2), tol_exact, "PCA explained variance ratio");
 }
 
 /* Final parameters. The key third of GPT-2's c_attn.bias shifts all scores of a row alike: its
@@ -860,58 +953,67 @@ static void check_parameters(const dual_model *m, const archive *want) {
         const char *name = m->param[i].name;
         const dual_tensor *t = m->param[i].tensor;
         const array *a = find(want, name);
-        int bias = m->config.family == DUAL_GPT2 && ends_with(name, ".attn.c_attn.bias");
+        const int bias = m->config.family == DUAL_GPT2 && ends_with(name, ".attn.c_attn.bias");
         double worst = a && a->count == t->rows * t->cols ? 0 : HUGE_VAL, loose = 0;
         for (size_t k = 0; worst < HUGE_VAL && k < a->count; k++) {
-            double error = fabs(at(t, t->data, k) - a->data[k]);
-            if (bias && k / m->config.hidden == 1) loose = worse(loose, error);
-            else worst = worse(worst, error);
+            const double error = fabs(element(t, t->data, k) - a->data[k]);
+            if (bias && k / m->config.hidden == 1) loose = larger(loose, error);
+            else worst = larger(worst, error);
         }
         item(worst, tol_parameter, "%s", name);
         if (bias) item(loose, tol_key_bias, "%s[k]", name);
     }
 }
 
+/* Learning rates; losses, the last of them after the last step; norms before clipping. */
+typedef struct { size_t n; double rate[MAX_STEPS], loss[MAX_STEPS + 1], norm[MAX_STEPS]; } steps;
+
+static int steps_read(steps *s, dual_json about) {
+    dual_json norms = dual_json_get(about, "grad_norm_before_clip_f64");
+    s->n = numbers(dual_json_get(about, "lr"), MAX_STEPS, s->rate);
+    if (s->n == 0 || numbers(dual_json_get(about, "loss_f64"), MAX_STEPS, s->loss) != s->n ||
+        numbers(norms, MAX_STEPS, s->norm) != s->n)
+        return refused("not one learning rate, loss and norm per step");
+    s->loss[s->n] = number(about, "loss_after_last_step_on_batch_0_f64");
+    return 1;
+}
+
 /* Every step under the listed learning rate; after the last, the first batch's loss once more. */
-static void check_adamw(const char *root, const char *name, const char *schedule) {
-    const char *folder = say("%s/adamw/%s", root, name);
-    double rate[MAX_STEPS], loss[MAX_STEPS + 1], norm[MAX_STEPS];
-    archive batches, final;
-    dual_exchange e;
-    dual_json about;
-    dual_model *m;
-    dual_adamw opt;
-    size_t steps;
-    fresh();
-    group_begin("adamw/%s/%s losses, norms", name, schedule);
-    about = json_read(say("%s/adamw-%s.json", folder, schedule));
-    if (!about.begin || !archive_read(&batches, say("%s/batches.safetensors", folder))
-        || !archive_read(&final, say("%s/final-%s.safetensors", folder, schedule))
-        || (m = model_open(root, name)) == NULL || !exchange_open(&e, "none", 0, m, NULL)) return;
-    steps = numbers(dual_json_get(about, "lr"), MAX_STEPS, rate);
-    if (steps == 0 || numbers(dual_json_get(about, "loss_f64"), MAX_STEPS, loss) != steps
-        || numbers(dual_json_get(about, "grad_norm_before_clip_f64"), MAX_STEPS, norm) != steps) {
-        refused("not one learning rate, loss and norm per step");
-        return;
-    }
-    loss[steps] = number(about, "loss_after_last_step_on_batch_0_f64");
-    dual_exchange_train(&ctx, &e);
-    dual_adamw_new(&ctx, &opt, &e);
-    for (size_t s = 0; s <= steps; s++) {
-        dual_mark mark = dual_mark_here(&ctx);
-        dual_batch batch;
+static int check_steps(dual_exchange *e, const steps *list, const archive *batches) {
+    dual_adamw adamw;
+    dual_exchange_train(&ctx, e);
+    dual_adamw_new(&ctx, &adamw, e);
+    for (size_t s = 0; s <= list->n; s++) {
+        const dual_mark mark = dual_mark_here(&ctx);
         dual_outcome out;
         ragged r;
-        if (!ragged_read(&r, &batches, say(".%zu", s % steps))) return;
-        batch = ragged_batch(&r, 0);
-        if (!run(&e, &batch, &out)) return;
-        check_loss(out.loss, loss[s], say("loss after %zu steps", s));
-        if (s < steps) {
+        if (!ragged_read(&r, batches, text_of(".%zu", s % list->n))) return 0;
+        const dual_batch batch = ragged_batch(&r, TO_TRAIN);
+        if (!run(e, &batch, &out)) return 0;
+        check_loss(out.loss, list->loss[s], text_of("loss after %zu steps", s));
+        if (s < list->n) {
             dual_backward(&ctx, out.loss);
-            item(fabs(dual_adamw_step(&ctx, &opt, rate[s]) / norm[s] - 1), tol_norm, "norm %zu", s);
+            const double norm = dual_adamw_step(&ctx, &adamw, list->rate[s]);
+            item(fabs(norm / list->norm[s] - 1), tol_norm, "norm %zu", s);
         }
         dual_release(&ctx, mark);
     }
+    return 1;
+}
+
+static void check_adamw(const char *root, const char *name, const char *schedule) {
+    const char *folder = text_of("%s/adamw/%s", root, name);
+    archive batches, final;
+    dual_exchange e;
+    steps list;
+    reset_context();
+    group_begin("adamw/%s/%s losses, norms", name, schedule);
+    const dual_json about = json_read(text_of("%s/adamw-%s.json", folder, schedule));
+    if (!about.begin || !archive_read(&batches, text_of("%s/batches.safetensors", folder))) return;
+    if (!archive_read(&final, text_of("%s/final-%s.safetensors", folder, schedule))) return;
+    dual_model *m = model_open(root, name);
+    if (!m || !exchange_open(&e, "none", 0, m, NULL) || !steps_read(&list, about)) return;
+    if (!check_steps(&e, &list, &batches)) return;
     group_begin("adamw/%s/%s parameters", name, schedule);
     check_parameters(m, &final);
 }
@@ -921,9 +1023,9 @@ static void check_adamw(const char *root, const char *name, const char *schedule
 /* Calls check(root, folder, NAME) for every PART/folder/START NAME.json */
 static void check_each(const char *root, const char *part, const char *start,
                        void (*check)(const char *, const char *, const char *)) {
-    listing folders = list_folder(say("%s/%s", root, part));
+    listing folders = list_folder(text_of("%s/%s", root, part));
     for (int i = 0; i < folders.n; i++) {
-        listing files = list_folder(say("%s/%s/%s", root, part, folders.entry[i]->d_name));
+        listing files = list_folder(text_of("%s/%s/%s", root, part, folders.entry[i]->d_name));
         for (int k = 0; k < files.n; k++) {
             char *file = files.entry[k]->d_name;
             if (!ends_with(file, ".json") || !starts_with(file, start)) continue;
@@ -936,17 +1038,23 @@ static void check_each(const char *root, const char *part, const char *start,
 }
 
 static void check_tree(const char *root) {
-    static const char *const part[] = {"models", "forward", "dual", "latent", "adamw"};
-    for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
-        listing inside = list_folder(say("%s/%s", root, part[i]));
-        if (inside.n < 1) printf("%s: not in this tree, skipped\n", part[i]);
-        else if (i == 0) check_models(root, &inside);
-        else if (i == 1) for (int k = 0; k < inside.n; k++)
-            check_forward(root, inside.entry[k]->d_name);
-        else if (i == 2) for (fused = 0; fused < 2; fused++)
-            check_each(root, part[i], "", check_mode);
-        else if (i == 3) check_latents(root);
-        else check_each(root, part[i], "adamw-", check_adamw);
+    static const char *const parts[] = {"models", "forward", "dual", "latent", "adamw"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        const char *part = parts[i];
+        listing inside = list_folder(text_of("%s/%s", root, part));
+        if (inside.n < 1) {
+            printf("%s: not in this tree, skipped\n", part);
+        } else if (!strcmp(part, "models")) {
+            check_models(root, &inside);
+        } else if (!strcmp(part, "forward")) {
+            for (int k = 0; k < inside.n; k++) check_forward(root, inside.entry[k]->d_name);
+        } else if (!strcmp(part, "dual")) {
+            for (fused = 0; fused < 2; fused++) check_each(root, part, "", check_mode);
+        } else if (!strcmp(part, "latent")) {
+            check_latents(root);
+        } else {
+            check_each(root, part, "adamw-", check_adamw);
+        }
         list_free(&inside);
     }
     group_begin("end");            /* prints the last group */

@@ -24,11 +24,12 @@ run example "$build/example-f32"
 run data "$build/test_data-f32" ${DUAL_DATA:+"$DUAL_DATA/countdown"}
 run tokens "$build/test_tokens-f32" "$build" ${DUAL_DATA:+"$DUAL_DATA"}
 run tasks "$build/test_tasks-f32" "$build" ${DUAL_DATA:+"$DUAL_DATA"}
-run operations "$build/test_ops-f32"
-run "operations, double" "$build/test_ops-f64"
-run exchange "$build/test_exchange-f32"
-run "exchange, double" "$build/test_exchange-f64"
+for name in basics ops systems options gradients training decoding refusals; do
+    run "$name" "$build/test_$name-f32"
+    run "$name, double" "$build/test_$name-f64"
+done
 run files "$build/test_files-f32" "$build"
+run models "$build/test_models-f32" "$build"
 run parity "$build/parity-f32" --items 2013 tests/reference
 run "parity, double" "$build/parity-f64" --items 2013 tests/reference
 if [ -n "$DUAL_REFERENCE" ]; then
