@@ -338,7 +338,7 @@ static void grades(const char *numbers, int target, const char *answer,
 
     check_that(got == expected,
                "\"%.60s\" on %s -> %d: expected %s, got %s", answer, numbers, target,
-               countdown_verdict_name(expected), countdown_verdict_name(got));
+               task_verdict_name(TASK_COUNTDOWN, (int)expected), task_verdict_name(TASK_COUNTDOWN, (int)got));
 }
 
 static void test_grader(void) {
@@ -502,7 +502,7 @@ static void test_grader_against_floats(void) {
         right += verdict == COUNTDOWN_CORRECT;
         check_that((verdict == COUNTDOWN_CORRECT) == (fabs(value - p.target) < 1e-9),
                    "%s = %.12g for %d: got %s", text, value, p.target,
-                   countdown_verdict_name(verdict));
+                   task_verdict_name(TASK_COUNTDOWN, (int)verdict));
     }
     check_that(right > 10000, "random expressions: expected thousands to be right, got %d", right);
 
