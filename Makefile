@@ -22,7 +22,8 @@ LDLIBS := -lm
 
 DATA := $(sort $(wildcard data/*/*.c))
 HEADERS := dual.h $(sort $(wildcard data/*/*.h))
-TESTS := test_data test_tasks test_tokens test_ops test_exchange test_files
+TESTS := test_tasks test_countdown test_words test_bpe test_unicode test_runs test_ops \
+         test_exchange test_files
 
 all: train eval
 	@echo "built ./train and ./eval: $(if $(OPENMP),with,WITHOUT) OpenMP, \

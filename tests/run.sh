@@ -20,9 +20,12 @@ run() {
 }
 # Larger material than the tree holds: DUAL_REFERENCE a folder like tests/reference, DUAL_DATA a
 # folder with the public sets in countdown/, gsm8k/, prosqa/, text/, mc/ and tok/.
-run data "$build/test_data-f32" ${DUAL_DATA:+"$DUAL_DATA/countdown"}
-run tokens "$build/test_tokens-f32" "$build" ${DUAL_DATA:+"$DUAL_DATA"}
 run tasks "$build/test_tasks-f32" "$build" ${DUAL_DATA:+"$DUAL_DATA"}
+run countdown "$build/test_countdown-f32" "$build" ${DUAL_DATA:+"$DUAL_DATA"}
+run words "$build/test_words-f32" "$build" ${DUAL_DATA:+"$DUAL_DATA"}
+run "byte-pair encoding" "$build/test_bpe-f32" "$build" ${DUAL_DATA:+"$DUAL_DATA"}
+run unicode "$build/test_unicode-f32"
+run runs "$build/test_runs-f32" "$build"
 run operations "$build/test_ops-f32"
 run "operations, double" "$build/test_ops-f64"
 run exchange "$build/test_exchange-f32"
