@@ -67,6 +67,17 @@ static int steps_replay(const countdown_problem *p) {
     return n == 1 && pool[0] == p->target;
 }
 
+/* What the prompt says is what countdown_parse reads. */
+static void reads_back(const countdown_problem *p) {
+    char text[COUNTDOWN_TEXT];
+    countdown_problem back;
+    check_that(countdown_prompt(p, text, sizeof text) < sizeof text,
+               "COUNTDOWN_TEXT has room for \"%s\"", text);
+    check_that(countdown_parse(text, &back) && back.count == p->count &&
+               back.target == p->target && !memcmp(back.numbers, p->numbers, sizeof back.numbers),
+               "\"%s\" is read back", text);
+}
+
 static void test_generator(void) {
     for (int count = 3; count <= 5; count++) {
         countdown_options o = options(count, 99, COUNTDOWN_TRAIN);
@@ -88,6 +99,7 @@ static void test_generator(void) {
                        "solution \"%s\" = %d: expected correct", p.solution, p.target);
             check_that(countdown_split_of(p.numbers, p.count, p.target) == COUNTDOWN_TRAIN,
                        "\"%s\": expected a train key", p.solution);
+            reads_back(&p);
         }
     }
 }
@@ -126,8 +138,7 @@ static void test_options(void) {
         check_that(countdown_draw(&o, &rng, &p) && steps_replay(&p) &&
                    countdown_grade(&p, p.solution) == COUNTDOWN_CORRECT,
                    "the largest problems are sound, got \"%s\"", p.solution);
-        check_that(countdown_prompt(&p, text, sizeof text) < sizeof text,
-                   "COUNTDOWN_TEXT has room for \"%s\"", text);
+        reads_back(&p);
     }
 }
 
@@ -223,30 +234,47 @@ static void test_overlap(void) {
     /* So small a world that without the split nearly every test key would be met in training. */
     countdown_options o = options(3, 12, COUNTDOWN_TRAIN), t = options(3, 12, COUNTDOWN_TEST);
     task_set train = draw_set(&o, 20000, 1), test = draw_set(&t, 2000, 2);
-    task_set more = draw_set(&o, 20000, 3), two = {0}, empty = {0};
+    task_set more = draw_set(&o, 20000, 3);
     unsigned char shared[2];
     size_t n = overlap(&test, &train, shared);
     check_that(test.count == 2000 && n == 0, "test keys in train: expected 0, got %zu", n);
     n = overlap(&more, &train, shared);
     check_that(n > 15000, "train keys in other train draws: expected most of 20000, got %zu", n);
 
-    const task_row row = task_get(&train, 77);
-    countdown_problem turned;
-    check_that(countdown_parse(row.question, &turned), "\"%s\" is read back", row.question);
-    const int first = turned.numbers[0];               /* the same key in another order */
-    turned.numbers[0] = turned.numbers[2];
-    turned.numbers[2] = first;
-    const countdown_problem p = problem("9 9 9", 27);
-    check_that(countdown_put(&p, &two) && countdown_put(&turned, &two), "two rows are kept");
-    n = overlap(&two, &train, shared);
-    check_that(shared[1] == 1 && n == (size_t)shared[0] + 1, "a turned key: expected to be found");
-    check_that(overlap(&two, &empty, shared) == 0 && !shared[0] && !shared[1],
-               "overlap with nothing: expected 0");
-    check_that(overlap(&empty, &two, shared) == 0, "overlap of nothing: expected 0");
     task_free(&train);
     task_free(&test);
     task_free(&more);
+}
+
+/* The order of the numbers does not matter, they and the target do. */
+static void test_same_problem(void) {
+    const countdown_problem p = problem("3 7 12", 60), turned = problem("12 3 7", 60);
+    const countdown_problem other = problem("3 7 12", 61);
+    task_set one = {0}, two = {0}, empty = {0};
+    unsigned char shared[2] = {7, 7};
+    check_that(countdown_put(&p, &one) && countdown_put(&other, &two) &&
+               countdown_put(&turned, &two), "rows are kept");
+    check_that(overlap(&two, &one, shared) == 1 && !shared[0] && shared[1] == 1,
+               "a turned key: expected to be found, and no other");
+    check_that(overlap(&two, &empty, shared) == 0 && !shared[0] && !shared[1],
+               "overlap with nothing: expected 0");
+    check_that(overlap(&empty, &two, shared) == 0, "overlap of nothing: expected 0");
+    task_free(&one);
     task_free(&two);
+}
+
+static void test_prompts_that_are_none(void) {
+    static const char *const none[] = {
+        "", "numbers:", "numbers: 1 2", "numbers: 1 2 target:", "numbers: 1 target: 2",
+        "numbers: 1 2 3 4 5 6 7 target: 2", "numbers: 1 -2 target: 2", "numbers: 1 2 target: -2",
+        "numbers: 1 1000001 target: 2", "numbers: 1 2 target: 1000001", "numbers: 1 2 target: 2 x",
+        "numbers: 1 2.5 target: 2", "number: 1 2 target: 2", "numbers: 1 2 goal: 2"
+    };
+    countdown_problem p;
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        check_that(!countdown_parse(none[i], &p), "\"%s\" is no prompt", none[i]);
+    check_that(countdown_parse("  numbers:1 2 target:3  ", &p) && p.count == 2 && p.target == 3,
+               "blanks do not matter");
 }
 
 /* ---- Base text ------------------------------------------------------------------------------ */
@@ -727,6 +755,8 @@ int main(int argc, char **argv) {
     test_pinned_splits();
     test_shares_of_splits();
     test_overlap();
+    test_same_problem();
+    test_prompts_that_are_none();
     test_base();
     test_short_buffer();
     test_malformed();

@@ -159,6 +159,7 @@ static void test_prosqa_grader(void) {
         {"### Tom is a lempus.", PROSQA_NEITHER}, {"", PROSQA_NEITHER},
         {"### impus or scrompus", PROSQA_NEITHER},
         {"### Tom is a wimpus.", PROSQA_NEITHER},      /* impus within another word */
+        {"### Tom is a impuses.", PROSQA_NEITHER},
         {"impus\n### scrompus", PROSQA_RIGHT_OPTION}
     };
     const task_row row = {ASKED, "Tom is a scrompus.", "", 0};
@@ -183,7 +184,7 @@ static void test_prosqa_measured_file(void) {
         const char *file = write_text("", files[i]);
         check_that(prosqa_measure_file(&stats, file, error, sizeof error) && stats.rows == 2 &&
                    stats.nodes[5] == 2 && stats.edges == 6 && stats.steps[2] == 2 &&
-                   stats.first == 0 && stats.root_0 == 2 && stats.names == 4,
+                   stats.first == 0 && stats.root_0 == 2 && stats.names == 4 && stats.words == 38,
                    "statistics of a file, got \"%s\"", error);
     }
     check_that(prosqa_report(&stats, report, sizeof report) < sizeof report &&
@@ -448,6 +449,8 @@ static void test_broken_rows(void) {
     broken_row(TASK_GSM8K, "[{\"question\": \"q\", \"steps\": [], \"answer\": \"5\"},\n", 2, 1,
                "array");
     broken_row(TASK_GSM8K, "[1, 2]", 1, 0, "object");
+    broken_row(TASK_GSM8K, "{\"question\": \"q\\u0000\", \"answer\": \"#### 5\"}", 1, 0,
+               "question");
     broken_row(TASK_PROSQA, "[{\"question\": \"Who?\", \"steps\": [], \"answer\": \"x\"},\n"
                PROSQA_ROW "]", 1, 1, "Is Tom a");
     broken_row(TASK_CHOICES, "{\"ctx\": \"c\", \"choices\": [\"a\", \"b\"], \"gold\": 2}", 1, 0,
@@ -456,6 +459,22 @@ static void test_broken_rows(void) {
                "choices");
     broken_row(TASK_COUNTDOWN, "{\"nums\": [1, 2], \"target\": 4, \"steps\": [\"1+2=3\"], "
                "\"answer\": \"1+2\"}\n", 1, 0, "steps");
+}
+
+/* What was read of a broken row leaves no trace in the next one. */
+static void test_skipped_rows(void) {
+    task_set set;
+    char error[300] = "";
+    const char *file = write_text("", OFFICIAL "{\"question\": \"q\", \"answer\": \"<<1>>\"}\n"
+                                  "{\"question\": \"q\", \"answer\": \"<<1>> ####\"}\n" OFFICIAL);
+    check_that(task_read(TASK_GSM8K, file, 1, &set, error, sizeof error) && set.broken == 2,
+               "two rows are skipped, got \"%s\"", error);
+    check_that(!strcmp(set.complaints, "test_tasks:2: expected \"answer\" to end with #### and a "
+                       "number\ntest_tasks:3: expected a number behind ####\n"),
+               "and both are named, got \"%s\"", set.complaints);
+    row_is(&set, 0, "How many?", "<<2*3=6>>|<<6*200=1200>>|", "1200");
+    row_is(&set, 1, "How many?", "<<2*3=6>>|<<6*200=1200>>|", "1200");
+    task_free(&set);
 }
 
 static void test_missing_files(void) {
@@ -609,6 +628,7 @@ int main(int argc, char **argv) {
     test_text_folder();
     test_choices();
     test_broken_rows();
+    test_skipped_rows();
     test_missing_files();
     test_any_bytes();
     if (argc > 2) {
