@@ -127,11 +127,13 @@ int gsm8k_grade(const task_row *row, const char *y) {
         if (*y != ',') said[n++] = *y;
     const char *begin = said, *end = said + n;
     task_strip(&begin, &end);
+    n = (size_t)(end - begin);
     if (!canonical_number(begin, end, mine, sizeof mine)) {
-        n = (size_t)(end - begin);                    /* a gold answer that is no number itself */
-        return n > 0 && n == strlen(gold) && !memcmp(begin, gold, n) ? GSM8K_CORRECT
-                                                                     : GSM8K_NO_NUMBER;
+        /* the gold answer may be no number either */
+        const int same = n > 0 && n == strlen(gold) && !memcmp(begin, gold, n);
+        return same ? GSM8K_CORRECT : GSM8K_NO_NUMBER;
     }
-    return canonical_number(gold, gold + strlen(gold), theirs, sizeof theirs) &&
-           !strcmp(mine, theirs) ? GSM8K_CORRECT : GSM8K_WRONG;
+    const int same = canonical_number(gold, gold + strlen(gold), theirs, sizeof theirs) &&
+                     !strcmp(mine, theirs);
+    return same ? GSM8K_CORRECT : GSM8K_WRONG;
 }

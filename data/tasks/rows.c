@@ -210,6 +210,7 @@ int task_read_rows(const char *file, int skip, task_object_reader *object, task_
                    task_set *set, char *error, size_t size) {
     const char *slash = strrchr(file, '/');
     const char *shown = skip && slash ? slash + 1 : file;
+    static const char hint[] = "; --broken skip leaves such rows out";
     size_t length, number = 0;
     char *text = data_read(file, &length, error, size), place[260];
     if (!text) return 0;
@@ -226,8 +227,7 @@ int task_read_rows(const char *file, int skip, task_object_reader *object, task_
         else snprintf(place, sizeof place, "%.200s:%zu", shown, w.line);
         fine = skip && wrong != TASK_NO_MEMORY;
         if (fine) complain(set, place, wrong);
-        else snprintf(error, size, "%s: %s%s", place, wrong, wrong == TASK_NO_MEMORY ? "" :
-                      "; --broken skip leaves such rows out");
+        else snprintf(error, size, "%s: %s%s", place, wrong, skip ? "" : hint);
     }
     free(text);
     return fine;

@@ -16,10 +16,10 @@
  *     choices     empty                      context and continuation     number of the right pair
  *                                            in turn, a pair per choice
  *
- * To add a task, write one file with its reader and its grader (choices.c is the shortest example,
- * gsm8k.c has both) and give it one row in the table of tasks.c. Its name in task_kind and the two
- * functions are declared below. Rows from its files can then be trained on and scored; only a task
- * that also generates its rows needs a place in data/runs.
+ * To add a task, write one file with its reader and its grader (gsm8k.c is an example) and give it
+ * one row in the table of tasks.c; name it in task_kind and declare the two functions, below. That
+ * is all for a task whose rows come from files. One that draws its rows needs a place in data/runs,
+ * too.
  *
  * There are no tensors and no tokens here: text in, text out. A function with (error, size) that
  * fails writes one line there. */

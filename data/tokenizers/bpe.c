@@ -1,6 +1,6 @@
-/* bpe.c: see bpe.h. Merging, then whole texts, then the files. Everything lives in one struct that
- * only the loader changes. Refuses, with file and place, whatever would give other ids than the
- * files' makers meant; never a text. */
+/* bpe.c: see bpe.h. Merging comes first, then whole texts, then the files. Everything lives in one
+ * struct that only the loader changes. It refuses, naming file and place, whatever would give other
+ * ids than the makers of the files meant. No text is refused. */
 #include "bpe.h"
 #include <stdarg.h>
 #include <stdio.h>
