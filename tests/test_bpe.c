@@ -27,7 +27,7 @@ static void write_file(const char *name, const char *bytes, size_t n) {
 }
 
 static void remove_files(const char *where) {
-    char path[500];
+    char path[600];
     for (int i = 0; i < N_FILES; i++) {
         snprintf(path, sizeof path, "%s/%s", where, FILES[i]);
         remove(path);

@@ -5,10 +5,10 @@
 #include "check.h"
 #include "../data/runs/run.h"
 
-static char scratch[600];              /* FOLDER/test_runs; behind it .txt, .json .. */
+static char scratch[400];              /* FOLDER/test_runs; behind it .txt, .json .. */
 
 static const char *write_file(const char *extension, const char *text, size_t length) {
-    static char path[640];
+    static char path[440];
     snprintf(path, sizeof path, "%s%s", scratch, extension);
     check_write(path, text, length);
     return path;
@@ -317,7 +317,7 @@ int main(int argc, char **argv) {
         printf("usage: test_runs FOLDER\n");
         return 2;
     }
-    snprintf(scratch, sizeof scratch, "%.500s/test_runs", argv[1]);
+    snprintf(scratch, sizeof scratch, "%.300s/test_runs", argv[1]);
     test_stages();
     test_mixed_stages();
     test_no_steps();

@@ -36,11 +36,11 @@ static int add_node(tree *t, char op, int left, int right, int64_t value) {
 
 /* a op b as the generator allows it; a must be the larger one for - and /. 0: not allowed. */
 static int combine(char op, int64_t a, int64_t b, int64_t *value) {
-    if (op == '/' && (b == 0 || a % b != 0)) return 0;
     if (op == '+') *value = a + b;
-    if (op == '-') *value = a - b;
-    if (op == '*') *value = a * b;
-    if (op == '/') *value = a / b;
+    else if (op == '-') *value = a - b;
+    else if (op == '*') *value = a * b;
+    else if (b != 0 && a % b == 0) *value = a / b;
+    else return 0;
     return *value >= 0 && *value <= VALUE_MAX;
 }
 
