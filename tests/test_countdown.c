@@ -620,7 +620,6 @@ static void bad_file(const char *text, size_t length, const char *named) {
 static void bad_row(const char *nums, const char *target, const char *steps, const char *answer,
                     const char *named) {
     char text[1200];
-
     snprintf(text, sizeof text, "%s\n{%s%s%s%s\"more\": 1}\n", GOOD, nums, target, steps, answer);
     bad_file(text, strlen(text), ":2: ");
     bad_file(text, strlen(text), named);
@@ -649,7 +648,6 @@ static void test_reader(void) {
                    "steps: expected 19+35=54 44+54=98, got %s %s", row.steps, task_step(&row, 1));
     }
     task_free(&set);
-
     remove(scratch);
     check_that(!task_read(TASK_COUNTDOWN, scratch, 0, &set, error, sizeof error) &&
                strstr(error, scratch),
@@ -665,7 +663,6 @@ static void test_bad_files(void) {
     bad_file(GOOD "\n\n" "{\"nums\": [44, 19", sizeof GOOD + 17, ":3: ");
     bad_file("[[[[[[[[[[[[[[[[", 16, ":1: ");
     bad_file("\xEF\xBB\xBF" "nonsense", 11, ":1: ");
-
     remove(scratch);
 }
 
