@@ -12,7 +12,7 @@
  * Commands only: options are read, data/eval/ computes, the result is printed. Results go to
  * stdout, one line about a failure to stderr; exit 0: done, 1: the run failed, 2: the command line
  * was not understood. */
-#include "data/eval/choices.h"
+#include "data/eval/multiple_choice.h"
 #include "data/eval/latents_report.h"
 #include "data/eval/perplexity.h"
 #include "data/eval/report.h"

@@ -21,9 +21,12 @@ run() {
 # Larger material than the tree holds: DUAL_REFERENCE a folder like tests/reference, DUAL_DATA a
 # folder with the public sets in countdown/, gsm8k/, prosqa/, text/, mc/ and tok/.
 run example "$build/example-f32"
-run data "$build/test_data-f32" ${DUAL_DATA:+"$DUAL_DATA/countdown"}
-run tokens "$build/test_tokens-f32" "$build" ${DUAL_DATA:+"$DUAL_DATA"}
 run tasks "$build/test_tasks-f32" "$build" ${DUAL_DATA:+"$DUAL_DATA"}
+run countdown "$build/test_countdown-f32" "$build" ${DUAL_DATA:+"$DUAL_DATA"}
+run words "$build/test_words-f32" "$build" ${DUAL_DATA:+"$DUAL_DATA"}
+run "byte-pair encoding" "$build/test_bpe-f32" "$build" ${DUAL_DATA:+"$DUAL_DATA"}
+run unicode "$build/test_unicode-f32"
+run runs "$build/test_runs-f32" "$build"
 for name in basics ops systems options gradients training decoding refusals; do
     run "$name" "$build/test_$name-f32"
     run "$name, double" "$build/test_$name-f64"

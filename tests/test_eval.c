@@ -5,7 +5,7 @@
  *     test_eval FOLDER             FOLDER: for its own files
  */
 #include "check.h"
-#include "../data/eval/choices.h"
+#include "../data/eval/multiple_choice.h"
 #include "../data/eval/latents_report.h"
 #include "../data/eval/perplexity.h"
 #include "../data/eval/report.h"

@@ -1,6 +1,6 @@
 /* perplexity.c: see perplexity.h. */
 #include "perplexity.h"
-#include "choices.h"
+#include "multiple_choice.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,8 @@
-/* files.h: reading what a user names. Tasks, tokenizers and runs stand on this and on dual.h.
+/* files.h: reading the files that a user names. Tasks, tokenizers and runs are built on this and on
+ * dual.h.
  *
- * Functions with (error, size) return failure after writing one line there: where, what, and what
- * was expected. */
+ * A function with (error, size) that fails writes one line there: where, what, and what was
+ * expected. */
 #ifndef FILES_H
 #define FILES_H
 #include <stddef.h>

@@ -1,16 +1,15 @@
-/* countdown.c: the Countdown task. Expression trees and their values first, since the writer, the
- * generator, the grader and the file reader all speak in them. Rules and formats: tasks.h. */
+/* countdown.c: Countdown, reach a number with the given ones. Expression trees and their values
+ * come first, because writer, generator, grader and reader all use them. Formats: tasks.h. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
 #include "tasks.h"
 
 /* ---- Expression trees ---------------------------------------------------------------------
  * Owns the shape of an expression. Children come before their parent, so the root is the last
  * node, evaluation is one walk forward, and the operators in order are the steps. */
 
-enum {NODES = 2 * COUNTDOWN_MAX - 1};
+enum { NODES = 2 * COUNTDOWN_MAX - 1 };
 
 /* Bound of every integer the generator makes: the product of two still fits an int64. */
 #define VALUE_MAX INT64_C(1000000000)
@@ -20,10 +19,12 @@ typedef struct {
     int left, right;       /* nodes, when op is not 0 */
     int64_t value;         /* of a given number; of any node in the generator's trees */
 } tree_node;
+
 typedef struct {
     tree_node node[NODES];
     int size;
 } tree;
+
 static int add_node(tree *t, char op, int left, int right, int64_t value) {
     tree_node *n = &t->node[t->size];
     n->op = op;
@@ -35,27 +36,20 @@ static int add_node(tree *t, char op, int left, int right, int64_t value) {
 
 /* a op b as the generator allows it; a must be the larger one for - and /. 0: not allowed. */
 static int combine(char op, int64_t a, int64_t b, int64_t *value) {
-    if (op == '+')
-        *value = a + b;
-    else if (op == '-')
-        *value = a - b;
-    else if (op == '*')
-        *value = a * b;
-    else if (b != 0 && a % b == 0)
-        *value = a / b;
-    else
-        return 0;
+    if (op == '+') *value = a + b;
+    else if (op == '-') *value = a - b;
+    else if (op == '*') *value = a * b;
+    else if (b != 0 && a % b == 0) *value = a / b;
+    else return 0;
     return *value >= 0 && *value <= VALUE_MAX;
 }
 
 /* The operators the generator may choose for a >= b, and what they give. Never none: - is
  * always allowed. */
 static int choices(int64_t a, int64_t b, char op[4], int64_t value[4]) {
-    const char *all;
     int n = 0;
-    for (all = "+-*/"; *all; all++)
-        if (combine(*all, a, b, &value[n]))
-            op[n++] = *all;
+    for (const char *all = "+-*/"; *all; all++)
+        if (combine(*all, a, b, &value[n])) op[n++] = *all;
     return n;
 }
 
@@ -63,23 +57,18 @@ static int choices(int64_t a, int64_t b, char op[4], int64_t value[4]) {
  * choices allows, so values are known; else any operator, either order, and no values. */
 static void grow(tree *t, const int *numbers, int count, int tame, dual_rng *rng) {
     int open[COUNTDOWN_MAX];           /* roots of the parts not joined yet */
-    int left, i, j;
     t->size = 0;
-    for (i = 0; i < count; i++)
-        open[i] = add_node(t, 0, 0, 0, numbers[i]);
-    for (left = count; left > 1; left--) {
+    for (int i = 0; i < count; i++) open[i] = add_node(t, 0, 0, 0, numbers[i]);
+    for (int left = count; left > 1; left--) {
         char op[4] = {'+', '-', '*', '/'};
         int64_t value[4] = {0};
-        int n = 4, a, b, large, pick;
-        i = (int)dual_rng_below(rng, (size_t)left);
-        j = (int)dual_rng_below(rng, (size_t)left - 1);
+        const int i = (int)dual_rng_below(rng, (size_t)left);
+        int j = (int)dual_rng_below(rng, (size_t)left - 1), n = 4;
         j += j >= i;
-        a = open[i];
-        b = open[j];
-        large = t->node[a].value >= t->node[b].value ? a : b;
-        if (tame)
-            n = choices(t->node[large].value, t->node[large == a ? b : a].value, op, value);
-        pick = (int)dual_rng_below(rng, (size_t)n);
+        int a = open[i], b = open[j];
+        const int large = t->node[a].value >= t->node[b].value ? a : b, small = a + b - large;
+        if (tame) n = choices(t->node[large].value, t->node[small].value, op, value);
+        const int pick = (int)dual_rng_below(rng, (size_t)n);
         if (tame && (op[pick] == '-' || op[pick] == '/') && large == b) {
             b = a;
             a = large;
@@ -95,69 +84,65 @@ static void grow(tree *t, const int *numbers, int count, int tame, dual_rng *rng
 
 typedef struct { int64_t num, den; } fraction;
 
-static int64_t magnitude(int64_t a) {
-    return a < 0 ? -a : a;
-}
+static int64_t magnitude(int64_t a) { return a < 0 ? -a : a; }
 
 /* *c = a * b; 0: does not fit. */
 static int multiply(int64_t a, int64_t b, int64_t *c) {
-    if (b != 0 && magnitude(a) > INT64_MAX / magnitude(b))
-        return 0;
+    if (b != 0 && magnitude(a) > INT64_MAX / magnitude(b)) return 0;
     *c = a * b;
     return 1;
 }
 
 /* *c = a + b; 0: does not fit. */
 static int add(int64_t a, int64_t b, int64_t *c) {
-    if (b > 0 ? a > INT64_MAX - b : a < -INT64_MAX - b)
-        return 0;
+    if (b > 0 ? a > INT64_MAX - b : a < -INT64_MAX - b) return 0;
     *c = a + b;
     return 1;
 }
 
+static int64_t common_divisor(int64_t a, int64_t b) {
+    while (b != 0) {
+        const int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+/* *c = a op b; COUNTDOWN_CORRECT: there is such a value. */
 static countdown_verdict apply(char op, fraction a, fraction b, fraction *c) {
-    int64_t x, y, u, v;
-    if (op == '-')
-        b.num = -b.num;
-    if (op == '/') {
-        int64_t num = b.num;
-        if (num == 0)
-            return COUNTDOWN_ZERO_DIVISION;
+    if (op == '-') b.num = -b.num;
+    if (op == '/') {                                   /* times the reciprocal */
+        const int64_t num = b.num;
+        if (num == 0) return COUNTDOWN_ZERO_DIVISION;
         b.num = num < 0 ? -b.den : b.den;
         b.den = magnitude(num);
     }
+    int fits = multiply(a.den, b.den, &c->den);
     if (op == '*' || op == '/') {
-        if (!multiply(a.num, b.num, &c->num))
-            return COUNTDOWN_OVERFLOW;
-    } else if (!multiply(a.num, b.den, &x) || !multiply(b.num, a.den, &y)
-               || !add(x, y, &c->num)) {
-        return COUNTDOWN_OVERFLOW;
+        fits = fits && multiply(a.num, b.num, &c->num);
+    } else {
+        int64_t x, y;
+        fits = fits && multiply(a.num, b.den, &x) && multiply(b.num, a.den, &y) &&
+               add(x, y, &c->num);
     }
-    if (!multiply(a.den, b.den, &c->den))
-        return COUNTDOWN_OVERFLOW;
-    for (u = magnitude(c->num), v = c->den; v != 0; ) {   /* u becomes the common divisor */
-        int64_t rest = u % v;
-        u = v;
-        v = rest;
-    }
-    c->num /= u;
-    c->den /= u;
+    if (!fits) return COUNTDOWN_OVERFLOW;
+    const int64_t divisor = common_divisor(magnitude(c->num), c->den);
+    c->num /= divisor;
+    c->den /= divisor;
     return COUNTDOWN_CORRECT;
 }
 
 /* COUNTDOWN_CORRECT: the tree has a value and it is in *value. */
 static countdown_verdict evaluate(const tree *t, fraction *value) {
     fraction at[NODES];
-    int i;
-    for (i = 0; i < t->size; i++) {
+    for (int i = 0; i < t->size; i++) {
         const tree_node *n = &t->node[i];
         countdown_verdict verdict = COUNTDOWN_CORRECT;
         at[i].num = n->value;
         at[i].den = 1;
-        if (n->op)
-            verdict = apply(n->op, at[n->left], at[n->right], &at[i]);
-        if (verdict != COUNTDOWN_CORRECT)
-            return verdict;
+        if (n->op) verdict = apply(n->op, at[n->left], at[n->right], &at[i]);
+        if (verdict != COUNTDOWN_CORRECT) return verdict;
     }
     *value = at[t->size - 1];
     return COUNTDOWN_CORRECT;
@@ -179,28 +164,24 @@ typedef struct {
     char *out;
     size_t size, used;     /* used counts on beyond size */
 } sink;
+
 static sink open_sink(char *out, size_t size) {
-    sink s;
-    s.out = out;
-    s.size = size;
-    s.used = 0;
-    if (size > 0)
-        out[0] = 0;
-    return s;
+    if (size > 0) out[0] = 0;
+    return (sink){out, size, 0};
 }
 
 static void put(sink *s, const char *text) {
-    for (; *text; text++, s->used++)
+    for (; *text; text++) {
         if (s->used + 1 < s->size) {
             s->out[s->used] = *text;
             s->out[s->used + 1] = 0;
         }
+        s->used++;
+    }
 }
 
 static void put_char(sink *s, char c) {
-    char text[2];
-    text[0] = c;
-    text[1] = 0;
+    const char text[2] = {c, 0};
     put(s, text);
 }
 
@@ -218,38 +199,35 @@ static void put_step(sink *s, char op, int64_t a, int64_t b, int64_t value) {
     put_number(s, value);
 }
 
+/* How closely an operator binds; a number (op 0) stands closest. */
 static int binds(char op) {
-    if (op == 0) return 3;             /* a number */
+    if (op == 0) return 3;
     return op == '*' || op == '/' ? 2 : 1;
 }
 
 /* Parentheses only where the value needs them: a+(b-c) is written a+b-c, a-(b+c) keeps them. */
 static void put_tree(sink *s, const tree *t, int at) {
     const tree_node *n = &t->node[at];
-    int side;
     if (n->op == 0) {
         put_number(s, n->value);
         return;
     }
-    for (side = 0; side < 2; side++) {
-        int child = side ? n->right : n->left;
-        int inner = binds(t->node[child].op), outer = binds(n->op);
-        int keep = inner < outer || (side && inner == outer && (n->op == '-' || n->op == '/'));
-        if (side)
-            put_char(s, n->op);
-        if (keep)
-            put(s, "(");
+    for (int side = 0; side < 2; side++) {
+        const int child = side ? n->right : n->left;
+        const int inner = binds(t->node[child].op), outer = binds(n->op);
+        const int keep = inner < outer ||
+                         (side && inner == outer && (n->op == '-' || n->op == '/'));
+        if (side) put_char(s, n->op);
+        if (keep) put(s, "(");
         put_tree(s, t, child);
-        if (keep)
-            put(s, ")");
+        if (keep) put(s, ")");
     }
 }
 
 size_t countdown_prompt(const countdown_problem *p, char *out, size_t size) {
     sink s = open_sink(out, size);
-    int i;
     put(&s, "numbers:");
-    for (i = 0; i < p->count; i++) {
+    for (int i = 0; i < p->count; i++) {
         put(&s, " ");
         put_number(&s, p->numbers[i]);
     }
@@ -258,37 +236,40 @@ size_t countdown_prompt(const countdown_problem *p, char *out, size_t size) {
     return s.used;
 }
 
+/* A number 0..COUNTDOWN_NUMBER_MAX at *at, which then stands behind it; -1: none, or another. */
+static int parse_number(const char **at) {
+    char *end;
+    const long value = strtol(*at, &end, 10);
+    if (end == *at || value < 0 || value > COUNTDOWN_NUMBER_MAX) return -1;
+    *at = end;
+    return (int)value;
+}
+
 int countdown_parse(const char *prompt, countdown_problem *p) {
     const char *at = prompt + strspn(prompt, " ");
-    char *end;
-    long value;
     memset(p, 0, sizeof *p);
-    if (strncmp(at, "numbers:", 8) != 0)
-        return 0;
-    for (at += 8; value = strtol(at, &end, 10), end != at; at = end) {
-        if (p->count == COUNTDOWN_MAX || value < 0 || value > COUNTDOWN_NUMBER_MAX)
-            return 0;
-        p->numbers[p->count++] = (int)value;
+    if (strncmp(at, "numbers:", 8)) return 0;
+    at += 8;
+    while (p->count < COUNTDOWN_MAX) {
+        const int value = parse_number(&at);
+        if (value < 0) break;
+        p->numbers[p->count++] = value;
     }
     at += strspn(at, " ");
-    if (p->count < COUNTDOWN_MIN || strncmp(at, "target:", 7) != 0)
-        return 0;
-    value = strtol(at + 7, &end, 10);
-    if (end == at + 7 || end[strspn(end, " ")] || value < 0 || value > COUNTDOWN_NUMBER_MAX)
-        return 0;
-    p->target = (int)value;
-    return 1;
+    if (p->count < COUNTDOWN_MIN || strncmp(at, "target:", 7)) return 0;
+    at += 7;
+    p->target = parse_number(&at);
+    return p->target >= 0 && !at[strspn(at, " ")];
 }
 
 int countdown_put(const countdown_problem *p, task_set *set) {
     char prompt[COUNTDOWN_TEXT];
-    int fine, i;
     countdown_prompt(p, prompt, sizeof prompt);
-    fine = task_put(set, prompt, strlen(prompt));
-    for (i = 0; fine && i < p->count - 1; i++)
+    int fine = task_put(set, prompt, strlen(prompt));
+    for (int i = 0; fine && i < p->count - 1; i++)
         fine = task_put(set, p->steps[i], strlen(p->steps[i]));
-    return fine && task_put(set, p->solution, strlen(p->solution))
-        && task_close(set, (size_t)p->count - 1);
+    return fine && task_put(set, p->solution, strlen(p->solution)) &&
+           task_close(set, (size_t)p->count - 1);
 }
 
 /* ---- Keys and splits ----------------------------------------------------------------------
@@ -298,33 +279,30 @@ int countdown_put(const countdown_problem *p, task_set *set) {
 typedef struct {
     int count, numbers[COUNTDOWN_MAX], target;   /* sorted, unused ones 0 */
 } problem_key;
+
 static int compare_ints(const void *a, const void *b) {
     int x = *(const int *)a, y = *(const int *)b;
     return (x > y) - (x < y);
 }
 
 static problem_key key_of(const int *numbers, int count, int target) {
-    problem_key key;
-    int i;
-    memset(&key, 0, sizeof key);
-    key.count = count;
-    key.target = target;
-    for (i = 0; i < count; i++)
-        key.numbers[i] = numbers[i];
+    problem_key key = {.count = count, .target = target};
+    for (int i = 0; i < count; i++) key.numbers[i] = numbers[i];
     qsort(key.numbers, (size_t)count, sizeof *key.numbers, compare_ints);
     return key;
 }
 
-size_t countdown_key(const countdown_problem *p, char *out, size_t size) {
-    problem_key key = key_of(p->numbers, p->count, p->target);
+int countdown_row_key(const task_row *row, char *out, size_t size) {
+    countdown_problem p;
+    if (!countdown_parse(row->question, &p)) return 0;
+    const problem_key key = key_of(p.numbers, p.count, p.target);
     sink s = open_sink(out, size);
-    int i;
-    for (i = 0; i < key.count; i++) {
+    for (int i = 0; i < key.count; i++) {
         put_number(&s, key.numbers[i]);
         put(&s, " ");
     }
     put_number(&s, key.target);
-    return s.used;
+    return s.used < size;
 }
 
 /* One round of splitmix64's finaliser: values, not bytes, go in, so endianness plays no part. */
@@ -339,13 +317,10 @@ countdown_split countdown_split_of(const int *numbers, int count, int target) {
     /* Two unrelated hashes; the start 1 holds out 9 of the 91 targets 10..100. Never change
      * either: every score ever reported rests on them. */
     const uint64_t target_hash = mix(UINT64_C(1), target);
+    if (target_hash % 10 == 0) return COUNTDOWN_HELDOUT;
+    const problem_key key = key_of(numbers, count, target);
     uint64_t hash = UINT64_C(2);
-    problem_key key = key_of(numbers, count, target);
-    int i;
-    if (target_hash % 10 == 0)
-        return COUNTDOWN_HELDOUT;
-    for (i = 0; i < count; i++)
-        hash = mix(hash, key.numbers[i]);
+    for (int i = 0; i < count; i++) hash = mix(hash, key.numbers[i]);
     hash = mix(hash, target) % 10;
     if (hash == 0) return COUNTDOWN_TEST;
     return hash == 1 ? COUNTDOWN_VALID : COUNTDOWN_TRAIN;
@@ -359,22 +334,21 @@ const char *countdown_split_name(countdown_split split) {
 /* ---- The generator ------------------------------------------------------------------------
  * Owns which problems exist: those an expression with integer values >= 0 can reach. */
 
-enum {TRIES = 1000000};   /* a second or so; the rarest useful split takes a few hundred */
+enum { TRIES = 1000000 };   /* a second or so; the rarest useful split takes a few hundred */
 
 countdown_options countdown_defaults(void) {
-    countdown_options o = {3, 5, 1, 99, 10, 100, COUNTDOWN_TRAIN};
-    return o;
+    return (countdown_options){3, 5, 1, 99, 10, 100, COUNTDOWN_TRAIN};
 }
 
 const char *countdown_check(const countdown_options *o) {
-    if (o->count_min < COUNTDOWN_MIN || o->count_max > COUNTDOWN_MAX
-        || o->count_min > o->count_max)
+    if (o->count_min < COUNTDOWN_MIN || o->count_max > COUNTDOWN_MAX ||
+        o->count_min > o->count_max)
         return "how many numbers: expected 2 <= min <= max <= 6";
-    if (o->number_min < 0 || o->number_max > COUNTDOWN_NUMBER_MAX
-        || o->number_min > o->number_max)
+    if (o->number_min < 0 || o->number_max > COUNTDOWN_NUMBER_MAX ||
+        o->number_min > o->number_max)
         return "numbers: expected 0 <= min <= max <= 1000000";
-    if (o->target_min < 0 || o->target_max > COUNTDOWN_NUMBER_MAX
-        || o->target_min > o->target_max)
+    if (o->target_min < 0 || o->target_max > COUNTDOWN_NUMBER_MAX ||
+        o->target_min > o->target_max)
         return "target: expected 0 <= min <= max <= 1000000";
     return NULL;
 }
@@ -384,44 +358,36 @@ static int draw_between(dual_rng *rng, int low, int high) {
 }
 
 static void draw_numbers(const countdown_options *o, dual_rng *rng, int count, int *numbers) {
-    int i;
-    for (i = 0; i < count; i++)
-        numbers[i] = draw_between(rng, o->number_min, o->number_max);
+    for (int i = 0; i < count; i++) numbers[i] = draw_between(rng, o->number_min, o->number_max);
 }
 
 /* Fills in steps and solution from the expression that made the problem. */
 static void explain(countdown_problem *p, const tree *t) {
     sink s = open_sink(p->solution, sizeof p->solution);
-    int i, step = 0;
+    int step = 0;
     put_tree(&s, t, t->size - 1);
-    for (i = 0; i < t->size; i++) {
+    for (int i = 0; i < t->size; i++) {
         const tree_node *n = &t->node[i];
-        if (n->op) {
-            s = open_sink(p->steps[step], sizeof p->steps[step]);
-            put_step(&s, n->op, t->node[n->left].value, t->node[n->right].value, n->value);
-            step++;
-        }
+        if (!n->op) continue;
+        s = open_sink(p->steps[step], sizeof p->steps[step]);
+        put_step(&s, n->op, t->node[n->left].value, t->node[n->right].value, n->value);
+        step++;
     }
 }
 
 int countdown_draw(const countdown_options *o, dual_rng *rng, countdown_problem *p) {
     tree t;
-    long tries;
-    if (countdown_check(o))
-        return 0;
+    if (countdown_check(o)) return 0;
     memset(p, 0, sizeof *p);
     /* Chosen once, outside the loop: the counts differ in how many draws are accepted. */
     p->count = draw_between(rng, o->count_min, o->count_max);
-    for (tries = 0; tries < TRIES; tries++) {
-        int64_t value;
+    for (int tries = 0; tries < TRIES; tries++) {
         draw_numbers(o, rng, p->count, p->numbers);
         grow(&t, p->numbers, p->count, 1, rng);
-        value = t.node[t.size - 1].value;
-        if (value < o->target_min || value > o->target_max)
-            continue;
+        const int64_t value = t.node[t.size - 1].value;
+        if (value < o->target_min || value > o->target_max) continue;
         p->target = (int)value;
-        if (countdown_split_of(p->numbers, p->count, p->target) != o->split)
-            continue;
+        if (countdown_split_of(p->numbers, p->count, p->target) != o->split) continue;
         explain(p, &t);
         return 1;
     }
@@ -431,7 +397,7 @@ int countdown_draw(const countdown_options *o, dual_rng *rng, countdown_problem 
 /* Draws among all facts of one operator by drawing pairs until one is a fact: for * and / about
  * one pair in 15 is. */
 static void put_fact(sink *s, dual_rng *rng) {
-    char op = "+-*/"[dual_rng_below(rng, 4)];
+    const char op = "+-*/"[dual_rng_below(rng, 4)];
     int64_t a, b, value;
     do {
         a = draw_between(rng, 0, 100);
@@ -445,21 +411,18 @@ size_t countdown_base(const countdown_options *o, double facts, dual_rng *rng, c
     sink s = open_sink(out, size);
     countdown_problem p;
     tree t;
-    long tries;
-    if (countdown_check(o))
-        return 0;
+    if (countdown_check(o)) return 0;
     if (dual_rng_uniform(rng) < facts) {
         put_fact(&s, rng);
         return s.used;
     }
     p.count = draw_between(rng, o->count_min, o->count_max);
-    for (tries = 0; tries < TRIES; tries++) {
+    for (int tries = 0; tries < TRIES; tries++) {
         /* The key is settled before the expression is drawn, so that refusing keys of other
          * splits cannot tie the expression to the target. */
         draw_numbers(o, rng, p.count, p.numbers);
         p.target = draw_between(rng, o->target_min, o->target_max);
-        if (countdown_split_of(p.numbers, p.count, p.target) != COUNTDOWN_TRAIN)
-            continue;
+        if (countdown_split_of(p.numbers, p.count, p.target) != COUNTDOWN_TRAIN) continue;
         s.used = countdown_prompt(&p, out, size);
         put(&s, "\n");
         guess(&t, p.numbers, p.count, rng);
@@ -473,7 +436,7 @@ size_t countdown_base(const countdown_options *o, double facts, dual_rng *rng, c
  * Owns the grammar of tasks.h. Text may be hostile: each byte is read once, recursion ends at
  * NESTING, and beyond COUNTDOWN_MAX numbers no tree is kept, only the grammar is checked. */
 
-enum {NESTING = 100, LONGEST = 4096};
+enum { NESTING = 100, LONGEST = 4096 };
 
 typedef struct {
     const char *at;
@@ -481,41 +444,35 @@ typedef struct {
     int numbers;           /* read so far, saturating at COUNTDOWN_MAX + 1 */
     tree t;
 } parser;
+
 static int parse_sum(parser *p);
+
 static void skip_blanks(parser *p) {
-    while (*p->at == ' ' || *p->at == '\t')
-        p->at++;
+    while (*p->at == ' ' || *p->at == '\t') p->at++;
 }
 
 static void expect(parser *p, char c) {
     skip_blanks(p);
-    if (*p->at == c)
-        p->at++;
-    else
-        p->bad = 1;
+    if (*p->at == c) p->at++;
+    else p->bad = 1;
     skip_blanks(p);
 }
 
-static int is_digit(char c) {
-    return c >= '0' && c <= '9';
-}
+static int is_digit(char c) { return c >= '0' && c <= '9'; }
 
 /* Digits without a leading zero; a value above VALUE_MAX stays just above it. */
 static int64_t parse_digits(parser *p) {
     int64_t value = 0;
     skip_blanks(p);
-    if (!is_digit(p->at[0]) || (p->at[0] == '0' && is_digit(p->at[1])))
-        p->bad = 1;
+    if (!is_digit(p->at[0]) || (p->at[0] == '0' && is_digit(p->at[1]))) p->bad = 1;
     for (; is_digit(*p->at); p->at++)
-        if (value <= VALUE_MAX)
-            value = 10 * value + (*p->at - '0');
+        if (value <= VALUE_MAX) value = 10 * value + (*p->at - '0');
     skip_blanks(p);
     return value > VALUE_MAX ? VALUE_MAX + 1 : value;
 }
 
 static int parse_factor(parser *p) {
     int node = 0;
-    int64_t value;
     skip_blanks(p);
     if (*p->at == '(') {
         if (p->depth == NESTING) {
@@ -529,7 +486,7 @@ static int parse_factor(parser *p) {
         expect(p, ')');
         return node;
     }
-    value = parse_digits(p);
+    const int64_t value = parse_digits(p);
     if (p->numbers <= COUNTDOWN_MAX && ++p->numbers <= COUNTDOWN_MAX)
         node = add_node(&p->t, 0, 0, 0, value);
     return node;
@@ -544,7 +501,7 @@ static int join(parser *p, char op, int left, int right) {
 static int parse_product(parser *p) {
     int node = parse_factor(p);
     while (!p->bad && (*p->at == '*' || *p->at == '/')) {
-        char op = *p->at++;
+        const char op = *p->at++;
         node = join(p, op, node, parse_factor(p));
     }
     return node;
@@ -553,7 +510,7 @@ static int parse_product(parser *p) {
 static int parse_sum(parser *p) {
     int node = parse_product(p);
     while (!p->bad && (*p->at == '+' || *p->at == '-')) {
-        char op = *p->at++;
+        const char op = *p->at++;
         node = join(p, op, node, parse_product(p));
     }
     return node;
@@ -563,10 +520,8 @@ static int parse_sum(parser *p) {
 static int parse(parser *p, const char *text) {
     size_t length = 0;
     memset(p, 0, sizeof *p);
-    while (length <= LONGEST && text[length])
-        length++;
-    if (length > LONGEST)
-        return 0;
+    while (length <= LONGEST && text[length]) length++;
+    if (length > LONGEST) return 0;
     p->at = text;
     parse_sum(p);
     return !p->bad && *p->at == 0;
@@ -578,20 +533,15 @@ static int parse(parser *p, const char *text) {
 /* Form and numbers only. */
 static countdown_verdict parse_answer(const countdown_problem *problem, const char *answer,
                                       parser *p) {
-    int given[COUNTDOWN_MAX], left = problem->count, i, j;
-    if (!parse(p, answer))
-        return COUNTDOWN_MALFORMED;
-    if (p->numbers != problem->count)
-        return COUNTDOWN_WRONG_NUMBERS;
-    for (i = 0; i < left; i++)
-        given[i] = problem->numbers[i];
-    for (i = 0; i < p->t.size; i++) {
-        if (p->t.node[i].op)
-            continue;
-        for (j = 0; j < left && given[j] != p->t.node[i].value; j++)
-            ;
-        if (j == left)
-            return COUNTDOWN_WRONG_NUMBERS;
+    int given[COUNTDOWN_MAX], left = problem->count;
+    if (!parse(p, answer)) return COUNTDOWN_MALFORMED;
+    if (p->numbers != problem->count) return COUNTDOWN_WRONG_NUMBERS;
+    for (int i = 0; i < left; i++) given[i] = problem->numbers[i];
+    for (int i = 0; i < p->t.size; i++) {
+        if (p->t.node[i].op) continue;
+        int j = 0;
+        while (j < left && given[j] != p->t.node[i].value) j++;
+        if (j == left) return COUNTDOWN_WRONG_NUMBERS;
         given[j] = given[--left];
     }
     return COUNTDOWN_CORRECT;
@@ -601,24 +551,16 @@ countdown_verdict countdown_grade(const countdown_problem *problem, const char *
     parser p;
     fraction value;
     countdown_verdict verdict = parse_answer(problem, answer, &p);
-    if (verdict == COUNTDOWN_CORRECT)
-        verdict = evaluate(&p.t, &value);
+    if (verdict == COUNTDOWN_CORRECT) verdict = evaluate(&p.t, &value);
     if (verdict == COUNTDOWN_CORRECT && (value.num != problem->target || value.den != 1))
         verdict = COUNTDOWN_WRONG_VALUE;
     return verdict;
 }
 
-const char *const COUNTDOWN_VERDICTS[] = {
-    "correct", "malformed", "wrong numbers", "wrong value", "division by zero", "overflow", NULL
-};
-const char *countdown_verdict_name(countdown_verdict verdict) {
-    return COUNTDOWN_VERDICTS[verdict];
-}
-
-int countdown_grade_row(const task_row *row, const char *y) {
+int countdown_row_grade(const task_row *row, const char *answer) {
     countdown_problem p;
     if (!countdown_parse(row->question, &p)) return COUNTDOWN_MALFORMED;
-    return (int)countdown_grade(&p, y);
+    return (int)countdown_grade(&p, answer);
 }
 
 int countdown_uses_each_once(const countdown_problem *problem, const char *answer) {
@@ -629,54 +571,46 @@ int countdown_uses_each_once(const countdown_problem *problem, const char *answe
 /* ---- What a problem asks for --------------------------------------------------------------- */
 
 int countdown_plus_minus_suffice(const countdown_problem *p) {
-    unsigned plus;   /* bit i: number i is added, else subtracted */
     /* Without * and / every expression is a signed sum, and every choice of signs with one plus
      * or more is an expression: that number comes first. All minus (0) is none. */
-    for (plus = 1; plus < 1u << p->count; plus++) {
+    for (unsigned plus = 1; plus < 1u << p->count; plus++) {   /* bit i: number i is added */
         long sum = 0;
-        int i;
-        for (i = 0; i < p->count; i++)
-            sum += plus >> i & 1 ? p->numbers[i] : -p->numbers[i];
-        if (sum == p->target)
-            return 1;
+        for (int i = 0; i < p->count; i++) sum += plus >> i & 1 ? p->numbers[i] : -p->numbers[i];
+        if (sum == p->target) return 1;
     }
     return 0;
 }
 
 double countdown_floor(const countdown_problem *p, dual_rng *rng, size_t draws) {
-    size_t hits = 0, i;
-    for (i = 0; i < draws; i++) {
+    size_t hits = 0;
+    for (size_t i = 0; i < draws; i++) {
         tree t;
-        fraction value = guess(&t, p->numbers, p->count, rng);
+        const fraction value = guess(&t, p->numbers, p->count, rng);
         hits += value.num == p->target && value.den == 1;
     }
     return (double)hits / (double)draws;
 }
 
-/* ---- Files --------------------------------------------------------------------------------
+/* ---- The reader ---------------------------------------------------------------------------
  * Refuses any row it could not train or grade on; data that is wrong in silence costs days. */
 
 /* A whole number 0..COUNTDOWN_NUMBER_MAX, or -1. */
 static int whole_number(dual_json json) {
-    double value = dual_json_type(json) == '0' ? dual_json_number(json, -1) : -1;
-    if (!(value >= 0 && value <= COUNTDOWN_NUMBER_MAX) || value != (double)(int)value)
-        return -1;
+    const double value = dual_json_type(json) == '0' ? dual_json_number(json, -1) : -1;
+    if (!(value >= 0 && value <= COUNTDOWN_NUMBER_MAX) || value != (double)(int)value) return -1;
     return (int)value;
 }
 
 /* 1: a string without NUL bytes that fits into out. */
 static int plain_string(dual_json json, char *out, size_t size) {
-    size_t length;
-    if (dual_json_type(json) != '"')
-        return 0;
-    length = dual_json_string(json, out, size);
+    if (dual_json_type(json) != '"') return 0;
+    const size_t length = dual_json_string(json, out, size);
     return length < size && strlen(out) == length;
 }
 
 /* Takes value out of the n values; 0: it is not there. */
 static int take(int64_t *values, int n, int64_t value) {
-    int i;
-    for (i = 0; i < n; i++)
+    for (int i = 0; i < n; i++)
         if (values[i] == value) {
             values[i] = values[n - 1];
             return 1;
@@ -687,45 +621,38 @@ static int take(int64_t *values, int n, int64_t value) {
 /* Replays one step on the n values left: two go, one comes. Writes its canonical spelling. */
 static int replay(const char *text, int64_t *values, int n, char *out, size_t size) {
     parser p;
-    int64_t a, b, claimed, value;
-    char op;
-    sink s;
+    int64_t value;
     memset(&p, 0, sizeof p);
     p.at = text;
-    a = parse_digits(&p);
-    op = *p.at;
-    if (p.bad || !op || !strchr("+-*/", op))
-        return 0;
+    const int64_t a = parse_digits(&p);
+    const char op = *p.at;
+    if (p.bad || !op || !strchr("+-*/", op)) return 0;
     p.at++;
-    b = parse_digits(&p);
+    const int64_t b = parse_digits(&p);
     expect(&p, '=');
-    claimed = parse_digits(&p);
-    if (p.bad || *p.at || !take(values, n, a) || !take(values, n - 1, b)
-        || !combine(op, a, b, &value) || value != claimed)
+    const int64_t claimed = parse_digits(&p);
+    if (p.bad || *p.at || !take(values, n, a) || !take(values, n - 1, b) ||
+        !combine(op, a, b, &value) || value != claimed)
         return 0;
     values[n - 2] = value;
-    s = open_sink(out, size);
+    sink s = open_sink(out, size);
     put_step(&s, op, a, b, value);
     return 1;
 }
 
-/* NULL: the row is in *p. Otherwise what was expected of it. */
+/* These read into *p; NULL, or what was expected. */
 static const char *read_numbers(dual_json row, countdown_problem *p) {
     dual_json nums = dual_json_get(row, "nums"), key, value = {NULL, NULL};
-    if (dual_json_type(nums) != '[')
-        return "expected \"nums\", a list of numbers";
+    if (dual_json_type(nums) != '[') return "expected \"nums\", a list of numbers";
     while (dual_json_each(nums, &key, &value)) {
         if (p->count == COUNTDOWN_MAX)
             return "too many numbers, expected 2 to 6 of them in \"nums\"";
         p->numbers[p->count] = whole_number(value);
-        if (p->numbers[p->count++] < 0)
-            return "expected whole numbers 0..1000000 in \"nums\"";
+        if (p->numbers[p->count++] < 0) return "expected whole numbers 0..1000000 in \"nums\"";
     }
-    if (p->count < COUNTDOWN_MIN)
-        return "too few numbers, expected 2 to 6 of them in \"nums\"";
+    if (p->count < COUNTDOWN_MIN) return "too few numbers, expected 2 to 6 of them in \"nums\"";
     p->target = whole_number(dual_json_get(row, "target"));
-    if (p->target < 0)
-        return "expected \"target\", a whole number 0..1000000";
+    if (p->target < 0) return "expected \"target\", a whole number 0..1000000";
     return NULL;
 }
 
@@ -733,17 +660,14 @@ static const char *read_steps(dual_json row, countdown_problem *p) {
     dual_json steps = dual_json_get(row, "steps"), key, value = {NULL, NULL};
     int64_t values[COUNTDOWN_MAX];
     char text[128];
-    int left = p->count, i;
-    if (dual_json_type(steps) != '[')
-        return "expected \"steps\", a list of strings";
-    for (i = 0; i < p->count; i++)
-        values[i] = p->numbers[i];
+    int left = p->count;
+    if (dual_json_type(steps) != '[') return "expected \"steps\", a list of strings";
+    for (int i = 0; i < p->count; i++) values[i] = p->numbers[i];
     while (dual_json_each(steps, &key, &value)) {
         char *line = p->steps[p->count - left];
-        if (left == 1)
-            return "too many steps, expected one less than there are numbers";
-        if (!plain_string(value, text, sizeof text)
-            || !replay(text, values, left, line, sizeof p->steps[0]))
+        if (left == 1) return "too many steps, expected one less than there are numbers";
+        if (!plain_string(value, text, sizeof text) ||
+            !replay(text, values, left, line, sizeof p->steps[0]))
             return "expected each of \"steps\" to be a true \"a op b = c\" on the numbers left";
         left--;
     }
@@ -752,24 +676,14 @@ static const char *read_steps(dual_json row, countdown_problem *p) {
     return NULL;
 }
 
-const char *countdown_read_row(dual_json row, countdown_problem *p) {
+static const char *read_answer(dual_json row, countdown_problem *p) {
     char answer[LONGEST + 1];
     parser parsed;
-    sink s;
-    const char *wrong;
-    memset(p, 0, sizeof *p);
-    if (dual_json_type(row) != '{')
-        return "expected one JSON object, {\"nums\", \"target\", \"steps\", \"answer\"}";
-    wrong = read_numbers(row, p);
-    if (!wrong)
-        wrong = read_steps(row, p);
-    if (wrong)
-        return wrong;
     if (!plain_string(dual_json_get(row, "answer"), answer, sizeof answer))
         return "expected \"answer\", a string with an expression";
     if (parse_answer(p, answer, &parsed) != COUNTDOWN_CORRECT)
         return "expected \"answer\" to be an expression with each number once";
-    s = open_sink(p->solution, sizeof p->solution);
+    sink s = open_sink(p->solution, sizeof p->solution);
     put_tree(&s, &parsed.t, parsed.t.size - 1);
     /* What is graded is what is kept: without its spare parentheses. */
     if (countdown_grade(p, p->solution) != COUNTDOWN_CORRECT)
@@ -777,9 +691,16 @@ const char *countdown_read_row(dual_json row, countdown_problem *p) {
     return NULL;
 }
 
-const char *countdown_read(task_set *set, dual_json row) {
+static const char *read_object(task_set *set, dual_json row) {
     countdown_problem p;
-    const char *wrong = countdown_read_row(row, &p);
+    memset(&p, 0, sizeof p);
+    const char *wrong = read_numbers(row, &p);
+    if (!wrong) wrong = read_steps(row, &p);
+    if (!wrong) wrong = read_answer(row, &p);
     if (wrong) return wrong;
-    return countdown_put(&p, set) ? NULL : TASK_MEMORY;
+    return countdown_put(&p, set) ? NULL : TASK_NO_MEMORY;
+}
+
+int countdown_read(const char *file, int skip, task_set *set, char *error, size_t size) {
+    return task_read_rows(file, skip, read_object, NULL, set, error, size);
 }

@@ -1,25 +1,24 @@
-/* rows.c: the rows of every task: the block their texts stand in, and the walk over a file of JSON
- * rows, which trusts nothing: one damaged row costs one row, not the file. Knows no task. */
-#include "tasks.h"
+/* rows.c: the rows that every task is read into, and the walk over the rows of a file. It knows no
+ * task. Refuses nothing in silence: every row that cannot be used is counted, and the first three
+ * are kept as messages. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../files/files.h"
+#include "tasks.h"
 
-/* ---- Rows --------------------------------------------------------------------------------- */
+const char TASK_NO_MEMORY[] = "out of memory, expected a file that fits in it";
+
+/* ---- The set ------------------------------------------------------------------------------- */
 
 /* Room for n items of `size` bytes, doubling; 0: no memory, *block is as it was. */
-int task_grow(void **block, size_t *room, size_t n, size_t size) {
+static int grow(void **block, size_t *room, size_t n, size_t size) {
     size_t more = *room ? *room : 64;
-    void *grown;
-    if (n <= *room)
-        return 1;
-    while (more < n && more <= SIZE_MAX / 2)
-        more *= 2;
-    if (more < n || more > SIZE_MAX / size)
-        return 0;
-    grown = realloc(*block, more * size);
-    if (!grown)
-        return 0;
+    if (n <= *room) return 1;
+    while (more < n && more <= SIZE_MAX / 2) more *= 2;
+    if (more < n || more > SIZE_MAX / size) return 0;
+    void *grown = realloc(*block, more * size);
+    if (!grown) return 0;
     *block = grown;
     *room = more;
     return 1;
@@ -27,11 +26,10 @@ int task_grow(void **block, size_t *room, size_t n, size_t size) {
 
 int task_put(task_set *set, const char *text, size_t length) {
     void *block = set->text;
-    int fine = length < SIZE_MAX - set->used - 1
-        && task_grow(&block, &set->room, set->used + length + 1, 1);
+    const int fine = length < SIZE_MAX - set->used - 1 &&
+                     grow(&block, &set->room, set->used + length + 1, 1);
     set->text = block;
-    if (!fine)
-        return 0;
+    if (!fine) return 0;
     memcpy(set->text + set->used, text, length);
     set->used += length;
     set->text[set->used++] = 0;
@@ -40,14 +38,17 @@ int task_put(task_set *set, const char *text, size_t length) {
 
 int task_close(task_set *set, size_t n_steps) {
     void *block = set->place;
-    int fine = task_grow(&block, &set->room_places, set->count + 1, sizeof *set->place);
+    const int fine = grow(&block, &set->room_places, set->count + 1, sizeof *set->place);
     set->place = block;
-    if (!fine)
-        return 0;
+    if (!fine) return 0;
     set->place[set->count].begin = set->open;
     set->place[set->count++].steps = n_steps;
     set->open = set->used;
     return 1;
+}
+
+const char *task_done(task_set *set, size_t n_steps) {
+    return task_close(set, n_steps) ? NULL : TASK_NO_MEMORY;
 }
 
 void task_free(task_set *set) {
@@ -56,53 +57,82 @@ void task_free(task_set *set) {
     memset(set, 0, sizeof *set);
 }
 
-static const char *after(const char *text) {
-    return text + strlen(text) + 1;
-}
+static const char *after(const char *text) { return text + strlen(text) + 1; }
 
 task_row task_get(const task_set *set, size_t i) {
     task_row row;
     row.question = set->text + set->place[i].begin;
     row.steps = after(row.question);
     row.n_steps = set->place[i].steps;
-    row.answer = task_step(&row, row.n_steps);
+    row.answer = task_step(&row, row.n_steps);        /* it stands behind the last step */
     return row;
 }
 
 const char *task_step(const task_row *row, size_t i) {
     const char *step = row->steps;
-    for (; i > 0; i--)
-        step = after(step);
+    for (; i > 0; i--) step = after(step);
     return step;
+}
+
+/* ---- Strings ------------------------------------------------------------------------------- */
+
+int task_is_blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+
+void task_strip(const char **begin, const char **end) {
+    while (*begin < *end && task_is_blank(**begin)) (*begin)++;
+    while (*end > *begin && task_is_blank((*end)[-1])) (*end)--;
+}
+
+char *task_string(dual_json json) {
+    if (dual_json_type(json) != '"') return NULL;
+    const size_t room = (size_t)(json.end - json.begin) + 1;   /* escapes only get shorter */
+    char *text = malloc(room);
+    if (!text) return NULL;
+    const size_t length = dual_json_string(json, text, room);
+    if (length < room && strlen(text) == length) return text;
+    free(text);
+    return NULL;
+}
+
+int task_put_string(task_set *set, dual_json json) {
+    char *text = task_string(json);
+    if (!text) return 0;
+    const char *begin = text, *end = text + strlen(text);
+    task_strip(&begin, &end);
+    const int fine = task_put(set, begin, (size_t)(end - begin));
+    free(text);
+    return fine;
+}
+
+const char *task_put_steps(task_set *set, dual_json steps, size_t *n) {
+    dual_json key, value = {NULL, NULL};
+    *n = 0;
+    while (dual_json_each(steps, &key, &value)) {
+        const size_t at = set->used;
+        if (!task_put_string(set, value)) return "expected each of \"steps\" to be a string";
+        if (set->text[at]) ++*n;
+        else set->used = at;
+    }
+    return NULL;
 }
 
 /* ---- Walking over a file -------------------------------------------------------------------
  * Finds the borders of rows without trusting them: one damaged row costs one row, not the file. */
 
-int task_is_blank(char c) {
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-/* `bytes` without blanks at either end. */
-void task_strip(const char **begin, const char **end) {
-    while (*begin < *end && task_is_blank(**begin))
-        (*begin)++;
-    while (*end > *begin && task_is_blank((*end)[-1]))
-        (*end)--;
-}
+enum { LINES, ARRAY, ARRAY_ENDED };      /* task_walk.array */
 
 task_walk task_walk_begin(const char *text, size_t length) {
     task_walk w;
     memset(&w, 0, sizeof w);
     w.at = text;
     w.end = text + length;
-    if (length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0)
-        w.at += 3;                                    /* a byte order mark */
+    if (length >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3)) w.at += 3;    /* a byte order mark */
     w.next_line = 1;
-    for (; w.at < w.end && task_is_blank(*w.at); w.at++)
-        w.next_line += *w.at == '\n';
-    w.array = w.at < w.end && *w.at == '[';
-    w.at += w.array;
+    for (; w.at < w.end && task_is_blank(*w.at); w.at++) w.next_line += *w.at == '\n';
+    if (w.at < w.end && *w.at == '[') {
+        w.array = ARRAY;
+        w.at++;
+    }
     return w;
 }
 
@@ -111,10 +141,8 @@ static const char *object_end(const char *at, const char *end) {
     int depth = 0, quoted = 0;
     for (; at < end; at++) {
         if (quoted) {
-            if (*at == '\\' && at + 1 < end)
-                at++;
-            else if (*at == '"')
-                quoted = 0;
+            if (*at == '\\' && at + 1 < end) at++;
+            else if (*at == '"') quoted = 0;
         } else if (*at == '"') {
             quoted = 1;
         } else if (*at == '{' || *at == '[') {
@@ -126,93 +154,81 @@ static const char *object_end(const char *at, const char *end) {
     return end;
 }
 
+/* The end of the text. An array that never closes has lost its end: one more broken row. */
+static int walk_ends(task_walk *w, dual_json *row) {
+    const int lost = w->array == ARRAY;
+    w->array = LINES;
+    w->length = 0;
+    *row = dual_json_text("", 0);
+    return lost;
+}
+
 int task_walk_next(task_walk *w, dual_json *row) {
-    const char *stop, *c;
     for (; w->at < w->end && (task_is_blank(*w->at) || (w->array && *w->at == ',')); w->at++)
         w->next_line += *w->at == '\n';
     w->begin = w->at;
     w->line = w->next_line;
-    if (w->at == w->end) {
-        /* an array that never closes has lost its end: one more broken row */
-        const int lost = w->array == 1;
-        w->array = 0;
-        w->length = 0;
-        *row = dual_json_text("", 0);
-        return lost;
-    }
+    if (w->at == w->end) return walk_ends(w, row);
     if (w->array && *w->at == ']') {
-        w->array = 2;                                 /* closed; what follows is no row */
+        w->array = ARRAY_ENDED;                       /* what follows is no row */
         w->at = w->end;
         return 0;
     }
-    if (w->array && *w->at == '{')
-        stop = object_end(w->at, w->end);
+    const char *stop = w->at;
+    if (w->array && *w->at == '{') stop = object_end(w->at, w->end);
     else
-        for (stop = w->at; stop < w->end && *stop != '\n'; )
-            stop++;
-    for (c = w->at; c < stop; c++)
-        w->next_line += *c == '\n';
+        while (stop < w->end && *stop != '\n') stop++;
+    for (const char *c = w->at; c < stop; c++) w->next_line += *c == '\n';
     w->at = stop;
-    while (stop > w->begin && task_is_blank(stop[-1]))
-        stop--;
+    while (stop > w->begin && task_is_blank(stop[-1])) stop--;
     w->length = (size_t)(stop - w->begin);
     *row = dual_json_text(w->begin, w->length);
     if (w->array && w->at == w->end && !dual_json_type(*row))
-        w->array = 2;                                 /* this very row has lost its end */
+        w->array = ARRAY_ENDED;                       /* this very row has lost its end */
     return 1;
 }
 
-char *task_string(dual_json json) {
-    size_t room, length;
-    char *text;
-    if (dual_json_type(json) != '"')
-        return NULL;
-    room = (size_t)(json.end - json.begin) + 1;       /* escapes are longer than what they mean */
-    text = malloc(room);
-    if (!text)
-        return NULL;
-    length = dual_json_string(json, text, room);
-    if (length >= room || strlen(text) != length) {
-        free(text);
-        return NULL;
-    }
-    return text;
+/* ---- Reading a file ------------------------------------------------------------------------ */
+
+static const char *read_row(task_object_reader *object, task_line_reader *line, task_set *set,
+                            const task_walk *w, dual_json row) {
+    if (line && !w->array && w->length > 0 && *w->begin != '{')
+        return line(set, w->begin, w->begin + w->length);
+    if (w->length == 0) return "the file ends within a row, expected the end of its JSON array";
+    if (dual_json_type(row) != '{') return "expected one JSON object";
+    return object(set, row);
 }
 
-/* ---- What readers share ---------------------------------------------------------------------- */
+/* Counts a broken row; the first few are kept in words. */
+static void complain(task_set *set, const char *place, const char *why) {
+    const size_t n = strlen(set->complaints);
+    if (set->broken++ < 3)
+        snprintf(set->complaints + n, sizeof set->complaints - n, "%s: %s\n", place, why);
+}
 
-const char TASK_MEMORY[] = "out of memory, expected a file that fits in it";
-
-/* Appends a JSON string, stripped. 0: it is none. */
-int task_put_string(task_set *set, dual_json json) {
-    char *text = task_string(json);
-    const char *begin = text, *end;
-    int fine;
-    if (!text)
-        return 0;
-    end = text + strlen(text);
-    task_strip(&begin, &end);
-    fine = task_put(set, begin, (size_t)(end - begin));
+int task_read_rows(const char *file, int skip, task_object_reader *object, task_line_reader *line,
+                   task_set *set, char *error, size_t size) {
+    const char *slash = strrchr(file, '/');
+    const char *shown = skip && slash ? slash + 1 : file;
+    static const char hint[] = "; --broken skip leaves such rows out";
+    size_t length, number = 0;
+    char *text = data_read(file, &length, error, size), place[260];
+    if (!text) return 0;
+    task_walk w = task_walk_begin(text, length);
+    dual_json row;
+    int fine = 1;
+    while (fine && task_walk_next(&w, &row)) {
+        const char *wrong = read_row(object, line, set, &w, row);
+        number++;
+        if (!wrong) continue;
+        set->used = set->open;                        /* drops what was read of this row */
+        /* the public arrays are one line each: there the row's number says more */
+        if (w.array) snprintf(place, sizeof place, "%.200s:%zu: row %zu", shown, w.line, number);
+        else snprintf(place, sizeof place, "%.200s:%zu", shown, w.line);
+        fine = skip && wrong != TASK_NO_MEMORY;
+        if (fine) complain(set, place, wrong);
+        else snprintf(error, size, "%s: %s%s", place, wrong, skip ? "" : hint);
+    }
     free(text);
     return fine;
-}
-
-const char *task_close_row(task_set *set, size_t n_steps) {
-    return task_close(set, n_steps) ? NULL : TASK_MEMORY;
-}
-
-/* {"question", "steps": ["..", ".."], "answer"}, Coconut's form; no step may be [""]. */
-const char *task_put_steps(task_set *set, dual_json steps, size_t *n) {
-    dual_json key, value = {NULL, NULL};
-    *n = 0;
-    while (dual_json_each(steps, &key, &value)) {
-        size_t at = set->used;
-        if (!task_put_string(set, value))
-            return "expected each of \"steps\" to be a string";
-        if (!set->text[at])
-            set->used = at;
-        else
-            ++*n;
-    }
-    return NULL;
 }

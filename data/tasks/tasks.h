@@ -16,25 +16,26 @@
  *     choices     empty                      context and continuation     number of the right pair
  *                                            in turn, a pair per choice
  *
- * No tensors, no tokens: text in, text out, errors as in files.h.
+ * To add a task, write one file with its reader and its grader (gsm8k.c is an example) and give it
+ * one row in the table of tasks.c; name it in task_kind and declare the two functions, below. That
+ * is all for a task whose rows come from files. One that draws its rows needs a place in data/runs,
+ * too.
  *
- * One file a task: countdown.c, gsm8k.c, prosqa.c, text.c, choices.c; rows.c has what rows of all
- * tasks share, tasks.c the table of tasks. To add a task: a file with its reader and its grader, a
- * name in task_kind, and a row in the table of tasks.c. A task that is generated also has a line in
- * run_draw (data/runs/examples.c), a task of few words a list in open_tokenizer (dataset.c). */
+ * There are no tensors and no tokens here: text in, text out. A function with (error, size) that
+ * fails writes one line there. */
 #ifndef TASKS_H
 #define TASKS_H
 #include "../../dual.h"
 
+/* Behind the last task that can be trained on come those for evaluation only. */
 typedef enum { TASK_COUNTDOWN, TASK_GSM8K, TASK_PROSQA, TASK_TEXT, TASK_CHOICES } task_kind;
 
-/* 0: no such task to train on (choices are for evaluation only). */
-int task_find(const char *name, task_kind *kind);
+int task_find(const char *name, task_kind *kind);    /* 0: no such task to train on */
 const char *task_name(task_kind);
 size_t task_stages(task_kind);     /* Coconut's number of stages; countdown: as many as steps */
 size_t task_max_new(task_kind);    /* its longest answer in tokens, when generated */
 
-/* ---- Rows ----------------------------------------------------------------------------------
+/* ---- Rows (rows.c) ---------------------------------------------------------------------------
  * All texts of all rows stand in one block, NUL after each, so a row costs its text and 16 bytes:
  * GSM8K-Aug's 385,620 rows take about 100 MB. */
 
@@ -63,7 +64,7 @@ int task_put(task_set *, const char *text, size_t length);
 int task_close(task_set *, size_t n_steps);
 void task_free(task_set *);
 
-/* ---- Files ---------------------------------------------------------------------------------
+/* ---- Files -----------------------------------------------------------------------------------
  * The format is seen from the content: a JSON array of objects, one object a line, or (gsm8k) lines
  * `question||<<..>> <<..>> #### 300`. For text: *.json and *.jsonl hold objects with "text", any
  * other file is one document, a folder stands for its .txt, .json and .jsonl files by name.
@@ -71,56 +72,58 @@ void task_free(task_set *);
  * usable row is an error either way. */
 int task_read(task_kind, const char *file, int skip, task_set *, char *error, size_t size);
 
-/* The rows of a JSON array or of JSON lines, one by one, damaged ones too: `row` is absent then. */
-typedef struct {
-    const char *at, *end;
-    size_t line, next_line;        /* of the row given last; of `at` */
-    int array;
-    const char *begin; size_t length;      /* the row's bytes */
-} task_walk;
-task_walk task_walk_begin(const char *text, size_t length);
-int task_walk_next(task_walk *, dual_json *row);
-
-/* A string's decoded text in a block of its own. NULL: no string, or a NUL byte in it, or no
- * memory. */
-char *task_string(dual_json);
-
 /* Which problem a row is, in 64 bits, for telling rows apart: two of a million rows agree by chance
  * once in 10^7 files. Countdown: of the sorted numbers and the target; else of the question. */
 uint64_t task_hash(task_kind, const task_row *);
-/* shared[i]: whether `others` holds rows[i]'s problem; how many are. (size_t)-1: out of memory. */
+/* shared[i]: whether `others` holds rows[i]'s problem; returns how many are. SIZE_MAX: out of
+ * memory. */
 size_t task_overlap(task_kind, const task_row *rows, size_t n, const task_set *others,
                     unsigned char *shared);
 
-/* ---- Grading --------------------------------------------------------------------------------
+/* ---- Grading ---------------------------------------------------------------------------------
  * y is a whole generated text, with steps or without; what counts is what follows its last `#`. */
 
 enum { TASK_VERDICTS = 6 };
 int task_grade(task_kind, const task_row *, const char *y);        /* 0: correct */
-const char *task_final(const char *y);                 /* what follows the last #, or all of y */
 const char *task_verdict_name(task_kind, int verdict);             /* NULL: the task has fewer */
-int task_unfinished(task_kind);                                    /* without an end token */
+int task_unfinished(task_kind);    /* the verdict on a text that never came to its end token */
+const char *task_final(const char *y);                             /* the part that counts */
 
-/* ---- What readers of rows share (rows.c) -----------------------------------------------------
- * A reader appends the texts of one row and closes it. NULL: done; else what was expected. */
-extern const char TASK_MEMORY[];   /* the one complaint that ends the reading of a file */
-int task_grow(void **block, size_t *room, size_t n, size_t size);  /* doubles; 0: no memory */
-int task_is_blank(char);
-void task_strip(const char **begin, const char **end);  /* without blanks at either end */
-int task_put_string(task_set *, dual_json);            /* stripped; 0: it is no string */
-const char *task_put_steps(task_set *, dual_json list, size_t *n);
-const char *task_close_row(task_set *, size_t n_steps);
+/* ---- For the files of the tasks (rows.c) ----------------------------------------------------- */
 
-/* ---- Text (text.c) and choices (choices.c) --------------------------------------------------- */
-const char *text_read(task_set *, dual_json row);
-int text_is_rows(const char *file);                    /* .json, .jsonl; else it is one document */
-typedef struct { char **name; size_t n, room; } text_files;
-/* A folder's text files by name. -1: it is no folder, 0: out of memory. Free in any case. */
-int text_folder(const char *path, text_files *);
-void text_files_free(text_files *);
-const char *choices_read(task_set *, dual_json row);
+/* How a task reads one row of a file: it puts the row's texts and closes it. NULL: done, else what
+ * was expected. */
+typedef const char *task_object_reader(task_set *, dual_json row);
+typedef const char *task_line_reader(task_set *, const char *begin, const char *end);
+extern const char TASK_NO_MEMORY[];                  /* one such answer, which ends the reading */
+const char *task_done(task_set *, size_t n_steps);   /* task_close as the last word of a reader */
 
-/* ---- Countdown: the problem ----------------------------------------------------------------
+/* Adds a file's rows to the set; line: for lines that are no object, or NULL. 0: the file cannot be
+ * read at all, or a row of it is broken and skip is 0. */
+int task_read_rows(const char *file, int skip, task_object_reader *object, task_line_reader *line,
+                   task_set *, char *error, size_t size);
+
+/* The rows of a JSON array or of JSON lines, one by one, damaged ones too: `row` is absent then. */
+typedef struct {
+    const char *at, *end;
+    size_t line, next_line;        /* of the row given last; of `at` */
+    int array;                     /* 1: within one, 2: behind it */
+    const char *begin;             /* the row's bytes */
+    size_t length;
+} task_walk;
+task_walk task_walk_begin(const char *text, size_t length);
+int task_walk_next(task_walk *, dual_json *row);
+
+int task_is_blank(char);                             /* a line break is one, too */
+void task_strip(const char **begin, const char **end);     /* of blanks at either end */
+/* A string's decoded text in a block of its own. NULL: no string, or a NUL byte in it, or no
+ * memory. */
+char *task_string(dual_json);
+int task_put_string(task_set *, dual_json);          /* stripped; 0: as task_string */
+/* A list of strings as steps, empty ones left out. Returns what a reader does. */
+const char *task_put_steps(task_set *, dual_json list, size_t *n_steps);
+
+/* ---- Countdown: the problem (countdown.c) ----------------------------------------------------
  * Reach the target with + - * / and parentheses, using each given number exactly once. */
 
 enum {
@@ -149,7 +152,14 @@ typedef enum {
 countdown_split countdown_split_of(const int *numbers, int count, int target);
 const char *countdown_split_name(countdown_split);   /* train valid test heldout */
 
-/* ---- Countdown: the generator -------------------------------------------------------------- */
+/* x. The line break between x and y and the end token are the caller's. */
+size_t countdown_prompt(const countdown_problem *, char *out, size_t size);
+/* Reads back numbers and target from what countdown_prompt writes. 0: it is no such text. */
+int countdown_parse(const char *prompt, countdown_problem *);
+/* Appends the problem as a row. 0: out of memory. */
+int countdown_put(const countdown_problem *, task_set *);
+
+/* ---- Countdown: the generator ---------------------------------------------------------------- */
 
 typedef struct {
     int count_min, count_max;            /* each count equally often */
@@ -166,9 +176,6 @@ const char *countdown_check(const countdown_options *);
 /* Draws one problem. 0: the options are wrong, or a million draws gave nothing that fits. */
 int countdown_draw(const countdown_options *, dual_rng *, countdown_problem *);
 
-/* x. The line break between x and y and the end token are the caller's. */
-size_t countdown_prompt(const countdown_problem *, char *out, size_t size);
-
 /* One sample of Base text, without its end token; 0: as countdown_draw. It is
  * - with probability `facts` a true `a+b=c` (+ - * / equally often, uniform over all facts with
  *   a, b, c in 0..100, so that every whole-number token is met), else
@@ -181,7 +188,7 @@ size_t countdown_prompt(const countdown_problem *, char *out, size_t size);
 size_t countdown_base(const countdown_options *, double facts, dual_rng *, char *out,
                       size_t size);
 
-/* ---- Countdown: the grader ------------------------------------------------------------------
+/* ---- Countdown: the grader -------------------------------------------------------------------
  *     expr = term {(+|-) term}     term = factor {(*|/) factor}     factor = digits | ( expr )
  * Blanks and tabs may stand between tokens. No sign, no leading zero, no implied product, no
  * `= v`; at most 100 parentheses deep and 4,096 bytes long. Values are exact fractions. */
@@ -193,9 +200,6 @@ typedef enum {
 
 /* The first of malformed, wrong numbers, zero division or overflow, wrong value that applies. */
 countdown_verdict countdown_grade(const countdown_problem *, const char *answer);
-const char *countdown_verdict_name(countdown_verdict);
-extern const char *const COUNTDOWN_VERDICTS[];
-int countdown_grade_row(const task_row *, const char *answer);
 
 /* 1: well formed, and each given number exactly once, whatever the value. */
 int countdown_uses_each_once(const countdown_problem *, const char *answer);
@@ -207,39 +211,31 @@ int countdown_plus_minus_suffice(const countdown_problem *);
  * are, that reach the target. About 4.7 % on average for 3 numbers of 1..20. */
 double countdown_floor(const countdown_problem *, dual_rng *, size_t draws);
 
-/* ---- Countdown: texts back to problems -------------------------------------------------------
- * One JSON object, other fields ignored; count-1 steps that replay; answer graded:
+/* For the table of tasks.c. In a file a row is an object, of which other fields are ignored; its
+ * count-1 steps are replayed, its answer is graded:
  *     {"nums": [44, 19, 35], "target": 98, "steps": ["19 + 35 = 54", "44 + 54 = 98"],
  *      "answer": "44 + (19 + 35)"} */
+int countdown_read(const char *file, int skip, task_set *, char *error, size_t size);
+int countdown_row_key(const task_row *, char *out, size_t size);
+int countdown_row_grade(const task_row *, const char *answer);
 
-/* NULL: the row is in *p. Otherwise what was expected of it. */
-const char *countdown_read_row(dual_json row, countdown_problem *p);
-/* Reads back numbers and target from what countdown_prompt writes. 0: it is no such text. */
-int countdown_parse(const char *prompt, countdown_problem *p);
-/* The key as text: sorted numbers, target. */
-size_t countdown_key(const countdown_problem *p, char *out, size_t size);
-/* Appends the problem as a row. 0: out of memory. */
-int countdown_put(const countdown_problem *, task_set *);
-const char *countdown_read(task_set *, dual_json row);
-
-/* ---- GSM8K ----------------------------------------------------------------------------------
+/* ---- GSM8K (gsm8k.c) -------------------------------------------------------------------------
  * Correct: equal to the gold answer as a number, commas and blanks aside: 1,200.0 is 1200. */
-enum { GSM8K_CORRECT, GSM8K_NO_NUMBER, GSM8K_WRONG };
-extern const char *const GSM8K_VERDICTS[];
-int gsm8k_grade(const task_row *, const char *answer);
-const char *gsm8k_read(task_set *, dual_json row);
-/* A line of iCoT's text: question||step step #### answer. */
-const char *gsm8k_read_line(task_set *, const char *begin, const char *end);
 
-/* ---- ProsQA ---------------------------------------------------------------------------------
+enum { GSM8K_CORRECT, GSM8K_NO_NUMBER, GSM8K_WRONG };
+
+int gsm8k_read(const char *file, int skip, task_set *, char *error, size_t size);
+int gsm8k_grade(const task_row *, const char *answer);
+
+/* ---- ProsQA (prosqa.c) -----------------------------------------------------------------------
  * Which of two concepts does a name descend to? Hao et al. 2024 (Coconut), appendix; the constants
  * are fitted to the 800 published validation and test rows. */
 
 /* RIGHT_OPTION: names the right concept and not the other, but is not the exact answer. */
 enum { PROSQA_CORRECT, PROSQA_RIGHT_OPTION, PROSQA_WRONG_OPTION, PROSQA_NEITHER };
-extern const char *const PROSQA_VERDICTS[];
+
+int prosqa_read(const char *file, int skip, task_set *, char *error, size_t size);
 int prosqa_grade(const task_row *, const char *answer);
-const char *prosqa_read(task_set *, dual_json row);
 
 enum { PROSQA_NODES = 64, PROSQA_EDGES = 512, PROSQA_CONCEPTS = 38, PROSQA_NAMES = 17 };
 typedef enum { PROSQA_TRAIN, PROSQA_VALID, PROSQA_TEST } prosqa_split;
@@ -273,5 +269,10 @@ void prosqa_measure(prosqa_stats *, const prosqa_graph *, const task_row *);
 /* All usable rows of a file in Coconut's form, graphs and all. */
 int prosqa_measure_file(prosqa_stats *, const char *file, char *error, size_t size);
 size_t prosqa_report(const prosqa_stats *, char *out, size_t size);
+
+/* ---- Text and choices (text.c, choices.c) ---------------------------------------------------- */
+
+int text_read(const char *file_or_folder, int skip, task_set *, char *error, size_t size);
+int choices_read(const char *file, int skip, task_set *, char *error, size_t size);
 
 #endif

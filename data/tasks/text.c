@@ -1,79 +1,102 @@
-/* text.c: plain text. A file is one document, or rows of JSON with "text"; a folder stands for its
- * files in the order of their names. */
+/* text.c: plain text, a document a row. A file is one document or holds objects with "text"; a
+ * folder stands for the text files in it. */
 #if defined(__unix__) || defined(__APPLE__)
 #define _POSIX_C_SOURCE 200809L
 #include <dirent.h>
-#define HAVE_FOLDERS 1
-#else
-#define HAVE_FOLDERS 0
+#define HAVE_FOLDERS
 #endif
-#include "tasks.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../files/files.h"
+#include "tasks.h"
 
-const char *text_read(task_set *set, dual_json row) {
+static const char *read_object(task_set *set, dual_json row) {
     char *text = task_string(dual_json_get(row, "text"));
-    int fine;
-    if (!text)
-        return "expected \"text\", a string";
-    if (!*text) {
-        free(text);
-        return "\"text\" is empty";
-    }
-    fine = task_put(set, text, strlen(text)) && task_put(set, "", 0);
+    if (!text) return "expected \"text\", a string";
+    const int empty = !*text;
+    const int fine = !empty && task_put(set, text, strlen(text)) && task_put(set, "", 0);
     free(text);
-    return fine ? task_close_row(set, 0) : TASK_MEMORY;
+    if (empty) return "\"text\" is empty";
+    return fine ? task_done(set, 0) : TASK_NO_MEMORY;
 }
 
-int text_is_rows(const char *file) {
-    const char *dot = strrchr(file, '.');
-    return dot && (!strcmp(dot, ".json") || !strcmp(dot, ".jsonl"));
+/* The whole file as one row; an empty file is none. */
+static int read_document(const char *file, task_set *set, char *error, size_t size) {
+    size_t length;
+    char *text = data_read(file, &length, error, size);
+    if (!text) return 0;
+    const int fine = !length || (task_put(set, text, length) && task_put(set, "", 0) &&
+                                 task_close(set, 0));
+    free(text);
+    if (!fine) snprintf(error, size, "%s: %s", file, TASK_NO_MEMORY);
+    return fine;
 }
 
-#if HAVE_FOLDERS
-static int is_text_file(const char *name) {
+static int ends_with(const char *name, const char *ending) {
     const char *dot = strrchr(name, '.');
-    return dot && *name != '.' && (!strcmp(dot, ".txt") || text_is_rows(name));
+    return dot && !strcmp(dot, ending);
 }
 
-static int compare_names(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+static int has_rows(const char *name) {
+    return ends_with(name, ".json") || ends_with(name, ".jsonl");
 }
 
-/* Appends "path/name" to the list. */
-static int add_file(text_files *list, const char *path, const char *name) {
-    void *names = list->name;
-    const int room = task_grow(&names, &list->room, list->n + 1, sizeof *list->name);
-    list->name = names;
-    char *file = room ? malloc(strlen(path) + strlen(name) + 2) : NULL;
-    if (!file) return 0;
-    sprintf(file, "%s/%s", path, name);
-    list->name[list->n++] = file;
+static int read_file(const char *file, int skip, task_set *set, char *error, size_t size) {
+    if (!has_rows(file)) return read_document(file, set, error, size);
+    return task_read_rows(file, skip, read_object, NULL, set, error, size);
+}
+
+/* ---- Folders ------------------------------------------------------------------------------- */
+
+#ifdef HAVE_FOLDERS
+typedef struct { char **path; size_t n; } file_list;
+
+/* 0: out of memory. */
+static int add_file(file_list *files, const char *folder, const char *name) {
+    char **grown = realloc(files->path, (files->n + 1) * sizeof *grown);
+    if (!grown) return 0;
+    files->path = grown;
+    char *path = malloc(strlen(folder) + strlen(name) + 2);
+    if (!path) return 0;
+    sprintf(path, "%s/%s", folder, name);
+    files->path[files->n++] = path;
     return 1;
 }
 
-int text_folder(const char *path, text_files *list) {
+static int compare_paths(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* -1: `path` is no folder. The files come in the order of their names: the file system's own is
+ * another one on every machine. */
+static int read_folder(const char *path, int skip, task_set *set, char *error, size_t size) {
     DIR *folder = opendir(path);
+    if (!folder) return -1;
+    file_list files = {NULL, 0};
     struct dirent *entry;
     int fine = 1;
-    memset(list, 0, sizeof *list);
-    if (!folder) return -1;
-    while (fine && (entry = readdir(folder)) != NULL)
-        if (is_text_file(entry->d_name)) fine = add_file(list, path, entry->d_name);
+    while (fine && (entry = readdir(folder)) != NULL) {
+        const char *name = entry->d_name;
+        if (*name != '.' && (ends_with(name, ".txt") || has_rows(name)))
+            fine = add_file(&files, path, name);
+    }
     closedir(folder);
-    if (list->n) qsort(list->name, list->n, sizeof *list->name, compare_names);
+    if (!fine) snprintf(error, size, "%s: %s", path, TASK_NO_MEMORY);
+    if (files.n) qsort(files.path, files.n, sizeof *files.path, compare_paths);
+    for (size_t i = 0; i < files.n; i++) {
+        fine = fine && read_file(files.path[i], skip, set, error, size);
+        free(files.path[i]);
+    }
+    free(files.path);
     return fine;
-}
-#else
-int text_folder(const char *path, text_files *list) {
-    (void)path;
-    memset(list, 0, sizeof *list);
-    return -1;
 }
 #endif
 
-void text_files_free(text_files *list) {
-    for (size_t i = 0; i < list->n; i++) free(list->name[i]);
-    free(list->name);
+int text_read(const char *path, int skip, task_set *set, char *error, size_t size) {
+#ifdef HAVE_FOLDERS
+    const int fine = read_folder(path, skip, set, error, size);
+    if (fine >= 0) return fine;
+#endif
+    return read_file(path, skip, set, error, size);
 }

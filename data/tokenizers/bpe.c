@@ -1,6 +1,6 @@
-/* bpe.c: see bpe.h. Merging, then whole texts, then the files. Everything lives in one struct that
- * only the loader changes. Refuses, with file and place, whatever would give other ids than the
- * files' makers meant; never a text. */
+/* bpe.c: see bpe.h. Merging comes first, then whole texts, then the files. Everything lives in one
+ * struct that only the loader changes. It refuses, naming file and place, whatever would give other
+ * ids than the makers of the files meant. No text is refused. */
 #include "bpe.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -191,11 +191,9 @@ static int32_t added_at(const bpe *b, const char *at, const char *end) {
 size_t bpe_encode(const bpe *b, const char *text, size_t length, int added, int32_t *ids,
                   size_t max, char *error, size_t size) {
     const char *end = text + length, *from = text, *at = text;
-    ids_out out = {NULL, 0, 0};
+    ids_out out = {ids, max, 0};
     work w = {NULL, NULL, 0, 0};
     int fine = 1;
-    out.id = ids;
-    out.max = max;
     while (fine && added && at < end) {
         const int32_t id = added_at(b, at, end);
         if (id < 0) {
@@ -204,7 +202,8 @@ size_t bpe_encode(const bpe *b, const char *text, size_t length, int added, int3
         }
         fine = encode_plain(b, &w, from, (size_t)(at - from), &out);
         put_id(&out, id);
-        from = at += b->tokens[id].length;
+        at += b->tokens[id].length;
+        from = at;
     }
     fine = fine && encode_plain(b, &w, from, (size_t)(end - from), &out);
     free(w.nodes);
@@ -220,8 +219,10 @@ size_t bpe_decode(const bpe *b, const int32_t *ids, size_t n, char *out, size_t 
         size_t length = 3;
         const char *bytes = bpe_token(b, ids[i], &length);
         if (!bytes) bytes = "<?>";
-        for (size_t k = 0; k < length; k++, used++)
+        for (size_t k = 0; k < length; k++) {
             if (used + 1 < size) out[used] = bytes[k];
+            used++;
+        }
     }
     if (size) out[used < size ? used : size - 1] = 0;
     return used;
@@ -436,12 +437,13 @@ static int read_json_merges(loader *l, dual_json array) {
 
 /* merges.txt: one merge a line. Only the first can be a comment: `# #` is a merge. */
 static int read_merge_lines(loader *l, char *text, size_t length) {
-    size_t n = 1, line = 1;
+    size_t n = 1, line = 0;
     for (size_t i = 0; i < length; i++) n += text[i] == '\n';
     if (!start_merges(l, n)) return 0;
-    for (char *at = text, *next; at < text + length; at = next, line++) {
+    for (char *at = text, *next; at < text + length; at = next) {
         char *end = at + strcspn(at, "\n");
         next = end + 1;
+        line++;
         if (end > at && end[-1] == '\r') end--;
         if (end == at || (line == 1 && !strncmp(at, "#version", 8))) continue;
         if (!read_merge(l, at, (size_t)(end - at), line)) return 0;
@@ -645,10 +647,10 @@ static int load_pair(loader *l, const char *vocabulary, const char *merges, int 
     }
     l->file = vocabulary;
     fine = fine && make_pool(l, vocabulary_length + config_length + OWN_NAMES) &&
-           read_vocabulary(l, read_object(l, vocabulary_text, vocabulary_length)) &&
-           (merges_text = read_file(l, merges, &merges_length)) != NULL &&
-           read_merge_lines(l, merges_text, merges_length);
-    if (has_config) l->file = "tokenizer_config.json";
+           read_vocabulary(l, read_object(l, vocabulary_text, vocabulary_length));
+    if (fine) merges_text = read_file(l, merges, &merges_length);
+    fine = merges_text && read_merge_lines(l, merges_text, merges_length);
+    if (has_config) l->file = "tokenizer_config.json";    /* what a refusal is about */
     fine = fine && read_config(l, config);
     free(config_text);
     free(merges_text);
@@ -682,7 +684,8 @@ bpe *bpe_open(const char *folder, char *error, size_t size) {
         snprintf(error, size, "%.60s..: path too long", folder);
         return NULL;
     }
-    bpe *b = l.b = calloc(1, sizeof *b);
+    bpe *b = calloc(1, sizeof *b);
+    l.b = b;
     if (b) b->unicode = unicode_new();
     if (!b || !b->unicode) {
         snprintf(error, size, "%s: out of memory", folder);

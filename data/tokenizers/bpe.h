@@ -13,8 +13,10 @@
  * put before or after a text: a post_processor is not read.
  *
  * Bytes that are not UTF-8 (which no other implementation takes) count one by one as characters
- * that are neither letter, number nor white space, and stay as they are. A NUL is such a character
- * too, and valid. */
+ * that are neither letter, number nor white space, and stay as they are. A NUL is such a character,
+ * too, and valid.
+ *
+ * A function with (error, size) that fails writes one line there. */
 #ifndef BPE_H
 #define BPE_H
 
@@ -64,7 +66,7 @@ const char *bpe_token(const bpe *, int32_t id, size_t *length);
 
 /* Writes the first max ids; returns how many the whole text has, at most 3 for each of its bytes.
  * added: 1 recognises added tokens (leftmost, then longest), 0 takes them as plain text.
- * (size_t)-1: out of memory. */
+ * SIZE_MAX: out of memory. */
 size_t bpe_encode(const bpe *, const char *text, size_t length, int added, int32_t *ids, size_t max,
                   char *error, size_t size);
 /* As snprintf: at most size bytes, NUL-terminated, returns the full length; the text itself may

@@ -1,4 +1,4 @@
-/* tokenizer.c: words or BPE behind one face, see tokenizer.h. */
+/* tokenizer.c: words or BPE behind one interface, see tokenizer.h. */
 #include "tokenizer.h"
 #include "../files/files.h"
 #include <stdio.h>
@@ -82,18 +82,19 @@ const char *tokenizer_token(const tokenizer *t, int32_t id, size_t *length) {
 
 size_t tokenizer_encode(const tokenizer *t, const char *text, size_t length, int added,
                         int32_t *ids, size_t max, char *error, size_t size) {
-    size_t n = SIZE_MAX;
     if (t->bpe) return bpe_encode(t->bpe, text, length, added, ids, max, error, size);
     if (memchr(text, 0, length)) {
         snprintf(error, size, "the text holds a NUL, expected words");
-        return n;
+        return SIZE_MAX;
     }
     char *copy = malloc(length + 1);                 /* words_encode goes on to a NUL */
-    if (copy) {
-        memcpy(copy, text, length);
-        copy[length] = 0;
-        n = words_encode(t->words, copy, ids, max, error, size);
-    } else snprintf(error, size, "out of memory for a text of %zu bytes", length);
+    if (!copy) {
+        snprintf(error, size, "out of memory for a text of %zu bytes", length);
+        return SIZE_MAX;
+    }
+    memcpy(copy, text, length);
+    copy[length] = 0;
+    const size_t n = words_encode(t->words, copy, ids, max, error, size);
     free(copy);
     return n;
 }

@@ -81,25 +81,25 @@ unicode *unicode_new(void) {
 
 /* ---- UTF-8 --------------------------------------------------------------------------------- */
 
-/* Bytes of the character that begins with this one; 0: none does. */
-static size_t length_of(unsigned char first) {
+/* How many bytes a character has that starts with this one; 0: none does. */
+static size_t bytes_from(unsigned char first) {
     if (first < 0x80) return 1;
-    if (first < 0xC2 || first >= 0xF5) return 0;
+    if (first < 0xC2 || first > 0xF4) return 0;
     if (first < 0xE0) return 2;
     return first < 0xF0 ? 3 : 4;
 }
 
 size_t unicode_next(const char *at, const char *end, uint32_t *c) {
-    static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     const unsigned char *p = (const unsigned char *)at;
-    size_t n = length_of(p[0]);
+    size_t n = bytes_from(p[0]);
     uint32_t u = n > 1 ? p[0] & (0x7Fu >> n) : p[0];
     if (n > (size_t)(end - at)) n = 0;
     for (size_t i = 1; i < n; i++) {
         if ((p[i] & 0xC0) != 0x80) n = 0;
         else u = u << 6 | (p[i] & 0x3Fu);
     }
-    if (!n || u > 0x10FFFF || (n > 1 && u < smallest[n]) || (u >= 0xD800 && u < 0xE000)) {
+    if (!n || u > 0x10FFFF || (n > 1 && u < least[n]) || (u >= 0xD800 && u < 0xE000)) {
         *c = UNICODE_BAD + p[0];
         return 1;
     }
@@ -107,13 +107,16 @@ size_t unicode_next(const char *at, const char *end, uint32_t *c) {
     return n;
 }
 
+static size_t bytes_of(uint32_t c) {
+    if (c < 0x80 || c >= UNICODE_BAD) return 1;
+    if (c < 0x800) return 2;
+    return c < 0x10000 ? 3 : 4;
+}
+
 /* The other way; out has room for 4 bytes. */
 static size_t put_char(uint32_t c, char *out) {
     static const unsigned char lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
-    size_t n = 1;
-    if (c >= 0x80 && c < UNICODE_BAD) n = 2;
-    if (c >= 0x800 && c < UNICODE_BAD) n = 3;
-    if (c >= 0x10000 && c < UNICODE_BAD) n = 4;
+    const size_t n = bytes_of(c);
     for (size_t i = n - 1; i > 0; i--, c >>= 6) out[i] = (char)(0x80 | (c & 0x3F));
     out[0] = n == 1 ? (char)(c & 0xFF) : (char)(lead[n] | c);
     return n;
@@ -189,11 +192,12 @@ static size_t compose_all(const unicode *u, uint64_t *text, size_t n) {
         if (starter != SIZE_MAX &&
             (kept == starter + 1 || order_of(text[kept - 1]) < order_of(text[i])))
             whole = compose(u, char_of(text[starter]), char_of(text[i]));
-        if (whole) text[starter] = whole;
-        else {
-            if (!order_of(text[i])) starter = kept;
-            text[kept++] = text[i];
+        if (whole) {
+            text[starter] = whole;
+            continue;
         }
+        if (!order_of(text[i])) starter = kept;
+        text[kept++] = text[i];
     }
     return kept;
 }
@@ -218,9 +222,10 @@ char *unicode_nfc(const unicode *u, const char *text, size_t length, size_t *out
         }
         at += unicode_next(at, end, &c);
         const size_t parts = decompose(u, c, part);
-        for (size_t k = 0; k < parts; k++, n++) {
+        for (size_t k = 0; k < parts; k++) {
             const uint64_t order = part[k] < UNICODE_END ? u->order[part[k]] : 0;
             held[n] = order << 56 | (uint64_t)n << 21 | part[k];
+            n++;
         }
     }
     sort_marks(held, n);
@@ -287,7 +292,10 @@ static const char *gpt2_piece(const unicode *u, const char *at, const char *end)
     if (n) return at + n;
     const char *from = *at == ' ' ? at + 1 : at;     /* the blank of ` ?\p{L}+` and its like */
     int kind = kind_at(u, from, end, &n);
-    if (kind < 0 || kind == SPACE) kind = kind_at(u, from = at, end, &n);
+    if (kind < 0 || kind == SPACE) {
+        from = at;
+        kind = kind_at(u, from, end, &n);
+    }
     return kind == SPACE ? space_end(u, at, end) : run_end(u, from, end, kind, NULL);
 }
 

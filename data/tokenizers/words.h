@@ -1,25 +1,25 @@
-/* words.h: a tokenizer whose vocabulary is data: a list of words, or the 256 bytes.
+/* words.h: a tokenizer whose vocabulary is a list of words, or the 256 bytes.
  *
  *     words *w = words_new_countdown();
  *     size_t n = words_encode(w, "44+(19", ids, max, error, sizeof error);     // 4: 44 + ( 19
  *     words_decode(w, ids, n, text, sizeof text);                              // 44+(19
  *
  * A function that writes text works as snprintf does: it writes at most size bytes, always
- * terminated, and returns the length the whole text has. */
+ * terminated, and returns the length of the whole text. One with (error, size) that fails writes
+ * one line there. */
 #ifndef WORDS_H
 #define WORDS_H
 #include <stddef.h>
 #include <stdint.h>
 
-/* ---- Words: a tokenizer whose vocabulary is data --------------------------------------------
- * Reading: blanks and tabs part words and are dropped. At each place the longest word wins that
- * covers a run of digits, or a letter and the letters, digits, `_` and non-ASCII bytes behind
- * it, or one other character; and then any punctuation behind that. Hence `target:` and `###`
- * are words, `44+(19` is four. "\n" is a word of its own.
- * A word <like this> cannot be spelled by text: <end> ends every sample and must exist; <1_>
- * starts a number that is no word, <_5> continues it: 150 is <1_> <_5> <_0>.
+/* Reading: blanks and tabs separate words and are dropped. At each place the longest word wins that
+ * covers a run of digits, or a letter and the letters, digits, `_` and non-ASCII bytes behind it,
+ * or one other character, and then any punctuation behind that. So `target:` and `###` are words,
+ * and `44+(19` is four. "\n" is a word of its own.
+ * No text can spell a word <like this>. <end> ends every sample and must exist. <1_> starts a
+ * number that is no word, <_5> continues it: 150 is <1_> <_5> <_0>.
  * Writing: one blank between words, but none around + - * / = and "\n", inside parentheses, or
- * before . , ? Pieces that are not what encode makes of a number stay visible as <_5>. */
+ * before . , ? Such pieces of numbers as encode never makes stay visible: <_5>. */
 
 typedef struct words words;
 
@@ -31,11 +31,12 @@ words *words_new(const char *const *list, size_t n, char *error, size_t size);
  * NULL: out of memory. */
 words *words_new_countdown(void);
 
-/* <end> and <byte 0>..<byte 255>: 257 words, one for each byte of a text, nothing dropped or added
- * when written. Any vocabulary that holds those 256 words in order works like this. */
+/* <end> and <byte 0>..<byte 255>: 257 words. Every byte of a text is a word, nothing is dropped or
+ * added. Any vocabulary that holds those 256 words in order works like this. NULL: out of memory.
+ */
 words *words_new_bytes(void);
 
-/* One word a line in order of id, "\n" written \n and a backslash \\. */
+/* A file has one word a line in the order of ids, "\n" written \n and a backslash \\. */
 words *words_load(const char *file, char *error, size_t size);
 int words_save(const words *, const char *file, char *error, size_t size);  /* 0: failed */
 void words_free(words *);
@@ -45,8 +46,8 @@ int32_t words_id(const words *, const char *word);   /* -1: no such word */
 int32_t words_end(const words *);                    /* id of <end> */
 const char *words_word(const words *, int32_t id);   /* NULL: no such id */
 
-/* Writes the first max ids; returns how many the whole text has. (size_t)-1: a word is unknown,
- * the error names it. */
+/* Writes the first max ids; returns how many the whole text has. SIZE_MAX: a word is unknown, the
+ * error names it. */
 size_t words_encode(const words *, const char *text, int32_t *ids, size_t max, char *error,
                     size_t size);
 size_t words_decode(const words *, const int32_t *ids, size_t n, char *out, size_t size);

@@ -1,5 +1,5 @@
-/* choices.c: see choices.h. */
-#include "choices.h"
+/* multiple_choice.c: see multiple_choice.h. */
+#include "multiple_choice.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

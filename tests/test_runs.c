@@ -1,0 +1,332 @@
+/* test_runs.c - rows as token ids: which steps are shown in which stage, groups in text, batches.
+ *
+ *     test_runs FOLDER     for its own files
+ */
+#include "check.h"
+#include "../data/runs/batches.h"
+#include "../data/runs/run.h"
+#include "../data/runs/scoring.h"
+
+static char scratch[400];              /* FOLDER/test_runs; behind it .txt, .json .. */
+
+static const char *write_file(const char *extension, const char *text, size_t length) {
+    static char path[440];
+    snprintf(path, sizeof path, "%s%s", scratch, extension);
+    check_write(path, text, length);
+    return path;
+}
+
+static const char *write_text(const char *extension, const char *text) {
+    return write_file(extension, text, strlen(text));
+}
+
+static run_settings settings_of(const char *task) {
+    run_settings set = {0};
+    options_defaults(RUN_OPTIONS, &set);
+    snprintf(set.task, sizeof set.task, "%s", task);
+    set.batch = 4;
+    return set;
+}
+
+/* ---- Rows and their steps ------------------------------------------------------------------- */
+
+/* Opens the task of these settings; rows: the rows of its file, or NULL. */
+static run_task open_task(const run_settings *set, task_set *rows) {
+    run_task t;
+    char error[300] = "";
+    if (!run_task_open(set, NULL, 1, &t, error, sizeof error)) check_fatal(error);
+    check_that(1, "opened");
+    if (rows && !task_read(t.kind, set->data, 0, rows, error, sizeof error)) check_fatal(error);
+    return t;
+}
+
+static void x_is(const run_task *t, const example *e, const char *expected) {
+    char text[400];
+    tokenizer_decode(t->tokens, e->x, e->n_x, text, sizeof text);
+    check_that(!strcmp(text, expected), "x: expected \"%s\", got \"%s\"", expected, text);
+}
+
+static void y_is(const run_task *t, const example *e, const char *expected) {
+    char text[400];
+    check_that(e->y[e->n_y - 1] == t->end, "y ends with the end token");
+    tokenizer_decode(t->tokens, e->y, e->n_y - 1, text, sizeof text);
+    check_that(!strcmp(text, expected), "y: expected \"%s\", got \"%s\"", expected, text);
+}
+
+/* An example of the row as these settings and this stage show it. */
+static example example_of(const run_settings *set, const run_task *t, size_t stage,
+                          const task_row *row) {
+    example e;
+    char error[300] = "";
+    check_that(run_example(set, t, stage, row, &e, error, sizeof error), "an example: %s", error);
+    return e;
+}
+
+static void free_example(example *e) {
+    free(e->packed);
+    free(e->text);
+}
+
+static run_batch batch_of(const run_settings *set, run_task *t, uint64_t step) {
+    run_batch b;
+    char error[300] = "";
+    if (!run_batch_make(set, t, step, &b, error, sizeof error)) check_fatal(error);
+    check_that(1, "a batch");
+    return b;
+}
+
+#define ASKED "Tom is a lempus. Every lempus is a scrompus. Sam is a impus. Is Tom a impus or " \
+              "scrompus?"
+#define PROSQA_ROW "{\"question\": \"" ASKED "\", \"steps\": [\"Tom is a lempus.\", " \
+                   "\"Every lempus is a scrompus.\"], \"answer\": \"Tom is a scrompus.\"}"
+
+/* Two rows of two steps; two stages of ten steps each, and the one behind them. */
+static run_settings curriculum(void) {
+    run_settings set = settings_of("prosqa");
+    snprintf(set.data, sizeof set.data, "%s",
+             write_text(".json", "[" PROSQA_ROW ", " PROSQA_ROW "]"));
+    snprintf(set.steps_shown, sizeof set.steps_shown, "curriculum");
+    set.stages = 2;
+    set.stage_steps = 10;
+    set.steps = 40;
+    return set;
+}
+
+static void test_stages(void) {
+    static const struct { const char *y; size_t targets, latents; } stage[] = {
+        {"Tom is a lempus.\nEvery lempus is a scrompus.\n### Tom is a scrompus.", 20, 0},
+        {"Every lempus is a scrompus.\n### Tom is a scrompus.", 14, 3},
+        {"### Tom is a scrompus.", 7, 6}, {"### Tom is a scrompus.", 7, 6}
+    };
+    run_settings set = curriculum();
+    dual_system chain = dual_system_preset("coconut");
+    task_set rows;
+    set.latents_per_stage = 3;
+    chain.latents = 6;
+    run_task t = open_task(&set, &rows);
+    check_size(tokenizer_size(t.tokens), 65, "62 words, end, line break, ###");
+    for (size_t i = 0; i < 4; i++) {
+        const task_row row = task_get(&rows, 0);
+        example e = example_of(&set, &t, i, &row);
+        x_is(&t, &e, ASKED);
+        y_is(&t, &e, stage[i].y);
+        free_example(&e);
+        check_size(run_stage_of(&set, 10 * i), i, "the stage of step %zu", 10 * i);
+        check_size(run_latents_of(&set, &chain, i), stage[i].latents, "its latents");
+        run_batch b = batch_of(&set, &t, 10 * i + 9);
+        check_size(b.stage, i, "its stage");
+        check_size(b.group[1].n_target, stage[i].targets, "targets of stage %zu", i);
+        run_batch_free(&b);
+    }
+    check_size(run_stage_of(&set, 1000000), 3, "the last stage stays");
+    task_free(&rows);
+    run_task_close(&t);
+}
+
+/* With probability 1 all stages come up: row by row, or one stage for the batch where a stage has a
+ * number of latents of its own. */
+static void test_mixed_stages(void) {
+    for (size_t per_stage = 0; per_stage < 2; per_stage++) {
+        run_settings set = curriculum();
+        size_t seen[21] = {0}, mixed = 0;
+        set.uniform_stage = 1;
+        set.latents_per_stage = per_stage;
+        run_task t = open_task(&set, NULL);
+        for (uint64_t step = 0; step < 40; step++) {
+            run_batch b = batch_of(&set, &t, step), again = batch_of(&set, &t, step);
+            check_that(b.stage == again.stage && b.group[3].n_target == again.group[3].n_target,
+                       "a batch is a function of its step");
+            mixed += b.group[0].n_target != b.group[1].n_target ||
+                     b.group[0].n_target != b.group[2].n_target;
+            seen[b.group[0].n_target]++;
+            run_batch_free(&b);
+            run_batch_free(&again);
+        }
+        check_that(seen[20] > 3 && seen[14] > 3 && seen[7] > 3, "all stages come up");
+        if (per_stage) check_that(mixed == 0, "a batch has one number of latents");
+        else check_that(mixed > 10, "rows of a batch differ");
+        run_task_close(&t);
+    }
+}
+
+static run_settings one_problem(void) {
+    run_settings set = settings_of("gsm8k");
+    snprintf(set.data, sizeof set.data, "%s", write_text(".jsonl",
+             "{\"question\": \"How many?\\n\", \"answer\": \"He has 2*3=<<2*3=6>>6.\\nThen "
+             "<<6*200=1200>>1,200.\\n#### 1,200\"}\n"));
+    return set;
+}
+
+static void test_no_steps(void) {
+    const run_settings set = one_problem();
+    task_set rows;
+    run_task t = open_task(&set, &rows);
+    const task_row row = task_get(&rows, 0);
+    check_that(!strcmp(run_tokenizer_name(&t), "bytes") && tokenizer_size(t.tokens) == 257 &&
+               run_count_tokens(&t, "a \xc3\xa9\n") == 5, "bytes");
+    example e = example_of(&set, &t, 0, &row);
+    x_is(&t, &e, "How many?");
+    y_is(&t, &e, "### 1200");
+    free_example(&e);
+    task_free(&rows);
+    run_task_close(&t);
+}
+
+static void test_all_steps(void) {
+    run_settings set = one_problem();
+    task_set rows;
+    char error[300] = "";
+    snprintf(set.steps_shown, sizeof set.steps_shown, "all");
+    run_task t = open_task(&set, &rows);
+    const task_row row = task_get(&rows, 0);
+    example e = example_of(&set, &t, 0, &row);
+    y_is(&t, &e, "<<2*3=6>>\n<<6*200=1200>>\n### 1200");
+    check_size(run_max_new(&set, &t), 256, "64 tokens are 256 bytes");
+    check_that(!run_fit_rows(&set, &t, e.n_x + e.n_y - 1, error, sizeof error) &&
+               strstr(error, "row 1"), "a row too long is named, got \"%s\"", error);
+    check_that(run_fit_rows(&set, &t, e.n_x + e.n_y, error, sizeof error) && t.n_rows == 1,
+               "a row that fits stays");
+    free_example(&e);
+    task_free(&rows);
+    run_task_close(&t);
+}
+
+/* ---- Text ----------------------------------------------------------------------------------- */
+
+/* 2,000 letters: sequences of 60, 8 places in each, 5 tokens ahead, a tenth held out. */
+static run_settings letters(void) {
+    run_settings set = settings_of("text");
+    char text[2000];
+    for (size_t i = 0; i < sizeof text; i++) text[i] = (char)('a' + i % 26);
+    snprintf(set.data, sizeof set.data, "%s", write_file(".txt", text, sizeof text));
+    snprintf(set.objective, sizeof set.objective, "pretrain");
+    set.context = 64;
+    set.sequence = 60;
+    set.ahead = 5;
+    set.groups = 8;
+    set.held_out = 0.1;
+    return set;
+}
+
+/* The groups of a batch stand in its text, and that is text to train on; counts their places. */
+static void groups_stand(const run_task *t, const run_batch *b, size_t *counts) {
+    check_size(b->batch.n_groups, 32, "M groups for each of 4 sequences");
+    for (size_t k = 0; k < b->batch.n_groups; k++) {
+        const dual_group *g = &b->group[k];
+        const int32_t *text_of = b->text[g->sequence];
+        check_that(g->sequence == k / 8 && g->prefix >= 1 && g->prefix + 6 <= 60 &&
+                   (k % 8 == 0 || g->prefix > g[-1].prefix) && g->cue == text_of + g->prefix &&
+                   g->target == g->cue + 1 && g->n_target == 5, "group %zu stands in its text", k);
+        counts[g->prefix]++;
+    }
+    for (size_t k = 0; k < 4; k++)
+        check_that(b->length[k] == 60 && b->text[k] >= t->ids.at &&
+                   b->text[k] + 60 <= t->ids.at + t->n_train, "only text to train on");
+}
+
+static void test_text_groups(void) {
+    const run_settings set = letters();
+    size_t counts[64] = {0};
+    run_task t = open_task(&set, NULL);
+    check_size(t.n_train, 2001 - 200, "a tenth is held out");
+    for (uint64_t step = 0; step < 200; step++) {
+        run_batch b = batch_of(&set, &t, step);
+        groups_stand(&t, &b, counts);
+        run_batch_free(&b);
+    }
+    for (size_t i = 1; i <= 54; i++)                   /* 6,400 draws of 8 in 54 places: 119 each */
+        check_that(counts[i] > 70 && counts[i] < 170, "place %zu: drawn %zu times of about 119", i,
+                   counts[i]);
+    run_task_close(&t);
+}
+
+static void test_text_batches(void) {
+    run_settings set = letters();
+    run_task t = open_task(&set, NULL);
+    run_batch b;
+    char error[300] = "";
+    size_t place[8], wrong = 0;
+    run_group_places(&set, 7, place);
+    check_that(place[0] >= 1 && place[7] <= 54, "places");
+    check_that(run_text_batch(&set, t.ids.at, 7, &b, error, sizeof error), "%s", error);
+    for (size_t k = 0; k < 8; k++)
+        wrong += b.group[k].sequence != 0 || b.group[k].prefix != place[k] ||
+                 b.group[k].target != t.ids.at + place[k] + 1 || b.group[k].n_target != 5;
+    check_that(b.batch.n_sequences == 1 && b.batch.n_groups == 8 && b.length[0] == 60 && !wrong,
+               "one sequence as a batch, with the places of its number");
+    run_batch_free(&b);
+    snprintf(set.objective, sizeof set.objective, "lm");
+    for (size_t k = 0; k < 2; k++) {
+        set.sequence = k ? 60 : 0;
+        check_that(run_text_batch(&set, t.ids.at, 7, &b, error, sizeof error) &&
+                   b.batch.n_groups == 1 && b.length[0] == 0 && b.group[0].prefix == 0 &&
+                   b.group[0].n_target == (k ? 59 : 63),
+                   "lm: all but the first id of a context, or of --sequence, is a target");
+        run_batch_free(&b);
+    }
+    set.sequence = 0;
+    set.context = 40960;
+    check_size(run_sequence(&set), 1024, "a context of tens of thousands is not a sequence");
+    run_task_close(&t);
+}
+
+static void test_held_out_text(void) {
+    run_settings set = letters();
+    run_task t = open_task(&set, NULL);
+    token_block ids;
+    char error[300] = "", report[1200];
+    size_t first;
+    check_that(run_text_open(&set, &t, set.data, 1, &ids, &first, report, sizeof report, error,
+                             sizeof error) &&
+               first == t.n_train && ids.used == 2001, "the held-out part begins there");
+    free(ids.at);
+    run_task_close(&t);
+
+    /* documents: the cut goes back to a document's beginning, an end token behind each */
+    snprintf(set.data, sizeof set.data, "%s", write_text(".jsonl",
+             "{\"text\": \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}\n"
+             "{\"text\": \"bbbbbbbbbbbbbbb\"}\n{\"text\": \"ccc\"}\n"));
+    set.held_out = 0.2;
+    t = open_task(&set, NULL);
+    check_that(t.n_train == 65 && t.ids.used == 65 + 16 + 4 && t.ids.at[64] == t.end,
+               "cut at a document: expected 65 of 85, got %zu of %zu", t.n_train, t.ids.used);
+    run_batch b;
+    check_that(!run_batch_make(&set, &t, 0, &b, error, sizeof error) && strstr(error, "65 tokens"),
+               "too little text is refused, got \"%s\"", error);
+    run_task_close(&t);
+}
+
+/* ---- Prompts -------------------------------------------------------------------------------- */
+
+static void test_batches_of_prompts(void) {
+    static const struct { size_t rows, tokens, count; } cases[] = {
+        {1, 20000, 1}, {2, 20000, 2}, {3, 20000, 3}, {4, 20000, 2}, {5, 20000, 2},
+        {3, 8000, 3}, {9, 4000, 4}, {5, 4000, 3}, {128, 9, 128}, {129, 9, 127},
+        {300, 9, 128}
+    };
+    example rows[300];
+    memset(rows, 0, sizeof rows);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (size_t k = 0; k < cases[i].rows; k++) rows[k].n_x = cases[i].tokens;
+        const size_t count = run_prompts_count(rows, cases[i].rows, 100, 0);
+        check_size(count, cases[i].count, "rows of %zu with %zu tokens: none is left alone",
+                   cases[i].rows, cases[i].tokens);
+    }
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2) {
+        printf("usage: test_runs FOLDER\n");
+        return 2;
+    }
+    snprintf(scratch, sizeof scratch, "%.300s/test_runs", argv[1]);
+    test_stages();
+    test_mixed_stages();
+    test_no_steps();
+    test_all_steps();
+    test_text_groups();
+    test_text_batches();
+    test_held_out_text();
+    test_batches_of_prompts();
+    return check_done();
+}
