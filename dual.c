@@ -2,11 +2,9 @@
  *
  * WHAT IT IS. Two language models of the same shape talk through their KV caches. The Base reads a
  * prompt. The Coprocessor receives the Base's keys and values of every layer, runs once over N_L
- * learned soft tokens, and hands latents back. The Base then answers. Two choices make the four
- * dual systems: the latents come back as input embeddings (liu, h2) or as keys and values (h1,
- * h1h2), and the Base is frozen (liu, h1) or trained (h2, h1h2). `soft` is the single-model
- * baseline: the same number of learned embeddings and no Coprocessor. arXiv 2510.00494 asks which
- * of these reasons better.
+ * learned soft tokens, and hands latents back: as input embeddings (liu, h2) or as keys and values
+ * (h1, h1h2). The Base, frozen or trained, then answers. `soft` is the baseline, one model with as
+ * many learned embeddings and no Coprocessor. arXiv 2510.00494 asks which of these reasons better.
  *
  * CONTENTS, by section name (each opens with a banner that says what it owns and refuses):
  *   PLATFORM         compiler and system; FILES has the rest of the #ifdefs
@@ -25,8 +23,7 @@
  *
  * READING PATHS. Only autograd: TENSOR AND TAPE, then dual_add and dual_linear. Only the models:
  * MODELS, looking up operations as needed. Only the method: THE EXCHANGE, top to bottom; it needs
- * two things from earlier: dual_gather picks rows, and dual_pass (dual.h) describes one forward
- * pass by its rows, their positions and what each row sees.
+ * dual_gather, which picks rows, and dual_pass (dual.h), which describes one forward pass.
  *
  * LETTERS. d hidden width, V vocabulary, L layers, H query heads, hd head_dim, N_L latents per
  * augmentation, n prompt length, m number of targets, S [N_L,d] soft tokens, Z [N_L,d] the
@@ -70,17 +67,17 @@
 
 typedef dual_real real;
 
-/* A matmul tile is MR x NR sums, about as many as the vector registers hold, or MR x SLIM for up to
- * FEW columns. A VECTOR is one register. PACK_A: beyond FEW columns A is packed too, unless a
- * multiply-add takes a number straight from memory for all its lanes. GROUP tiles stay in cache. */
+/* The matmul's micro-kernel keeps MR x NR sums, about as many as the vector registers hold, or MR x
+ * SLIM for up to FEW columns; a VECTOR is one register. PACK_A: beyond FEW columns A is packed too,
+ * unless a multiply-add can broadcast a memory operand. MC_TILES tiles of MR rows stay in cache. */
 #if defined(__AVX512F__)
-enum { VECTOR = 64 / sizeof(real), MR = 8, PACK_A = 0, GROUP = 64 };
+enum { VECTOR = 64 / sizeof(real), MR = 8, PACK_A = 0, MC_TILES = 64 };
 #elif defined(__AVX__)
-enum { VECTOR = 32 / sizeof(real), MR = 6, PACK_A = 1, GROUP = 32 };
+enum { VECTOR = 32 / sizeof(real), MR = 6, PACK_A = 1, MC_TILES = 32 };
 #elif defined(__aarch64__)
-enum { VECTOR = 16 / sizeof(real), MR = 8, PACK_A = 1, GROUP = 24 };
+enum { VECTOR = 16 / sizeof(real), MR = 8, PACK_A = 1, MC_TILES = 24 };
 #else
-enum { VECTOR = 16 / sizeof(real), MR = 6, PACK_A = 1, GROUP = 32 };
+enum { VECTOR = 16 / sizeof(real), MR = 6, PACK_A = 1, MC_TILES = 32 };
 #endif
 #if defined(__clang__)                 /* keeps the tile's sums in memory unless told otherwise */
 #define UNROLL _Pragma("clang loop unroll(full)")
@@ -95,12 +92,12 @@ enum { VECTOR = 16 / sizeof(real), MR = 6, PACK_A = 1, GROUP = 32 };
 #define WHOLE
 #define ROLLED
 #endif
-/* B is packed PACK_K x NR at a time (one slim strip: deeper); GROUP tiles of A meet STRIPS such. */
+/* A panel of B is KC steps deep (a single narrow one deeper); NC_PANELS of them make a part. */
 #ifndef DUAL_PACK_K
 #define DUAL_PACK_K 256
 #endif
 enum { NR = 2 * VECTOR, SLIM = PACK_A ? NR : VECTOR, FEW = PACK_A ? 4 * NR : SLIM,
-       PACK_K = DUAL_PACK_K, STRIPS = 512 / NR };
+       KC = DUAL_PACK_K, NC_PANELS = 512 / NR };
 #ifdef __GNUC__                        /* a type that is a constant must stay one */
 #define INLINE static inline __attribute__((always_inline))
 #define PREFETCH(address) __builtin_prefetch(address)
@@ -519,6 +516,12 @@ void dual_backward(dual_ctx *c, dual_tensor *loss) {
 
 typedef struct { const void *at; size_t row, col; int type; } matrix; /* (i,j): [i*row + j*col] */
 
+/* The part of m that begins at (i, j). */
+static matrix corner(matrix m, size_t i, size_t j) {
+    const char *at = m.at;
+    return (matrix){at + (i * m.row + j * m.col) * size_of(m.type), m.row, m.col, m.type};
+}
+
 static matrix transposed(matrix m) { return (matrix){m.at, m.col, m.row, m.type}; }
 
 static matrix rows_of(const dual_tensor *t, const void *at) {
@@ -582,12 +585,22 @@ INLINE void row_sums(const real *a, matrix B, size_t first, size_t end, size_t N
     }
 }
 
-/* In up to PARTS parts: ranges of columns, or of rows whose sums, in `room`, are then added. How
- * many parts does not depend on the threads, so neither does a sum. */
-static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, const real *from,
-                       real *room) {
+/* Memory for one call: above the mark it is free again at once. */
+static real *scratch(dual_ctx *ctx, size_t count, size_t each) {
+    const dual_mark before = dual_mark_here(ctx);
+    real *const room = dual_alloc(ctx, product(ctx, count, each), sizeof(real));
+    dual_release(ctx, before);
+    return room;
+}
+
+/* c = from + a B. In up to PARTS parts: ranges of columns, or of rows whose sums are then added.
+ * Their number does not depend on the threads, so neither does a sum. from NULL: 0. */
+static void matmul_row(dual_ctx *ctx, const real *a, matrix B, size_t N, size_t K, real *c,
+                       const real *from) {
     const int dots = B.row == 1;
     const size_t length = dots ? N : K, part = (length + PARTS - 1) / PARTS;
+    real *const room = scratch(ctx, PARTS, dots ? 0 : N);
+    if (!ctx->memory) return;
     OMP(omp parallel if (N * K > 50000)) {
         OMP(omp for schedule(static))
         for (size_t p = 0; p < PARTS; p++) {
@@ -605,37 +618,36 @@ static void matmul_row(const real *a, matrix B, size_t N, size_t K, real *c, con
 }
 
 /* ==== MATMUL =====================================================================================
- * Why this is not three loops: memory is slow and registers are few. The inner loop (a tile) keeps
- * MR x NR sums in vector registers; one step of k then costs NR numbers of B and MR of A, and gives
- * MR*NR multiply-adds. The NR of B are whole vectors, so must lie side by side, k after k; in B the
- * next may be a row away. So a strip, NR columns wide and PACK_K deep, is packed into that order:
- *     B, columns j..j+NR-1:  b(0,j) b(0,j+1) .. | b(1,j) b(1,j+1) .. | ..      [k][NR]
- * That is one copy for hundreds of uses, as a group of A's rows passes by the strip while it is in
- * the cache. With PACK_A the MR numbers of A are packed too, [k][MR] for a tile: one address does
- * for MR rows, and no two rows meet in one place of the cache. Up to FEW columns do not pay for it.
- * With up to 8 tiles of rows memory is the limit, fastest in long runs: 128 columns of B's rows are
- * packed at a time. One slim strip is deep, and a tile's rows of A lie far apart, so that each goes
- * on as a stream. One thread sums a C(i,j), in the order of k: the same for any number of them. */
+ * Three plain loops would wait for memory. Here numbers are copied once and used many times:
+ *     for each part of B, NC columns, and each block of A, MC rows:           a piece of work
+ *       for each stretch of KC steps of k:
+ *         pack B's columns into panels, NR wide and KC deep                   kept for more blocks
+ *         for each panel of B, for each MR rows of A:
+ *           micro-kernel: MR x NR sums in registers, over the KC steps
+ * A step of k costs the micro-kernel NR numbers of B and MR of A for MR*NR multiply-adds. The NR of
+ * B must lie side by side, step after step; in B itself the next row may be far away. So a panel is
+ *     [KC][NR]:  b(0,j) b(0,j+1) .. b(0,j+NR-1) | b(1,j) b(1,j+1) .. | ..
+ * With PACK_A, A's rows are packed likewise, [KC][MR]; then they do not compete in the cache. One
+ * thread sums a C(i,j), in the order of k: the bits do not depend on the number of threads. */
 
-/* c = from + the sums over k < depth, a tile of them. a: MR rows, `step` from k to k + 1; packed,
- * all at a[0]. b: a packed strip. from: rows, may be c. A function of its own: only in so small a
- * text do compilers keep all sums and addresses in registers. */
-static void tile_whole(size_t depth, const real *const *a, size_t step, const real *b,
-                       const real *from, size_t from_row, real *c, size_t c_row) {
+/* c = from + sums over `depth` steps of a panel b. a: MR rows, from k to k+1 `step`; packed: a[0].
+ * Compilers keep all accumulators in registers only in a function this small. */
+static void kernel_wide(size_t depth, const real *const *a, size_t step, const real *b,
+                        const real *from, size_t from_row, real *c, size_t c_row) {
     real s[MR][NR] = {{0}};
     for (size_t k = 0, at = 0; k < depth; k++, at += PACK_A ? MR : step, b += NR)
         UNROLL for (int i = 0; i < MR; i++)
             UNROLL for (int j = 0; j < NR; j += VECTOR)
                 WHOLE for (int l = j; l < j + VECTOR; l++)
-                    s[i][l] += (PACK_A ? a[0][at + i] : a[i][at]) * b[l];
+                    s[i][l] += (PACK_A ? a[0][at + (size_t)i] : a[i][at]) * b[l];
     UNROLL for (size_t i = 0; i < MR; i++)
         UNROLL for (size_t j = 0; j < NR; j++) s[i][j] += from[i * from_row + j];
     UNROLL for (size_t i = 0; i < MR; i++)
         UNROLL for (size_t j = 0; j < NR; j++) c[i * c_row + j] = s[i][j];
 }
 
-static void tile_slim(size_t depth, const real *const *a, size_t step, const real *b,
-                      const real *from, size_t from_row, real *c, size_t c_row) {
+static void kernel_slim(size_t depth, const real *const *a, size_t step, const real *b,
+                        const real *from, size_t from_row, real *c, size_t c_row) {
     real s[MR][SLIM] = {{0}};
     ROLLED for (size_t k = 0; k < depth; k++, b += SLIM)
         UNROLL for (int i = 0; i < MR; i++)
@@ -647,28 +659,33 @@ static void tile_slim(size_t depth, const real *const *a, size_t step, const rea
         UNROLL for (size_t j = 0; j < SLIM; j++) c[i * c_row + j] = s[i][j];
 }
 
-/* to[s][k][j] = B(k0+k, j0 + s*width + j), strip after strip of `width` columns; 0 for columns from
- * `count` on. Where B's rows lie in one piece that is a copy, through all strips, else a
- * transposition: of two columns at a time, a cache line each, the next strip's asked for. */
-INLINE void pack(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t count,
-                 size_t width, int type) {
+/* to[panel][k][j] = B(k, panel*width + j), 0 for columns from `count` on. Where B's rows lie in one
+ * piece, each is copied, through all panels. */
+INLINE void pack_rows(real *to, matrix B, size_t depth, size_t count, size_t width, int type) {
     const size_t size = size_of(type);
-    const char *at = (const char *)B.at + (k0 * B.row + j0 * B.col) * size;
-    for (size_t k = 0; B.col == 1 && k < depth; k++, at += B.row * size) {
+    const char *at = B.at;
+    for (size_t k = 0; k < depth; k++, at += B.row * size) {
         for (size_t j = 0; j < count; j += 64 / size) PREFETCH(at + (16 * B.row + j) * size);
-        real *row = to + k * width;
-        for (size_t j = 0; j < count; j += width, row += depth * width) {
-            if (type == DUAL_FULL && j + width <= count)
-                memcpy(row, at + j * size, width * sizeof(real));
-            else for (size_t l = 0; l < width; l++)        /* the first test leaves the loop */
-                row[l] = j + width <= count || j + l < count ? element(at, j + l, type) : 0;
+        for (size_t j = 0; j < count; j += width) {
+            real *row = to + j * depth + k * width;        /* panel j / width, step k */
+            const int whole = j + width <= count;
+            if (type == DUAL_FULL && whole) memcpy(row, at + j * size, width * sizeof(real));
+            else for (size_t l = 0; l < width; l++)
+                row[l] = whole || j + l < count ? element(at, j + l, type) : 0;
         }
     }
-    for (size_t s = 0; B.col != 1 && s < count; s += width, to += depth * width)
+}
+
+/* Where B's columns do, it is a transposition: 16 steps of k, a cache line, of two columns at once;
+ * those of the next panel are asked for. */
+INLINE void pack_columns(real *to, matrix B, size_t depth, size_t count, size_t width, int type) {
+    const size_t size = size_of(type);
+    const char *at = B.at;
+    for (size_t s = 0; s < count; s += width, to += depth * width)
         for (size_t k = 0; k < depth; k += 16) {
-            const size_t few = least(depth - k, 16), wide = least(count - s, width);
+            const size_t steps = least(depth - k, 16), wide = least(count - s, width);
             size_t j = 0;
-            for (; few == 16 && B.row == 1 && j + 2 <= wide; j += 2) {
+            for (; steps == 16 && B.row == 1 && j + 2 <= wide; j += 2) {
                 const char *line = at + (k + (s + j) * B.col) * size, *next = line + B.col * size;
                 for (size_t l = 0; l < 2; l++) PREFETCH(line + (width + l) * B.col * size);
                 for (size_t i = 0; i < 16; i++) {
@@ -677,116 +694,166 @@ INLINE void pack(real *to, matrix B, size_t k0, size_t j0, size_t depth, size_t 
                 }
             }
             for (; j < width; j++)
-                for (size_t i = k, l = (s + j) * B.col; i < k + few; i++)
+                for (size_t i = k, l = (s + j) * B.col; i < k + steps; i++)
                     to[i * width + j] = j < wide ? element(at, i * B.row + l, type) : 0;
         }
 }
 
-/* Asks the cache for n of the runs, from run r on, that packing `width` columns will read next. */
-static void fetch(matrix B, size_t k0, size_t j0, size_t depth, size_t width, size_t r, size_t n) {
-    const size_t size = size_of(B.type), apart = (B.col == 1 ? B.row : B.col) * size;
-    const size_t runs = B.col == 1 ? depth : width, length = (B.col == 1 ? width : depth) * size;
-    const char *const at = (const char *)B.at + (k0 * B.row + j0 * B.col) * size;
-    for (const size_t end = least(r + n, runs); r < end; r++)
-        for (size_t l = 0; l < length; l += 64) PREFETCH(at + r * apart + l);
+INLINE void pack(real *to, matrix B, size_t depth, size_t count, size_t width, int type) {
+    if (B.col == 1) pack_rows(to, B, depth, count, width, type);
+    else pack_columns(to, B, depth, count, width, type);
 }
 
-/* C[M, N] (+)= A[M, K] B[K, N]. C(i,j): [i*c_row + j*c_col]. bias, or NULL: what sums start from,
- * a number for each column, or for each row where c_col > 1. */
+/* Asks the cache for n runs, from run r on, of those that packing will read: rows or columns. */
+static void prefetch_runs(matrix B, size_t depth, size_t count, size_t r, size_t n) {
+    const size_t size = size_of(B.type), apart = (B.col == 1 ? B.row : B.col) * size;
+    const size_t runs = B.col == 1 ? depth : count, length = (depth + count - runs) * size;
+    for (const size_t end = least(r + n, runs); r < end; r++)
+        for (size_t l = 0; l < length; l += 64) PREFETCH((const char *)B.at + r * apart + l);
+}
+
+/* C[M,N] (+)= A[M,K] B[K,N]; C(i,j): [i*c_row + j*c_col]. Sums start from C itself (add), or from a
+ * bias, a number for each column (for each row where c_col > 1), or from 0 (bias NULL). */
 typedef struct {
     size_t M, N, K, c_row, c_col;
     matrix A, B;
     real *C;
     const real *bias;
     int add;
-} job;
+} gemm;
 
-/* A piece of it: rows from i0, columns from j0, `deep` steps of k from k0 on. a: room for A's rows;
- * b: for strips, packed if fresh, else left by the piece before, which kept each in its place. */
-static void piece(const job *p, size_t i0, size_t rows, size_t j0, size_t cols, size_t k0,
-                  size_t deep, real *a, real *b, int fresh, int kept) {
-    static const real zero[NR];
-    const size_t M = least(p->M - i0, rows), N = least(p->N - j0, cols);
-    const size_t depth = least(p->K - k0, deep), c_row = p->c_row, c_col = p->c_col;
-    const int whole = p->N > FEW, pack_a = PACK_A && whole, add = p->add || k0;
-    const size_t tiles = (M + MR - 1) / MR, apart = p->N <= SLIM && p->A.col == 1 ? tiles : 1;
-    const size_t width = whole ? NR : SLIM, down = apart * c_row, some = 8 * MR;
-    const size_t wide = kept && whole && p->B.col == 1 && tiles <= 8 ? STRIPS / 4 * width : width;
-    const size_t share = (p->B.col == 1 ? depth : width) * width / (wide * tiles) + 1;
-    size_t asked = 0, next = fresh ? 0 : N;    /* packed up to next; asked: runs of what follows */
-    for (size_t i = 0; pack_a && i < M; i += some)             /* more of them would collide */
-        pack(a + i * depth, transposed(p->A), k0, i0 + i, depth, least(M - i, some), MR, DUAL_FULL);
-    for (size_t j = 0; j < N; j += width, b += kept ? depth * width : 0) {
-        const size_t n = least(N - j, width), many = least(N - j, wide);
-        if (j == next && wide > width) TYPED(pack, p->B.type, b, p->B, k0, j0 + j, depth, many, NR);
-        else if (j == next && whole) TYPED(pack, p->B.type, b, p->B, k0, j0 + j, depth, n, NR);
-        else if (j == next) TYPED(pack, p->B.type, b, p->B, k0, j0 + j, depth, n, SLIM);
-        if (j == next) next += many, asked = 0;
-        for (size_t t = 0; t < tiles; t++, asked += share) {
-            const size_t i = apart > 1 ? t : t * MR;   /* a tile: rows i, i + apart, .. */
-            const size_t m = apart > 1 ? (M - i + apart - 1) / apart : least(M - i, MR);
-            const int direct = m == MR && n == width && c_col == 1;
-            real *const at = p->C + (i0 + i) * c_row + (j0 + j) * c_col, sum[MR][NR];
-            const real *from = direct && add ? at : direct && p->bias ? p->bias + j0 + j : zero;
-            const real *row[MR];       /* past the last: the last, whose sums are dropped there */
-            for (size_t l = 0; l < MR; l++)
-                row[l] = pack_a ? a + i * depth : (const real *)p->A.at + k0 * p->A.col
-                                                + (i0 + least(i + l * apart, M - 1)) * p->A.row;
-            for (size_t l = 0; l < m; l++)
-                for (size_t h = 0; h < n; h += 16) PREFETCH(at + l * down + h * c_col);
-            if (next < N) fetch(p->B, k0, j0 + next, depth, least(N - next, wide), asked, share);
-            (whole ? tile_whole : tile_slim)(depth, row, p->A.col, b, from,
-                                             direct && add ? down : 0, direct ? at : sum[0],
-                                             direct ? down : NR);
-            for (size_t l = direct ? m : 0; l < m; l++)
-                for (size_t h = 0; h < n; h++) {
-                    real *c = at + l * down + h * c_col;
-                    const size_t which = c_col > 1 ? i0 + i + l * apart : j0 + j + h;
-                    *c = (add ? *c : p->bias ? p->bias[which] : 0) + sum[l][h];
-                }
+/* How it is cut up. narrow: few columns, in panels of SLIM; packing A would not pay. streams: one
+ * such panel; a tile's MR rows then lie far apart, each a read stream of its own. */
+typedef struct {
+    int narrow, streams;
+    size_t kc, mc, nc;             /* depth of a panel of B; rows and columns of a piece */
+} gemm_plan;
+
+static inline size_t panel_width(const gemm_plan *p) { return p->narrow ? SLIM : NR; }
+
+static gemm_plan plan_panels(const gemm *g) {
+    gemm_plan p = {.narrow = g->N <= FEW, .streams = g->N <= SLIM && g->A.col == 1};
+    p.kc = least(g->K, p.streams ? KC * NC_PANELS : KC);      /* a single panel is deep */
+    return p;
+}
+
+/* Equal blocks of rows; parts of columns that share out evenly among threads, or are one panel. */
+static void plan_pieces(gemm_plan *p, size_t tiles, size_t panels, size_t threads) {
+    const size_t most = least((tiles * panels + threads - 1) / threads, MC_TILES);
+    const size_t blocks = (tiles + most - 1) / most;
+    size_t parts = (panels + NC_PANELS - 1) / NC_PANELS;
+    while (parts < panels && blocks * parts % threads) parts++;
+    p->mc = MR * ((tiles + blocks - 1) / blocks);
+    p->nc = panel_width(p) * ((panels + parts - 1) / parts);
+}
+
+/* A piece is a product of its own. */
+static gemm piece_of(const gemm *g, const gemm_plan *p, size_t i, size_t j, size_t k) {
+    const real *bias = g->bias ? g->bias + (g->c_col > 1 ? i : j) : NULL;
+    return (gemm){least(g->M - i, p->mc), least(g->N - j, p->nc), least(g->K - k, p->kc), g->c_row,
+                  g->c_col, corner(g->A, i, k), corner(g->B, k, j),
+                  g->C + i * g->c_row + j * g->c_col, bias, g->add || k};
+}
+
+/* A tile that an edge cuts, or whose columns lie apart in C: from its sums, one by one. */
+static void store_edge(const gemm *w, real sum[MR][NR], size_t i, size_t apart, size_t m, size_t j,
+                       size_t n) {
+    for (size_t l = 0; l < m; l++)
+        for (size_t h = 0; h < n; h++) {
+            const size_t row = i + l * apart, col = j + h;
+            real *c = w->C + row * w->c_row + col * w->c_col, start = w->add ? *c : 0;
+            if (!w->add && w->bias) start = w->bias[w->c_col > 1 ? row : col];
+            *c = start + sum[l][h];
         }
+}
+
+/* Tile t of the panel b, whose columns begin at j: rows i, i + apart, .. of the piece. */
+INLINE void run_tile(const gemm *w, const gemm_plan *p, size_t tiles, size_t t, size_t j,
+                     const real *a, const real *b) {
+    static const real zero[NR];
+    const int packed = PACK_A && !p->narrow;
+    const size_t apart = p->streams ? tiles : 1, i = p->streams ? t : t * MR;
+    const size_t m = p->streams ? (w->M - i + apart - 1) / apart : least(w->M - i, MR);
+    const size_t width = panel_width(p), n = least(w->N - j, width), down = apart * w->c_row;
+    real *const at = w->C + i * w->c_row + j * w->c_col, sum[MR][NR];
+    const real *row[MR], *from = zero; /* past the last row: the last, and its sums are dropped */
+    for (size_t l = 0; l < MR; l++)
+        row[l] = packed ? a + i * w->K
+                        : (const real *)w->A.at + least(i + l * apart, w->M - 1) * w->A.row;
+    for (size_t l = 0; l < m; l++)
+        for (size_t h = 0; h < n; h += 16) PREFETCH(at + l * down + h * w->c_col);
+    const int whole = m == MR && n == width && w->c_col == 1;
+    if (whole && w->add) from = at;
+    else if (whole && w->bias) from = w->bias + j;
+    (p->narrow ? kernel_slim : kernel_wide)(w->K, row, w->A.col, b, from, from == at ? down : 0,
+                                            whole ? at : sum[0], whole ? down : NR);
+    if (!whole) store_edge(w, sum, i, apart, m, j, n);
+}
+
+/* Panels of B: soon overwritten; each in its own place; or there from the block of rows before. */
+typedef enum { PACK_ONCE, PACK_AND_KEEP, REUSE } panel_use;
+
+static void run_piece(const gemm *w, const gemm_plan *p, real *a, real *b, panel_use use) {
+    const size_t tiles = (w->M + MR - 1) / MR, width = panel_width(p), K = w->K;
+    const int keep = use != PACK_ONCE, by_rows = w->B.col == 1;
+    /* with few rows the product is memory-bound; sequential reads are fastest, of 128 columns */
+    const int many = keep && !p->narrow && by_rows && tiles <= 8;
+    const size_t at_once = many ? NC_PANELS / 4 * width : width;
+    const size_t share = (by_rows ? K : width) * width / (at_once * tiles) + 1;
+    size_t packed = use == REUSE ? w->N : 0, asked = 0;    /* asked: runs of what follows */
+    for (size_t i = 0; PACK_A && !p->narrow && i < w->M; i += 8 * MR)  /* more would compete */
+        pack(a + i * K, transposed(corner(w->A, i, 0)), K, least(w->M - i, 8 * MR), MR, DUAL_FULL);
+    for (size_t j = 0; j < w->N; j += width) {
+        if (j == packed) {             /* one panel by a call of its own: a loop of one turn */
+            const matrix B = corner(w->B, 0, j);
+            const size_t one = least(w->N - j, width);
+            if (many) TYPED(pack, B.type, b, B, K, least(w->N - j, at_once), NR);
+            else if (p->narrow) TYPED(pack, B.type, b, B, K, one, SLIM);
+            else TYPED(pack, B.type, b, B, K, one, NR);
+            packed += least(w->N - j, at_once);
+            asked = 0;
+        }
+        const size_t ahead = least(w->N - packed, at_once);
+        for (size_t t = 0; t < tiles; t++, asked += share) {
+            if (ahead) prefetch_runs(corner(w->B, 0, packed), K, ahead, asked, share);
+            run_tile(w, p, tiles, t, j, a, b);
+        }
+        if (keep) b += K * width;
     }
 }
 
 /* from: what sums start from. NULL: 0; C: itself, which is added to; else one row for every row. */
 static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix B, real *C,
                    size_t c_row, const real *from) {
-    const int one = M <= 2 && A.col == 1, add = from == C; /* or two, one after the other */
-    job p = {M, N, K, c_row, 1, A, B, C, add ? NULL : from, add};
+    const int add = from == C;
+    gemm g = {M, N, K, c_row, 1, A, B, C, add ? NULL : from, add};
     ctx->flops += 2.0 * (double)M * (double)N * (double)K;
-    if (!M || !N) return;
+    const int few = M <= 2 && A.col == 1;
+    for (size_t i = 0; few && i < M; i++)
+        matmul_row(ctx, corner(A, i, 0).at, B, N, K, C + i * c_row, add ? C + i * c_row : from);
+    if (few) return;
     /* Few rows would not pay for packing all of B: there it is C^T = B^T A^T, packing A^T. */
-    if (!one && M <= SLIM && M < N && B.row == 1 && B.type == DUAL_FULL && A.col == 1)
-        p = (job){N, M, K, 1, c_row, transposed(B), transposed(A), C, p.bias, add};
-    /* Pieces of work, at least one for every thread: a group of rows and some strips of B, a part.
-     * A thread takes neighbours, part by part: so it packs a part once for several groups. */
-    const size_t width = p.N > FEW ? NR : SLIM, all = (p.N + width - 1) / width;
-    const size_t tiles = (p.M + MR - 1) / MR, threads = workers();
-    const size_t most = least((tiles * all + threads - 1) / threads, GROUP);
-    const size_t groups = (tiles + most - 1) / most, group = MR * ((tiles + groups - 1) / groups);
-    size_t parts = (all + STRIPS - 1) / STRIPS;
-    while (parts < all && groups * parts % threads) parts++;
-    const size_t part = width * ((all + parts - 1) / parts), pieces = groups * parts;
-    const size_t deep = least(K, p.N <= SLIM && p.A.col == 1 ? PACK_K * STRIPS : PACK_K);
-    const size_t b_room = deep * width * least(all, STRIPS);
-    const size_t a_room = PACK_A && p.N > FEW ? deep * MR * least(tiles, GROUP) : 0;
-    const size_t each = one ? product(ctx, PARTS, B.row == 1 ? 0 : N)
-                            : (b_room + a_room + 63) / 64 * 64;    /* whole lines of the cache */
-    const dual_mark before = dual_mark_here(ctx);
-    real *const room = dual_alloc(ctx, product(ctx, one ? 1 : threads, each), sizeof(real));
-    dual_release(ctx, before);         /* only this call uses it */
-    if (!ctx->memory) return;
-    for (size_t i = 0; i < (one ? M : 0); i++)
-        matmul_row((const real *)A.at + i * A.row, B, N, K, C + i * c_row,
-                   add ? C + i * c_row : from, room);
-    OMP(omp parallel for schedule(static) if (!one && M * N * K > 50000))
-    for (size_t t = 0; t < (one ? 0 : threads); t++)
-        for (size_t k0 = 0; k0 < K; k0 += deep)
+    if (M <= SLIM && M < N && B.row == 1 && B.type == DUAL_FULL && A.col == 1)
+        g = (gemm){N, M, K, 1, c_row, transposed(B), transposed(A), C, g.bias, add};
+    gemm_plan p = plan_panels(&g);
+    const size_t width = panel_width(&p), threads = workers();
+    const size_t panels = (g.N + width - 1) / width, tiles = (g.M + MR - 1) / MR;
+    const size_t b_room = p.kc * width * least(panels, NC_PANELS);
+    const size_t a_room = PACK_A && !p.narrow ? p.kc * MR * least(tiles, MC_TILES) : 0;
+    const size_t each = (b_room + a_room + 63) / 64 * 64;      /* whole lines of the cache */
+    real *const room = scratch(ctx, threads, each);
+    if (!ctx->memory || !M || !N) return;
+    plan_pieces(&p, tiles, panels, threads);
+    /* A thread takes neighbours, part by part, and packs a part once for several blocks of rows. */
+    const size_t blocks = (g.M + p.mc - 1) / p.mc, pieces = blocks * ((g.N + p.nc - 1) / p.nc);
+    OMP(omp parallel for schedule(static) if (M * N * K > 50000))
+    for (size_t t = 0; t < threads; t++)
+        for (size_t k0 = 0; k0 < K; k0 += p.kc)
             for (size_t l = t * pieces / threads; l < (t + 1) * pieces / threads; l++) {
+                const int fresh = l % blocks == 0 || l == t * pieces / threads;
+                const gemm w = piece_of(&g, &p, l % blocks * p.mc, l / blocks * p.nc, k0);
                 real *const b = room + t * each;
-                const size_t i = l % groups, j = l / groups * part;
-                if (j < p.N) piece(&p, i * group, group, j, part, k0, deep, b + b_room, b,
-                                   i == 0 || l == t * pieces / threads, 1);
+                run_piece(&w, &p, b + b_room, b, fresh ? PACK_AND_KEEP : REUSE);
             }
 }
 
@@ -795,12 +862,19 @@ static void matmul_small(size_t M, size_t N, size_t K, matrix A, matrix B, real 
                          int add) {
     real room[BLOCK * (NR + PACK_A * (BLOCK + MR)) + 64];
     real *const b = room + (64 - (uintptr_t)room % 64) / sizeof(real);
-    const job p = {M, N, K, c_row, 1, A, B, C, NULL, add};
-    const int one = M == 1 && A.col == 1;
-    if (one && B.row == 1) row_dots(A.at, B, K, 0, N, C, add ? C : NULL, DUAL_FULL);
-    else if (one) row_sums(A.at, B, 0, K, N, C, add, DUAL_FULL);
-    else for (size_t k0 = 0; k0 < K; k0 += BLOCK)
-        piece(&p, 0, M, 0, N, k0, BLOCK, b + BLOCK * NR, b, 1, 0);
+    const int row = M == 1 && A.col == 1;
+    if (row && B.row == 1) row_dots(A.at, B, K, 0, N, C, add ? C : NULL, DUAL_FULL);
+    else if (row) row_sums(A.at, B, 0, K, N, C, add, DUAL_FULL);
+    if (row) return;
+    gemm w = {M, N, K, c_row, 1, A, B, C, NULL, add};
+    const gemm_plan p = plan_panels(&w);
+    for (size_t k0 = 0; k0 < K; k0 += BLOCK) {
+        w.K = least(K - k0, BLOCK);
+        w.A = corner(A, 0, k0);
+        w.B = corner(B, k0, 0);
+        w.add = add || k0;
+        run_piece(&w, &p, b + BLOCK * NR, b, PACK_ONCE);
+    }
 }
 
 /* ==== OPERATIONS =================================================================================
@@ -1956,17 +2030,7 @@ dual_tensor *dual_logits(dual_ctx *c, dual_model *m, dual_tensor *hidden) {
  * and targets at some insertion point. It sees the text before that point and itself, nothing of
  * later text or of other groups. Visibility is row ranges, so all groups share one pass per model.
  *
- * EASY TO GET WRONG; each point is repeated beside the code it is about.
- *   - Latents stand at n .. n+N_L-1, and what follows continues from there, whatever is dropped.
- *   - Z is taken after the final norm. Cached keys are already rotated.
- *   - h1 hands over the N_L new entries only; the rest of the Coprocessor's past is KV_theta.
- *   - A trained Base receives gradient through KV_theta, from think and from speak.
- *   - Under h1 the Coprocessor's last layer is used, and trained, up to its keys and values only.
- *   - The loss is one mean over all targets of the batch.
- *   - A tied embedding has one gradient, from two uses (dual_model_kept).
- *
- * TO READ THE CODE, begin with exchange() near the chapter's end, then READ, THINK, EMBED and KV
- * before it. In pass_plan, plan_rows and run_pass rows, positions and visibility become arrays. */
+ * TO READ THE CODE, begin with exchange() near the chapter's end, then READ, THINK, EMBED and KV. */
 
 static const struct { const char *name; dual_injection inject; int base_trained; } SYSTEMS[] = {
     {"none", DUAL_NONE, 1},   {"pause", DUAL_PAUSE, 1},   {"soft", DUAL_SOFT, 1},
@@ -2800,12 +2864,11 @@ static decoder start_decoding(exchange_state *s, const dual_pass *speak, size_t 
 static void sample_step(decoder *d, const dual_tensor *logits, size_t done, dual_sampling *sampling,
                         int32_t *tokens, size_t *length) {
     const size_t vocab = logits->cols;
-    const int counting = !d->s->c->memory;
     size_t left = 0;
     for (size_t r = 0; r < d->n_active; r++) {
         const size_t g = (size_t)d->active[r], at = g * d->max_new + done;
         int32_t token = 0;
-        if (!counting) {
+        if (d->s->c->memory) {
             const real *row = logits->data + r * vocab;
             if (sampling->logits) memcpy(sampling->logits + at * vocab, row, vocab * sizeof *row);
             token = choose(row, vocab, sampling);
@@ -3521,8 +3584,6 @@ int dual_file_save(dual_ctx *c, const char *path, size_t n, const dual_param *co
     return save_end(c, f, path, temporary, good);
 }
 
-/* ---- config.json ---- */
-
 enum { REQUIRED = 0 };                 /* instead of a fallback */
 /* A whole number of the config. Some have a second name in older files. */
 static int config_size(dual_ctx *c, dual_json j, const char *folder, const char *name,
@@ -3656,8 +3717,6 @@ static int config_save(dual_ctx *c, const dual_config *f, const char *type, cons
                   f->tied ? "true" : "false", end, end, type);
     return dual_text_save(c, path, text, (size_t)n);
 }
-
-/* ---- whole models ---- */
 
 /* Opens the file of `folder` that holds `name`: model.safetensors, or the one that the index names.
  * The last file stays open, since neighbours usually share one. */

@@ -1,4 +1,4 @@
-/* multiple_choice.h: multiple choice by log-likelihood. Where the run answers questions, the context is the
+/* multiple_choice.h: by log-likelihood. Where the run answers questions, the context is the
  * prompt and its line break the cue; where it was trained on text, the context's last token is the
  * cue.
  *
