@@ -214,7 +214,7 @@ expect 2 'wide wants a Base' ./train --system wide --base $work/base --out $work
 mv $work/base $work/moved
 expect 0 'is finished' ./train --resume --out $work/liu
 
-# ---- tokens: the run's own vocabulary as tokenizer (tests/test_tokens.c has the others)
+# ---- tokens: the run's own vocabulary as tokenizer (tests/test_bpe.c has the others)
 expect 2 'no DIR given' ./eval tokens
 expect 2 'one of FILE and --text' ./eval tokens $work/h2
 expect 2 'one of FILE and --text' ./eval tokens $work/h2 README.md --text 1
