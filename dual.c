@@ -96,8 +96,8 @@ enum { VECTOR = 16 / sizeof(real), MR = 6, PACK_A = 1, MC_TILES = 32 };
 #ifndef DUAL_PACK_K
 #define DUAL_PACK_K 256
 #endif
-enum { NR = 2 * VECTOR, SLIM = PACK_A ? NR : VECTOR, FEW = PACK_A ? 4 * NR : SLIM,
-       KC = DUAL_PACK_K, NC_PANELS = 512 / NR };
+enum { NR = 2 * VECTOR, SLIM = PACK_A ? NR : VECTOR,
+       FEW = PACK_A ? 4 * NR : SLIM, KC = DUAL_PACK_K, NC_PANELS = 512 / NR };
 #ifdef __GNUC__                        /* a type that is a constant must stay one */
 #define INLINE static inline __attribute__((always_inline))
 #define PREFETCH(address) __builtin_prefetch(address)
@@ -749,10 +749,10 @@ static void plan_pieces(gemm_plan *p, size_t tiles, size_t panels, size_t thread
 
 /* A piece is a product of its own. */
 static gemm piece_of(const gemm *g, const gemm_plan *p, size_t i, size_t j, size_t k) {
-    const real *bias = g->bias ? g->bias + (g->c_col > 1 ? i : j) : NULL;
+    const size_t b = g->c_col > 1 ? i : j;                 /* the piece's first bias */
     return (gemm){least(g->M - i, p->mc), least(g->N - j, p->nc), least(g->K - k, p->kc), g->c_row,
                   g->c_col, corner(g->A, i, k), corner(g->B, k, j),
-                  g->C + i * g->c_row + j * g->c_col, bias, g->add || k};
+                  g->C + i * g->c_row + j * g->c_col, g->bias ? g->bias + b : NULL, g->add || k};
 }
 
 /* A tile that an edge cuts, or whose columns lie apart in C: from its sums, one by one. */
@@ -772,14 +772,14 @@ INLINE void run_tile(const gemm *w, const gemm_plan *p, size_t tiles, size_t t, 
                      const real *a, const real *b) {
     static const real zero[NR];
     const int packed = PACK_A && !p->narrow;
-    const size_t apart = p->streams ? tiles : 1, i = p->streams ? t : t * MR;
+    const size_t apart = p->streams ? tiles : 1;
+    const size_t i = p->streams ? t : t * MR;
     const size_t m = p->streams ? (w->M - i + apart - 1) / apart : least(w->M - i, MR);
     const size_t width = panel_width(p), n = least(w->N - j, width), down = apart * w->c_row;
     real *const at = w->C + i * w->c_row + j * w->c_col, sum[MR][NR];
     const real *row[MR], *from = zero; /* past the last row: the last, and its sums are dropped */
     for (size_t l = 0; l < MR; l++)
-        row[l] = packed ? a + i * w->K
-                        : (const real *)w->A.at + least(i + l * apart, w->M - 1) * w->A.row;
+        row[l] = packed ? a + i * w->K : corner(w->A, least(i + l * apart, w->M - 1), 0).at;
     for (size_t l = 0; l < m; l++)
         for (size_t h = 0; h < n; h += 16) PREFETCH(at + l * down + h * w->c_col);
     const int whole = m == MR && n == width && w->c_col == 1;
@@ -2030,7 +2030,7 @@ dual_tensor *dual_logits(dual_ctx *c, dual_model *m, dual_tensor *hidden) {
  * and targets at some insertion point. It sees the text before that point and itself, nothing of
  * later text or of other groups. Visibility is row ranges, so all groups share one pass per model.
  *
- * TO READ THE CODE, begin with exchange() near the chapter's end, then READ, THINK, EMBED and KV. */
+ * TO READ THE CODE, begin with exchange() near the chapter's end, then READ, THINK, EMBED, KV. */
 
 static const struct { const char *name; dual_injection inject; int base_trained; } SYSTEMS[] = {
     {"none", DUAL_NONE, 1},   {"pause", DUAL_PAUSE, 1},   {"soft", DUAL_SOFT, 1},

@@ -629,7 +629,8 @@ static void generate(dual_ctx *c, const settings *set, size_t n_runs, const char
     const char *verdict = prompt_grade(&p, text, ended);
     if (set->json) generate_json(set, text, ended, verdict);
     else {
-        printf("%s%s%s\n", text, verdict ? "    " : "", verdict ? verdict : "");
+        if (verdict) printf("%s    %s\n", text, verdict);
+        else printf("%s\n", text);
         if (p.n_rows == 2)
             printf("(latents of \"%s\" %s)\n", p.rows[1].row.question,
                    p.how.control.from == DUAL_MEAN ? "averaged with its own"
@@ -647,10 +648,11 @@ static void print_pass(const trace_view *v, size_t which) {
     const dual_pass *p = &v->out->pass[which];
     const int last = which + 1 == v->out->n_passes;
     char what[40], sees[160], state[16], likeliest[80];
-    printf("\n%zu. %s: %s, %zu row%s%s; %s\n", which + 1, p->name,
+    printf("\n%zu. %s: %s, %zu row%s", which + 1, p->name,
            p->model == loaded->r.coprocessor ? "Coprocessor" : "Base", p->rows,
-           p->rows == 1 ? "" : "s", p->cache_only ? " up to the last K and V" : "",
-           trace_recorded(loaded, p));
+           p->rows == 1 ? "" : "s");
+    if (p->cache_only) printf(" up to the last K and V");
+    printf("; %s\n", trace_recorded(loaded, p));
     printf("   hands over %s\n", trace_hands_over(loaded, v->out, which));
     printf("%4s %-10s %4s  %-31s %7s %7s%s\n", "row", "what", "pos", "sees", "|input|", "|state|",
            last ? "  likeliest next" : "");

@@ -280,14 +280,14 @@ typedef struct {
     size_t m, n, k, a_step, b_step;
     const dual_real *a, *b;
     dual_real beta, *c;
-} gemm;
+} blas_call;
 
 typedef struct {
     dual_ctx c;
     dual_tensor *x, *w;
     node *linear;                      /* backward forms: the recorded dual_linear */
     int layout;
-    gemm g;
+    blas_call g;
 } product_job;
 
 /* Tensors, and for the backward forms a recorded layer whose output has a gradient, of which
@@ -309,7 +309,7 @@ static void job_make(product_job *j, size_t rows, size_t in, size_t out, int for
     fill_random(j->x->data, rows * in, 1);
     fill_random(j->w->data, in * out, 0.05);
     if (form >= DX) fill_random(y->grad, rows * out, 1);
-    gemm *g = &j->g;
+    blas_call *g = &j->g;
     memset(g, 0, sizeof *g);
     if (form == DW) {                  /* [in,out] = X^T dY, or [out,in] = dY^T X */
         g->a_turned = 1;
@@ -347,7 +347,7 @@ static void run_dual(product_job *j) {
 
 #ifdef PEER_OPENBLAS
 static void run_openblas(product_job *j) {
-    const gemm *g = &j->g;
+    const blas_call *g = &j->g;
     cblas_sgemm(CblasRowMajor, g->a_turned ? CblasTrans : CblasNoTrans,
                 g->b_turned ? CblasTrans : CblasNoTrans, (int)g->m, (int)g->n, (int)g->k, 1, g->a,
                 (int)g->a_step, g->b, (int)g->b_step, g->beta, g->c, (int)g->n);
@@ -355,7 +355,7 @@ static void run_openblas(product_job *j) {
 #endif
 #ifdef PEER_ONEDNN
 static void run_onednn(product_job *j) {
-    const gemm *g = &j->g;
+    const blas_call *g = &j->g;
     dnnl_sgemm(g->a_turned ? 'T' : 'N', g->b_turned ? 'T' : 'N', (dnnl_dim_t)g->m, (dnnl_dim_t)g->n,
                (dnnl_dim_t)g->k, 1, g->a, (dnnl_dim_t)g->a_step, g->b, (dnnl_dim_t)g->b_step,
                g->beta, g->c, (dnnl_dim_t)g->n);
@@ -375,7 +375,7 @@ enum { LIBRARIES = sizeof LIBRARY / sizeof *LIBRARY };
 
 /* All libraries must have computed the same thing, or the comparison is worth nothing. */
 static void check_peers(product_job *j) {
-    const gemm *g = &j->g;
+    const blas_call *g = &j->g;
     const size_t n = g->m * g->n, step = n / 97 + 1;
     double ours[97], apart = 0, large = 0;
     for (size_t l = 0; l < LIBRARIES; l++) {

@@ -23,9 +23,9 @@ tall=$(awk '/^[a-z].*\) \{$/ || /^ +.*\) \{$/ && open == "" && last ~ /,$/ {open
         open = ""}
     {last = $0}' $ours tests/*.c)
 [ -z "$tall" ] || say "functions over a screen: $tall"
-# a ?: inside or behind another, outside comments and strings
-nested=$(sed 's/"\([^"\\]\|\\.\)*"/""/g; s/\/\*.*\*\// /' $ours 2> /dev/null | grep -v '^ *\*' |
-    grep -cE '\?[^?:]*:[^?:;]*\?[^?:]*:')
+# a ?: inside another, or directly behind its colon, outside comments and strings
+nested=$(sed 's/"\([^"\\]\|\\.\)*"/""/g; s/'[^']'/0/g; s/\/\*.*\*\// /' $ours 2> /dev/null | grep -v '^ *\*' |
+    grep -cE '\?[^?:,;]*(\?|:[^?:,;()]*\?)')
 [ "$nested" -eq 0 ] || say "$nested lines with a ?: inside or behind another"
 
 sed -n 's/^\/\* ==== \(.*[^ =]\) ==*$/\1/p' dual.c | while read -r name; do

@@ -256,7 +256,8 @@ int latents_analyse(dual_ctx *c, const double *z, size_t n, size_t slots, size_t
     const dual_mark start = dual_mark_here(c);
     size_t *slot = dual_alloc(c, slots * n, sizeof *slot);
     overlap *const all = dual_alloc(c, 3 * n_k, sizeof *all);
-    overlap *const half = all ? all + n_k : NULL, *const shuffled = all ? half + n_k : NULL;
+    overlap *const half = all ? all + n_k : NULL;
+    overlap *const shuffled = all ? half + n_k : NULL;
     double *mean = dual_alloc(c, d, sizeof *mean), *row = dual_alloc(c, d, sizeof *row);
     double *value = dual_alloc(c, d, sizeof *value), *cov = dual_alloc(c, d * d, sizeof *cov);
     double *sum = dual_alloc(c, d * d, sizeof *sum), *v = dual_alloc(c, d * d, sizeof *v);

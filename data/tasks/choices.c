@@ -33,7 +33,9 @@ static const char *read_object(task_set *set, dual_json row) {
         wrong = TASK_NO_MEMORY;
     for (; !wrong && dual_json_each(list, &key, &value); n++) {
         char *own = task_string(value);
-        if (!own || !put_pair(set, differ ? own : shared, differ ? shared : own))
+        const char *context = differ ? own : shared;
+        const char *choice = differ ? shared : own;
+        if (!own || !put_pair(set, context, choice))
             wrong = "expected each of \"choices\" to be a string that is not empty";
         free(own);
     }
