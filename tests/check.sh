@@ -24,13 +24,18 @@ tall=$(awk '/^[a-z].*\) \{$/ || /^ +.*\) \{$/ && open == "" && last ~ /,$/ {open
     {last = $0}' $ours tests/*.c)
 [ -z "$tall" ] || say "functions over a screen: $tall"
 # a ?: inside another, or directly behind its colon, outside comments and strings
-nested=$(sed 's/"\([^"\\]\|\\.\)*"/""/g; s/'[^']'/0/g; s/\/\*.*\*\// /' $ours 2> /dev/null | grep -v '^ *\*' |
-    grep -cE '\?[^?:,;]*(\?|:[^?:,;()]*\?)')
+nested=$(sed -e 's/"\([^"\\]\|\\.\)*"/""/g' -e "s/'[^']'/0/g" -e 's/\/\*.*\*\// /' $ours |
+    grep -v '^ *\*' | grep -cE '\?[^?:,;]*(\?|:[^?:,;()]*\?)')
 [ "$nested" -eq 0 ] || say "$nested lines with a ?: inside or behind another"
 
 sed -n 's/^\/\* ==== \(.*[^ =]\) ==*$/\1/p' dual.c | while read -r name; do
     grep -q "^ \*   $name" dual.c || echo "check: the tour does not name $name"
 done | grep . && bad=1
+
+# the program at the top of dual.h is the one that the tests run
+code=$(sed -n '/\/\/ quoted from here/,/\/\/ to here/p' tests/example.c | sed '1d; $d; s/^    //')
+quoted=$(sed -n 's/^ \*    //p' dual.h | head -n "$(echo "$code" | wc -l)")
+[ "$code" = "$quoted" ] || say "dual.h does not quote tests/example.c as it is"
 
 flags="-std=c99 -Wall -Wextra -pedantic -Wvla -Wshadow -Wconversion -Wsign-conversion -fopenmp -I."
 for cc in gcc clang; do

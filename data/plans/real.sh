@@ -7,7 +7,7 @@
 data=$1 runs=runs/real arms="no-cot cot coconut soft h2"
 for f in prosqa/valid.json prosqa/test.json gsm8k/train.jsonl gsm8k/test.jsonl; do
     [ -e "$data/$f" ] || {
-        echo "real: no $data/$f; README, \"On real models and data\", fetches it" >&2
+        echo "real: no $data/$f; data/README.md, \"Real models and data\", fetches it" >&2
         exit 1
     }
 done
