@@ -51,9 +51,11 @@ say "All runs answer the same problems; then their latents are compared."
 ./eval compare $runs || exit 1
 cat << END
 
-Where to look next: every row of every pass of one answer, and other latents for it:
+Where to look next, for example at h2: what its wrong answers look like, every
+row of every pass for one prompt, and that answer with another prompt's latents:
+  ./eval score $dir/h2-1
   ./eval trace $dir/h2-1 --prompt "$prompt"
-  ./eval generate $dir/h2-1 --prompt "$prompt" --latents-from swapped
-  ./eval score $dir/h2-1              what its wrong answers look like
-  $dir/h2-1/train.txt             what was trained, and how
+  ./eval generate $dir/h2-1 --prompt "$prompt" \\
+      --latents-from swapped
+$dir/h2-1/train.txt says what was trained, and how.
 END
