@@ -726,7 +726,7 @@ typedef struct {
  * such panel; a tile's MR rows then lie far apart, each a read stream of its own. */
 typedef struct {
     int narrow, streams;
-    size_t kc, mc, nc;             /* depth of a panel of B; rows and columns of a piece */
+    size_t kc, mc, nc;             /* depth of a panel; rows, columns of a piece, itself a gemm */
 } gemm_plan;
 
 static inline size_t panel_width(const gemm_plan *p) { return p->narrow ? SLIM : NR; }
@@ -747,7 +747,6 @@ static void plan_pieces(gemm_plan *p, size_t tiles, size_t panels, size_t thread
     p->nc = panel_width(p) * ((panels + parts - 1) / parts);
 }
 
-/* A piece is a product of its own. */
 static gemm piece_of(const gemm *g, const gemm_plan *p, size_t i, size_t j, size_t k) {
     const size_t b = g->c_col > 1 ? i : j;                 /* the piece's first bias */
     return (gemm){least(g->M - i, p->mc), least(g->N - j, p->nc), least(g->K - k, p->kc), g->c_row,
@@ -779,7 +778,8 @@ INLINE void run_tile(const gemm *w, const gemm_plan *p, size_t tiles, size_t t, 
     real *const at = w->C + i * w->c_row + j * w->c_col, sum[MR][NR];
     const real *row[MR], *from = zero; /* past the last row: the last, and its sums are dropped */
     for (size_t l = 0; l < MR; l++)
-        row[l] = packed ? a + i * w->K : corner(w->A, least(i + l * apart, w->M - 1), 0).at;
+        row[l] = packed ? a + i * w->K
+                        : (const real *)w->A.at + least(i + l * apart, w->M - 1) * w->A.row;
     for (size_t l = 0; l < m; l++)
         for (size_t h = 0; h < n; h += 16) PREFETCH(at + l * down + h * w->c_col);
     const int whole = m == MR && n == width && w->c_col == 1;
