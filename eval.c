@@ -118,24 +118,24 @@ static countdown_split parse_split(const settings *set) {
     return COUNTDOWN_TEST;
 }
 
-static dual_ablation parse_control(const settings *set) {
-    dual_ablation control;
+static dual_ablation parse_ablation(const settings *set) {
+    dual_ablation ablation;
     char *end;
-    memset(&control, 0, sizeof control);
-    control.seed = set->seed;
+    memset(&ablation, 0, sizeof ablation);
+    ablation.seed = set->seed;
     for (int i = DUAL_RIGHT; i < DUAL_DROP; i++)
-        if (!strcmp(set->from, control_name((dual_source)i))) {
-            control.from = (dual_source)i;
-            return control;
+        if (!strcmp(set->from, ablation_name((dual_source)i))) {
+            ablation.from = (dual_source)i;
+            return ablation;
         }
     if (!strncmp(set->from, "drop:", 5) && set->from[5] >= '0' && set->from[5] <= '9') {
-        control.from = DUAL_DROP;
-        control.slot = (size_t)strtoull(set->from + 5, &end, 10);
-        if (!*end) return control;
+        ablation.from = DUAL_DROP;
+        ablation.slot = (size_t)strtoull(set->from + 5, &end, 10);
+        if (!*end) return ablation;
     }
     cli_fail(2, "--latents-from: \"%s\" is not one of right swapped mean noise zero drop:I",
              set->from);
-    return control;
+    return ablation;
 }
 
 static size_t parse_count(const settings *set) {
@@ -150,7 +150,7 @@ static size_t parse_prompts(const settings *set) {
 
 static void open_run(dual_ctx *c, const settings *set, const char *folder, loaded_run *loaded) {
     const char *broken = set->broken;
-    if (*broken && strcmp(broken, "fatal") && strcmp(broken, "skip"))
+    if (*broken && options_word(broken, "fatal skip") < 0)
         cli_fail(2, "--broken: fatal or skip, not %s", broken);
     must(loaded_run_open(c, folder, broken, set->latents, loaded), c);
 }
@@ -289,7 +289,7 @@ static void score(dual_ctx *c, const settings *set, size_t n_runs, const char **
     open_run(c, set, folder[0], &loaded);
     refuse_text(&loaded, folder[0]);
     read_problems(c, set, &loaded, &rows);
-    score_options how = {parse_control(set), set->temperature, set->seed, set->max_new};
+    score_options how = {parse_ablation(set), set->temperature, set->seed, set->max_new};
     if (!how.max_new) how.max_new = run_max_new(&loaded.r.set, &loaded.task);
     must(score_run(c, &loaded, &rows, &how, &result), c);
     if (set->json) score_json(set, &loaded, folder[0], &rows, &result);
@@ -350,14 +350,14 @@ static void choices(dual_ctx *c, const settings *set, size_t n_words, const char
     if (n_words < 2) cli_fail(2, "choices needs a run and a file: ./eval choices RUN FILE");
     size_t count = parse_count(set);
     open_run(c, set, word[0], &loaded);
-    const dual_ablation control = parse_control(set);
+    const dual_ablation ablation = parse_ablation(set);
     if (!task_read(TASK_CHOICES, word[1], !strcmp(set->broken, "skip"), &rows, error, sizeof error))
         cli_fail(1, "%s", error);
     if (rows.broken)
         fprintf(stderr, "%s: %zu broken rows left out; the first:\n%s", word[1], rows.broken,
                 rows.complaints);
     if (count > rows.count) count = rows.count;
-    must(choices_open(c, &loaded, &rows, count, word[1], control, &list), c);
+    must(choices_open(c, &loaded, &rows, count, word[1], ablation, &list), c);
     must(choices_score(c, &loaded, &list), c);
     const choices_result result = choices_count(&list);
     run_describe_system(&loaded.r.system, system, sizeof system);
@@ -426,7 +426,7 @@ static void perplexity(dual_ctx *c, const settings *set, size_t n_words, const c
         cli_fail(2, "perplexity needs a text: ./eval perplexity RUN FILE (only a run on text has a "
              "held-out part of its own)");
     const perplexity_options how = {set->sequences, set->groups, set->ahead, set->sequence,
-                                    parse_control(set)};
+                                    parse_ablation(set)};
     const int ok = perplexity_plan(c, &loaded, &how, n_words > 1 ? word[1] : "", &result);
     fputs(result.text.report, stderr);
     if (!ok) cli_refuse(c->error);
@@ -598,9 +598,9 @@ static void compare(dual_ctx *c, const settings *set, size_t n_runs, const char 
 /* ==== GENERATE ================================================================================ */
 
 static void open_prompt(dual_ctx *c, const settings *set, const loaded_run *loaded,
-                        dual_ablation control, prompt_answer *prompt) {
+                        dual_ablation ablation, prompt_answer *prompt) {
     if (!*set->prompt) cli_fail(2, "--prompt \"numbers: 3 7 12 target: 57\" is required");
-    const prompt_options how = {set->prompt, control, set->temperature, set->seed, set->max_new};
+    const prompt_options how = {set->prompt, ablation, set->temperature, set->seed, set->max_new};
     must(prompt_open(c, loaded, &how, prompt), c);
 }
 
@@ -621,7 +621,7 @@ static void generate(dual_ctx *c, const settings *set, size_t n_runs, const char
     prompt_answer p;
     (void)n_runs;
     open_run(c, set, folder[0], &loaded);
-    open_prompt(c, set, &loaded, parse_control(set), &p);
+    open_prompt(c, set, &loaded, parse_ablation(set), &p);
     must(loaded_run_do(c, &loaded, prompt_generate, &p), c);
     const int ended = prompt_ended(&p);
     char *text = tokens_text(c, &loaded.task, p.tokens, ended ? p.length[0] : p.how.max_new);
@@ -633,7 +633,7 @@ static void generate(dual_ctx *c, const settings *set, size_t n_runs, const char
         else printf("%s\n", text);
         if (p.n_rows == 2)
             printf("(latents of \"%s\" %s)\n", p.rows[1].row.question,
-                   p.how.control.from == DUAL_MEAN ? "averaged with its own"
+                   p.how.ablation.from == DUAL_MEAN ? "averaged with its own"
                                                    : "instead of its own");
     }
     free(text);

@@ -188,18 +188,11 @@ static void check_effect(const job *j) {
         cli_fail(2, "--stage-steps and --stage-epochs: one of them");
 }
 
-/* 1: the word is one of those in the list, which has a blank on either side of each. */
-static int is_one_of(const char *word, const char *list) {
-    char spaced[32];
-    snprintf(spaced, sizeof spaced, " %.28s ", word);
-    return !strchr(word, ' ') && strstr(list, spaced) != NULL;
-}
-
 /* What each objective and task can do, and what of it makes no sense together. */
 static void check_objective(const run_settings *set, const dual_system *system) {
     const int lm = run_is_lm(set), pretrain = run_is_pretrain(set);
     const int text = !strcmp(set->task, "text"), countdown = !strcmp(set->task, "countdown");
-    if (!is_one_of(set->objective, " answer lm pretrain "))
+    if (options_word(set->objective, "answer lm pretrain") < 0)
         cli_fail(2, "--objective: answer, lm or pretrain, not %s", set->objective);
     if (lm && (system->inject != DUAL_NONE || !system->base_trained))
         cli_fail(2, "--objective lm trains a Base: leave --system at none");
@@ -223,16 +216,16 @@ static void check_objective(const run_settings *set, const dual_system *system) 
 
 /* Words and numbers that an option cannot have. */
 static void check_values(const run_settings *set, const dual_system *system) {
-    if (!is_one_of(set->base_stored, " real file bf16 "))
+    if (options_word(set->base_stored, "real file bf16") < 0)
         cli_fail(2, "--base-stored: real, file or bf16, not %s", set->base_stored);
     if (strcmp(set->base_stored, "real") && system->base_trained)
         cli_fail(2, "--base-stored %s: weights of 16 bits cannot be trained; it is for a frozen "
                  "Base (liu, h1, prompt)", set->base_stored);
-    if (!is_one_of(set->broken, " fatal skip "))
+    if (options_word(set->broken, "fatal skip") < 0)
         cli_fail(2, "--broken: fatal or skip, not %s", set->broken);
-    if (!is_one_of(set->schedule, " cosine constant "))
+    if (options_word(set->schedule, "cosine constant") < 0)
         cli_fail(2, "--schedule: cosine or constant, not %s", set->schedule);
-    if (!is_one_of(set->steps_shown, " none all curriculum "))
+    if (options_word(set->steps_shown, "none all curriculum") < 0)
         cli_fail(2, "--steps-shown: none, all or curriculum, not %s", set->steps_shown);
     if (set->warmup > 1 || set->facts > 1 || set->uniform_stage > 1 || set->held_out > 0.9)
         cli_fail(2, "--warmup, --facts and --uniform-stage are shares: 0 to 1, --held-out 0 to "
@@ -524,7 +517,7 @@ enum { GREEDY = 0, SAMPLED = 1 };        /* temperatures */
 static shares score_problems(job *j, double temperature) {
     const run_settings *set = &j->r.set;
     const dual_ablation right = {DUAL_RIGHT, 0, 0};
-    const size_t stage = run_stage_of(set, j->r.step ? j->r.step - 1 : 0);
+    const size_t stage = run_stage(&j->r);
     const dual_mark m = dual_mark_here(&j->c);
     answer *a = calloc(j->n_test, sizeof *a);
     shares out = {0, 0};
@@ -662,7 +655,7 @@ static void train(job *j) {
     if (before < 0) cli_fail(1, "out of memory for the log");
     progress p = progress_begin(style, set->out, first, set->steps);
     if (!first) checkpoint(j);             /* a full disk shows now, not after an hour */
-    size_t stage = run_stage_of(set, first ? first - 1 : 0);
+    size_t stage = run_stage(&j->r);
     while (j->r.step < set->steps && !stopped) {
         char said[40];
         if (run_stage_of(set, j->r.step) != stage && set->reset_optimizer)
@@ -822,12 +815,15 @@ static void print_header(job *j) {
     const run_settings *set = &j->r.set;
     static note header;
     char error[300], path[RUN_PATH + 16];
+    const int show = !set->quiet && (!set->brief || set->dry_run);
+    const int keep = !set->dry_run && !goes_on(set);
+    if (!show && !keep) return;
     run_memory_report(&j->r, &j->memory, &header);
     const size_t memory = header.used; /* which stands on stderr already */
     if (!run_header(&j->c, &j->r, &j->task, j->flops, j->scoring, &header, error, sizeof error))
         cli_fail(1, "%s", error);
-    if (!set->quiet && (!set->brief || set->dry_run)) fputs(header.text + memory, stderr);
-    if (set->dry_run || goes_on(set)) return;
+    if (show) fputs(header.text + memory, stderr);
+    if (!keep) return;
     snprintf(path, sizeof path, "%s/train.txt", set->out);
     if (!dual_text_save(&j->c, path, header.text, header.used)) cli_fail(1, "%s", j->c.error);
 }

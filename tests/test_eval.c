@@ -821,8 +821,8 @@ static void test_opening(void) {
     loaded_run_close(&it);
     it = must_open(&c, path_of("none"));
     const dual_ablation zero = {DUAL_ZERO, 0, 0}, right = {DUAL_RIGHT, 0, 0};
-    check_refused(&c, loaded_run_check_control(&c, &it, zero), "latents from elsewhere");
-    check_that(loaded_run_check_control(&c, &it, right), "nothing asked for");
+    check_refused(&c, loaded_run_check_ablation(&c, &it, zero), "latents from elsewhere");
+    check_that(loaded_run_check_ablation(&c, &it, right), "nothing asked for");
     snprintf(it.r.set.base, sizeof it.r.set.base, "%s", path_of("h2"));
     check_that(loaded_run_to_base(&it) && !strcmp(it.untouched, path_of("h2/base")), "its Base");
     loaded_run_close(&it);
@@ -884,7 +884,7 @@ static void test_prompts(void) {
     text_is(prompt_grade(&p, "1+2+3", 1), "correct", "a right answer");
     text_is(prompt_grade(&p, "1+2+3", 0), "no end token", "without its end");
     prompt_close(&p);
-    how.control.from = DUAL_RIGHT;
+    how.ablation.from = DUAL_RIGHT;
     check_that(prompt_open(&c, &it, &how, &p), "a prompt: %s", c.error);
     check_that(trace_run(&c, &it, &p, "1+2*3", seen, text), "traced: %s", c.error);
     text_is(text, "1+2*3 <end> | wrong value | 3 passes, given", "a given answer");
@@ -904,13 +904,13 @@ static void test_prompts(void) {
 
 static void choices_are(dual_ctx *c, loaded_run *it, const char *json, dual_source from, size_t n,
                         size_t cut, size_t left_out) {
-    const dual_ablation control = {from, 0, 0};
+    const dual_ablation ablation = {from, 0, 0};
     const char *file = write_text("mc.jsonl", json);
     char error[300];
     task_set rows;
     choice_set set;
     if (!task_read(TASK_CHOICES, file, 0, &rows, error, sizeof error)) check_fatal(error);
-    const int ok = choices_open(c, it, &rows, rows.count, file, control, &set);
+    const int ok = choices_open(c, it, &rows, rows.count, file, ablation, &set);
     if (!n) check_refused(c, ok, json);
     else if (check_that(ok, "%s: %s", json, c->error)) {
         check_that(set.n == n && set.cut == cut && set.left_out == left_out,

@@ -161,7 +161,7 @@ typedef struct {
 static int score_entry(dual_ctx *c, loaded_run *loaded, const entry_job *j, dual_source from,
                        unsigned char *solved, double *accuracy, double *loss) {
     const size_t n = j->k->problems.n;
-    const score_options how = {.control = {.from = from}, .seed = 1,
+    const score_options how = {.ablation = {.from = from}, .seed = 1,
                                .max_new = run_max_new(&loaded->r.set, &loaded->task)};
     answer *answers = work_room(c, n, sizeof *answers);
     double hits = 0;

@@ -27,7 +27,7 @@ static int add_another(dual_ctx *c, const loaded_run *loaded, prompt_answer *p) 
     if (!loaded->task.generated)
         return dual_failed(c, "--latents-from %s: --task %s has no generator to take another "
                            "prompt from; eval score and choices mix the rows of a file",
-                           control_name(p->how.control.from), task_name(loaded->task.kind));
+                           ablation_name(p->how.ablation.from), task_name(loaded->task.kind));
     if (!problems_fresh(c, loaded, "", 1, &other)) return 0;
     p->rows[p->n_rows++] = *other.at;
     free(other.at);
@@ -41,9 +41,9 @@ int prompt_open(dual_ctx *c, const loaded_run *loaded, const prompt_options *how
     p->how = *how;
     p->rows = room_for(c, 2, sizeof *p->rows);
     p->n_rows = 1;
-    int ok = p->rows && loaded_run_check_control(c, loaded, how->control) &&
+    int ok = p->rows && loaded_run_check_ablation(c, loaded, how->ablation) &&
              encode_prompt(c, loaded, how->text, p->rows);
-    if (ok && control_mixes(how->control.from)) ok = add_another(c, loaded, p);
+    if (ok && ablation_mixes(how->ablation.from)) ok = add_another(c, loaded, p);
     size_t *most = &p->how.max_new;
     if (!*most) *most = run_max_new(&loaded->r.set, &loaded->task);
     for (size_t i = 0; ok && i < p->n_rows; i++) {     /* the newest token needs no position */
@@ -70,7 +70,7 @@ int prompt_generate(dual_ctx *c, loaded_run *loaded, void *prompt) {
     dual_exchange e = loaded_run_exchange(c, loaded);
     memset(&sampling, 0, sizeof sampling);
     run_prompts_fill(&batch, &loaded->task, p->rows, p->n_rows, WITHOUT_TARGETS);
-    batch.batch.ablation = p->how.control;
+    batch.batch.ablation = p->how.ablation;
     sampling.max_new = p->how.max_new;
     sampling.end = loaded->task.end;
     sampling.temperature = p->how.temperature;

@@ -9,7 +9,7 @@
 
 typedef struct {
     const char *text;              /* of the prompt */
-    dual_ablation control;
+    dual_ablation ablation;
     double temperature;            /* 0: greedy */
     uint64_t seed;
     size_t max_new;                /* 0: as trained */
@@ -17,7 +17,7 @@ typedef struct {
 
 typedef struct {
     prompt_options how;            /* max_new: what there is room for */
-    example *rows;                 /* the prompt; another one for a control that mixes prompts */
+    example *rows;                 /* the prompt; another one for an ablation that mixes prompts */
     size_t n_rows;
     int32_t *tokens;               /* [n_rows, max_new] */
     size_t length[2];              /* tokens before the end token; max_new + 1: none came */

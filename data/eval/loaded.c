@@ -45,7 +45,7 @@ int loaded_run_open(dual_ctx *c, const char *folder, const char *broken, size_t 
     if (loaded->r.shape.vocab < needed)
         ok = dual_failed(c, "%s: a vocabulary of %zu words, the task needs %zu", folder,
                          loaded->r.shape.vocab, needed);
-    loaded->stage = run_stage_of(trained, loaded->r.step ? loaded->r.step - 1 : 0);
+    loaded->stage = run_stage(&loaded->r);
     loaded->latents = run_latents_of(trained, &loaded->r.system, loaded->stage);
     ok = ok && set_latents(c, loaded, latents);
     if (!ok) loaded_run_close(loaded);
@@ -122,14 +122,14 @@ size_t loaded_run_positions(const loaded_run *loaded, size_t n_x) {
     return used < loaded->r.shape.positions ? loaded->r.shape.positions - used : 0;
 }
 
-int loaded_run_check_control(dual_ctx *c, const loaded_run *loaded, dual_ablation control) {
-    if (control.from == DUAL_RIGHT || loaded->r.system.inject != DUAL_NONE) return 1;
+int loaded_run_check_ablation(dual_ctx *c, const loaded_run *loaded, dual_ablation ablation) {
+    if (ablation.from == DUAL_RIGHT || loaded->r.system.inject != DUAL_NONE) return 1;
     return dual_failed(c, "--latents-from: this run has no latents");
 }
 
-const char *control_name(dual_source from) {
+const char *ablation_name(dual_source from) {
     static const char *const names[] = {"right", "swapped", "mean", "noise", "zero", "drop"};
     return names[from];
 }
 
-int control_mixes(dual_source from) { return from == DUAL_SWAPPED || from == DUAL_MEAN; }
+int ablation_mixes(dual_source from) { return from == DUAL_SWAPPED || from == DUAL_MEAN; }

@@ -44,10 +44,10 @@ dual_exchange loaded_run_exchange(dual_ctx *, const loaded_run *);   /* with N_L
 /* Positions that are left for y after x, the latents and the cue. */
 size_t loaded_run_positions(const loaded_run *, size_t n_x);
 /* Refuses latents from elsewhere for a run that has none. */
-int loaded_run_check_control(dual_ctx *, const loaded_run *, dual_ablation);
+int loaded_run_check_ablation(dual_ctx *, const loaded_run *, dual_ablation);
 
-const char *control_name(dual_source);             /* right swapped mean noise zero drop */
-int control_mixes(dual_source);                    /* swapped, mean: the latents of other prompts */
+const char *ablation_name(dual_source);             /* right swapped mean noise zero drop */
+int ablation_mixes(dual_source);                   /* swapped, mean: latents of other prompts */
 
 /* Zeroed memory. NULL: there is none left; within work that ends in c->fatal. */
 void *room_for(dual_ctx *, size_t count, size_t size);

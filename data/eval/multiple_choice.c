@@ -116,29 +116,29 @@ static int find_other_rows(dual_ctx *c, choice_set *set, const char *file) {
         set->other[r] = choices_another_row(set, r);
         if (set->other[r] == r)
             return dual_failed(c, "%s: --latents-from %s needs, for each row, another row "
-                               "with a different context", file, control_name(set->control.from));
+                               "with a different context", file, ablation_name(set->ablation.from));
     }
     return 1;
 }
 
 int choices_open(dual_ctx *c, const loaded_run *loaded, const task_set *rows, size_t count,
-                 const char *file, dual_ablation control, choice_set *set) {
+                 const char *file, dual_ablation ablation, choice_set *set) {
     memset(set, 0, sizeof *set);
-    set->control = control;
+    set->ablation = ablation;
     for (size_t i = 0; i < count; i++) set->room += task_get(rows, i).n_steps / 2;
     set->choice = room_for(c, set->room, sizeof *set->choice);
     set->likelihood = room_for(c, set->room, sizeof *set->likelihood);
     set->begin = room_for(c, count + 1, sizeof *set->begin);
     set->longest = room_for(c, count, sizeof *set->longest);
     int ok = set->choice && set->likelihood && set->begin && set->longest &&
-             loaded_run_check_control(c, loaded, control);
+             loaded_run_check_ablation(c, loaded, ablation);
     for (size_t i = 0; ok && i < count; i++) {
         const task_row row = task_get(rows, i);
         ok = open_row(c, loaded, &row, set);
     }
     if (ok && !set->n)
         ok = dual_failed(c, "%s: every row has a choice too long for the model", file);
-    if (ok && control_mixes(control.from)) ok = find_other_rows(c, set, file);
+    if (ok && ablation_mixes(ablation.from)) ok = find_other_rows(c, set, file);
     if (!ok) choices_close(set);
     return ok;
 }
@@ -177,7 +177,7 @@ static void read_likelihoods(dual_ctx *c, const dual_tensor *logits, const query
 }
 
 /* Neighbours with one context share it as one sequence, read once. */
-static void run_queries(dual_ctx *c, loaded_run *loaded, dual_ablation control, const query *list,
+static void run_queries(dual_ctx *c, loaded_run *loaded, dual_ablation ablation, const query *list,
                         size_t n) {
     const dual_mark start = dual_mark_here(c);
     dual_exchange e = loaded_run_exchange(c, loaded);
@@ -203,7 +203,7 @@ static void run_queries(dual_ctx *c, loaded_run *loaded, dual_ablation control, 
     b.text = text;
     b.length = length;
     b.group = group;
-    b.ablation = control;
+    b.ablation = ablation;
     dual_run(c, &e, &b, &out);
     if (c->memory) read_likelihoods(c, out.logits, list, group, n);
     dual_release(c, start);
@@ -220,7 +220,7 @@ static size_t query_across(const choice_set *set, size_t first, size_t count, si
     for (size_t i = 0; i < count; i++) {
         const size_t other = set->other[first + i], next = first + (i + 1) % count;
         list[n++] = query_of(set, first + i, k, SCORED);
-        if (set->control.from == DUAL_SWAPPED && other != next)
+        if (set->ablation.from == DUAL_SWAPPED && other != next)
             list[n++] = query_of(set, other, k, LENDS);
     }
     return n;
@@ -236,7 +236,7 @@ static void score_across(dual_ctx *c, loaded_run *loaded, choice_set *set, query
         for (size_t i = 0; i < count; i++)
             if (choices_of(set, first + i) > most) most = choices_of(set, first + i);
         for (size_t k = 0; k < most; k++)
-            run_queries(c, loaded, set->control, list, query_across(set, first, count, k, list));
+            run_queries(c, loaded, set->ablation, list, query_across(set, first, count, k, list));
     }
 }
 
@@ -247,7 +247,7 @@ static int choices_work(dual_ctx *c, loaded_run *loaded, void *job) {
     if (set->other) score_across(c, loaded, set, list);
     for (size_t r = 0; !set->other && r < set->n; r++) {       /* a row's choices are one batch */
         for (size_t k = 0; k < choices_of(set, r); k++) list[k] = query_of(set, r, k, SCORED);
-        run_queries(c, loaded, set->control, list, choices_of(set, r));
+        run_queries(c, loaded, set->ablation, list, choices_of(set, r));
     }
     free(list);
     return 1;

@@ -10,7 +10,7 @@
 #include "score.h"
 
 typedef struct {
-    dual_ablation control;
+    dual_ablation ablation;
     size_t n, *begin;              /* rows that fit the model; [n+1] where their choices begin */
     size_t room;                   /* choices there is room for */
     example *choice, *longest;     /* choices behind their contexts; [n] most n_x, n_y of a row's */

@@ -52,7 +52,7 @@ int perplexity_plan(dual_ctx *c, const loaded_run *loaded, const perplexity_opti
                     const char *file, perplexity_result *p) {
     memset(p, 0, sizeof *p);
     p->how = loaded->r.set;
-    p->control = o->control;
+    p->ablation = o->ablation;
     p->has_latents = loaded->latents > 0;
     snprintf(p->how.objective, sizeof p->how.objective, "pretrain");
     if (plan_sequence(c, loaded, o, &p->how) && plan_places(c, o, &p->how) &&
@@ -110,7 +110,7 @@ static int perplexity_work(dual_ctx *c, loaded_run *loaded, void *job) {
             break;
         }
         add_sequence(c, &without, &b.batch, ahead, each, p->without);
-        b.batch.ablation = p->control;
+        b.batch.ablation = p->ablation;
         if (p->has_latents) add_sequence(c, &with, &b.batch, ahead, each, p->with);
         run_batch_free(&b);
     }

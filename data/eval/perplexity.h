@@ -9,12 +9,12 @@
 typedef struct {
     size_t sequences;                  /* of the text, at most */
     size_t groups, ahead, sequence;    /* M, N_A, tokens per sequence; 0: as trained */
-    dual_ablation control;
+    dual_ablation ablation;
 } perplexity_options;
 
 typedef struct {
     run_settings how;                  /* groups, ahead and sequence as they are used */
-    dual_ablation control;
+    dual_ablation ablation;
     text_source text;
     size_t sequences;
     int has_latents;

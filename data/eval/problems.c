@@ -26,7 +26,7 @@ static int read_rows(dual_ctx *c, const loaded_run *loaded, countdown_split spli
 }
 
 int problems_read(dual_ctx *c, const loaded_run *loaded, countdown_split split, const char *file,
-              size_t count, problem_set *rows) {
+                  size_t count, problem_set *rows) {
     memset(rows, 0, sizeof *rows);
     rows->n = count;
     if (*file) snprintf(rows->source, sizeof rows->source, "problems of %s", file);
@@ -41,13 +41,13 @@ void problems_free(problem_set *rows) {
 }
 
 int problems_check(dual_ctx *c, loaded_run *loaded, const example *rows, size_t n,
-                   const char *source, dual_ablation control) {
+                   const char *source, dual_ablation ablation) {
     const dual_exchange e = loaded_run_exchange(c, loaded);
     for (size_t i = 0; i < n; i++) {
         char error[sizeof c->error];
         run_prompts p;
         run_prompts_fill(&p, &loaded->task, &rows[i], 1, WITH_TARGETS);
-        p.batch.ablation = control;
+        p.batch.ablation = ablation;
         if (dual_batch_check(c, &e, &p.batch)) continue;
         memcpy(error, c->error, sizeof error);
         return dual_failed(c, "%s, row %zu: %s", source, i + 1, error);

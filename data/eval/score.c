@@ -78,9 +78,9 @@ static int seen_in_file(dual_ctx *c, task_kind kind, const char *file, const pro
 int score_answers(dual_ctx *c, loaded_run *loaded, const example *rows, size_t n,
                   const char *source, const score_options *how, answer *answers, double *loss) {
     const int counting = !c->memory;
-    if (counting && !problems_check(c, loaded, rows, n, source, how->control)) return 0;
+    if (counting && !problems_check(c, loaded, rows, n, source, how->ablation)) return 0;
     dual_exchange e = loaded_run_exchange(c, loaded);
-    run_score(c, &e, &loaded->task, rows, n, how->control, how->temperature, how->seed,
+    run_score(c, &e, &loaded->task, rows, n, how->ablation, how->temperature, how->seed,
               how->max_new, answers, loss);
     return 1;
 }
@@ -106,7 +106,7 @@ int score_run(dual_ctx *c, loaded_run *loaded, const problem_set *rows, const sc
     unsigned char *seen = room_for(c, rows->n, 1);
     score_job job = {rows, how, answers, &out->loss};
     memset(out, 0, sizeof *out);
-    int ok = answers && seen && loaded_run_check_control(c, loaded, how->control) &&
+    int ok = answers && seen && loaded_run_check_ablation(c, loaded, how->ablation) &&
              loaded_run_do(c, loaded, score_work, &job);
     if (ok && !*file) seen_generated(kind, rows, seen, out->seen_how, sizeof out->seen_how);
     else if (ok)

@@ -13,7 +13,7 @@ double tally_share(tally);             /* NaN where nothing was counted */
 double tally_low(tally), tally_high(tally);        /* 95 % Wilson interval */
 
 typedef struct {
-    dual_ablation control;
+    dual_ablation ablation;
     double temperature;
     uint64_t seed;
     size_t max_new;

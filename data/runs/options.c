@@ -53,6 +53,16 @@ void options_defaults(const option *table, void *settings) {
         if (*o->name) option_set(o, settings, o->otherwise, error, sizeof error);
 }
 
+int options_word(const char *word, const char *list) {
+    const size_t n = strlen(word);
+    for (int i = 0;; i++) {
+        const size_t length = strcspn(list, " ");
+        if (length == n && !memcmp(list, word, n)) return i;
+        if (!list[length]) return -1;
+        list += length + 1;
+    }
+}
+
 /* Levenshtein distance of two short words, for "did you mean". */
 static size_t distance(const char *a, const char *b) {
     size_t row[40];

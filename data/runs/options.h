@@ -37,6 +37,8 @@ int options_parse(const option *, void *settings, int argc, char **argv, const c
 int option_set(const option *, void *settings, const char *value, char *error, size_t size);
 void option_print(const option *, const void *settings, char *out, size_t size);
 void options_help(const option *);                  /* to stdout, every default shown */
+/* The place of a word among those of a list with one blank between them. -1: it is none of them. */
+int options_word(const char *word, const char *list);
 const char *options_nearest(const option *, const char *word);    /* the name spelled most alike */
 
 #endif

@@ -80,14 +80,20 @@ static int state_entry(dual_ctx *c, dual_file *f, const char *prefix, char owner
     return 1;
 }
 
+size_t run_stage(const run *r) { return run_stage_of(&r->set, r->step ? r->step - 1 : 0); }
+
+static int load_coprocessor(dual_ctx *c, run *r, const char *folder) {
+    char path[RUN_PATH + 32];
+    snprintf(path, sizeof path, "%s/coprocessor", folder);
+    return !r->coprocessor || dual_model_load(c, r->coprocessor, path);
+}
+
 int run_load(dual_ctx *c, run *r, const char *folder, dual_adamw *moments) {
     char path[RUN_PATH + 32], owner;
     dual_param *p;
     size_t k = 0;                      /* moments stand in the order of the trained tensors */
     snprintf(path, sizeof path, "%s/base", folder);
-    if (!dual_model_load(c, r->base, path)) return 0;
-    snprintf(path, sizeof path, "%s/coprocessor", folder);
-    if (r->coprocessor && !dual_model_load(c, r->coprocessor, path)) return 0;
+    if (!dual_model_load(c, r->base, path) || !load_coprocessor(c, r, folder)) return 0;
     snprintf(path, sizeof path, "%s/state.safetensors", folder);
     dual_file *f = dual_file_open(c, path);
     if (!f) return 0;
@@ -102,8 +108,8 @@ int run_load(dual_ctx *c, run *r, const char *folder, dual_adamw *moments) {
     }
     ok = ok && read_note(c, f, path, r);
     if (ok && moments) {               /* with --reset-optimizer it counts from its stage's start */
-        const size_t stage = run_stage_of(&r->set, r->step ? r->step - 1 : 0);
-        moments->step = r->step - (r->set.reset_optimizer ? stage * r->set.stage_steps : 0);
+        const size_t before = run_stage(r) * r->set.stage_steps;
+        moments->step = r->step - (r->set.reset_optimizer ? before : 0);
     }
     dual_file_close(f);
     return ok;
@@ -187,8 +193,7 @@ int run_load_latents(dual_ctx *c, run *r, const char *folder) {
     char path[RUN_PATH + 32];
     dual_exchange *e = &r->exchange;
     const dual_param *const part[2] = {&e->soft, &e->gain};
-    snprintf(path, sizeof path, "%s/coprocessor", folder);
-    if (r->coprocessor && !dual_model_load(c, r->coprocessor, path)) return 0;
+    if (!load_coprocessor(c, r, folder)) return 0;
     snprintf(path, sizeof path, "%s/latents.safetensors", folder);
     dual_file *f = dual_file_open(c, path);
     if (!f) return 0;

@@ -61,7 +61,7 @@ static size_t room_for_answer(dual_ctx *c, const dual_exchange *e, const example
 }
 
 void run_score(dual_ctx *c, dual_exchange *e, const run_task *t, const example *rows, size_t n,
-               dual_ablation control, double temperature, uint64_t seed, size_t max_new,
+               dual_ablation ablation, double temperature, uint64_t seed, size_t max_new,
                answer *out, double *loss) {
     double sum = 0, targets = 0;
     int32_t *tokens = malloc(PROMPTS_MAX * max_new * sizeof *tokens);
@@ -72,7 +72,7 @@ void run_score(dual_ctx *c, dual_exchange *e, const run_task *t, const example *
         dual_sampling s;
         count = run_prompts_count(rows + first, n - first, e->base->config.vocab, max_new);
         run_prompts_fill(&p, t, rows + first, count, 1);
-        p.batch.ablation = control;
+        p.batch.ablation = ablation;
         p.batch.ablation.seed = seed + first;
         for (size_t i = 0; i < count; i++) all += rows[first + i].n_y;
         if (loss) sum += forced_loss(c, e, &p.batch, all);

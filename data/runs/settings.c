@@ -255,13 +255,6 @@ int run_load_settings(dual_ctx *c, const char *folder, run_settings *set) {
 
 /* ---- The system ------------------------------------------------------------------------------ */
 
-/* The place of a word in a list of n; n: it is not there. */
-static int index_of(const char *word, const char *const *list, int n) {
-    int i = 0;
-    while (i < n && strcmp(word, list[i])) i++;
-    return i;
-}
-
 /* "0-5,8" as bits; 0: it does not read like that. */
 static uint64_t layer_bits(const char *text) {
     uint64_t bits = 0;
@@ -318,15 +311,13 @@ static int choose_latents(const run_settings *set, dual_system *s, char *error, 
 }
 
 static int choose_extras(const run_settings *set, dual_system *s, char *error, size_t size) {
-    static const char *const forms[] = {"plain", "centred", "values", "centred-values"};
-    static const char *const gains[] = {"none", "trained"};
-    const int form = index_of(set->orthogonality_form, forms, 4);
-    const int gain = index_of(set->gain, gains, 2);
-    if (gain == 2) {
+    const int form = options_word(set->orthogonality_form, "plain centred values centred-values");
+    const int gain = options_word(set->gain, "none trained");
+    if (gain < 0) {
         snprintf(error, size, "--latent-gain: none or trained, not \"%.20s\"", set->gain);
         return 0;
     }
-    if (form == 4) {
+    if (form < 0) {
         snprintf(error, size, "--orthogonality-form: \"%.20s\" is not one of plain centred values "
                  "centred-values", set->orthogonality_form);
         return 0;
