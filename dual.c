@@ -69,7 +69,8 @@ typedef dual_real real;
 
 /* The matmul's micro-kernel keeps MR x NR sums, about as many as the vector registers hold, or MR x
  * SLIM for up to FEW columns; a VECTOR is one register. PACK_A: beyond FEW columns A is packed too,
- * unless a multiply-add can broadcast a memory operand. MC_TILES tiles of MR rows stay in cache. */
+ * unless a multiply-add can take one number from memory into all lanes (AVX-512). MC_TILES tiles
+ * of MR rows stay in the cache. */
 #if defined(__AVX512F__)
 enum { VECTOR = 64 / sizeof(real), MR = 8, PACK_A = 0, MC_TILES = 64 };
 #elif defined(__AVX__)
@@ -83,7 +84,7 @@ enum { VECTOR = 16 / sizeof(real), MR = 6, PACK_A = 1, MC_TILES = 32 };
 #define UNROLL _Pragma("clang loop unroll(full)")
 #define WHOLE UNROLL
 #define ROLLED _Pragma("clang loop unroll(disable)")
-#elif defined(__GNUC__)                /* makes no vectors of a loop of one, once it is unrolled */
+#elif defined(__GNUC__)                /* once unrolled, a loop of one vector is not vectorised */
 #define UNROLL
 #define WHOLE _Pragma("GCC unroll 1")
 #define ROLLED
@@ -98,14 +99,14 @@ enum { VECTOR = 16 / sizeof(real), MR = 6, PACK_A = 1, MC_TILES = 32 };
 #endif
 enum { NR = 2 * VECTOR, SLIM = PACK_A ? NR : VECTOR,
        FEW = PACK_A ? 4 * NR : SLIM, KC = DUAL_PACK_K, NC_PANELS = 512 / NR };
-#ifdef __GNUC__                        /* a type that is a constant must stay one */
+#ifdef __GNUC__                        /* inlined, so that a constant `type` is one in the loops */
 #define INLINE static inline __attribute__((always_inline))
 #define PREFETCH(address) __builtin_prefetch(address)
 #else
 #define INLINE static inline
 #define PREFETCH(address) ((void)(address))
 #endif
-/* BLOCK: queries, keys, numbers of a sum at a time; PARTS: pieces of a row times a matrix. */
+/* BLOCK: queries, keys, numbers of a sum at a time; PARTS: ranges of a row times a matrix. */
 enum { MAX_HEAD_DIM = 256, BLOCK = 64, LANES = 8, PARTS = 8 };
 
 static inline size_t least(size_t a, size_t b) { return a < b ? a : b; }
@@ -320,8 +321,8 @@ struct dual_node {
     dual_tensor *more_out[2];      /* a recomputed block's other outputs, or NULL */
     size_t n_in;
     int in_place;                  /* in[0]'s gradient overwrites its data (cross-entropy) */
-    int can_overwrite;             /* backward is able to write in[0]'s gradient, not only to add */
-    int overwrite_now;             /* and has to: that array was just made and is not cleared */
+    int can_overwrite;             /* backward may assign in[0]'s gradient instead of adding */
+    int overwrite_now;             /* and must: the array is new, its contents undefined */
     real *saved;                   /* numbers that forward leaves for backward */
     union {                        /* and the arguments that backward needs again, by operation */
         struct { const int32_t *which, *index; } gather;
@@ -542,8 +543,8 @@ static inline real fold(real *s) { /* all 8 of them, in halves: the loop is one 
 }
 
 /* One row times B (decoding): every weight is used once, so packing would cost more than it saves.
- * B is read where it is, from several places at once: so memory is fastest. Where a column of B
- * lies in one piece, each c[j] is a dot product; where a row does, c is a weighted sum of rows. */
+ * Four ranges of B are read side by side: so memory is fastest. Where B's columns are contiguous,
+ * each c[j] is a dot product; where its rows are, c is a weighted sum of rows. */
 INLINE void row_dots(const real *a, matrix B, size_t K, size_t first, size_t end, real *c,
                      const real *from, int type) {
     const size_t size = size_of(type), apart = (end - first + 3) / 4;
@@ -585,7 +586,7 @@ INLINE void row_sums(const real *a, matrix B, size_t first, size_t end, size_t N
     }
 }
 
-/* Memory for one call: above the mark it is free again at once. */
+/* Memory for one call, valid until the next allocation: it is released already. */
 static real *scratch(dual_ctx *ctx, size_t count, size_t each) {
     const dual_mark before = dual_mark_here(ctx);
     real *const room = dual_alloc(ctx, product(ctx, count, each), sizeof(real));
@@ -619,19 +620,19 @@ static void matmul_row(dual_ctx *ctx, const real *a, matrix B, size_t N, size_t 
 
 /* ==== MATMUL =====================================================================================
  * Three plain loops would wait for memory. Here numbers are copied once and used many times:
- *     for each part of B, NC columns, and each block of A, MC rows:           a piece of work
- *       for each stretch of KC steps of k:
- *         pack B's columns into panels, NR wide and KC deep                   kept for more blocks
- *         for each panel of B, for each MR rows of A:
- *           micro-kernel: MR x NR sums in registers, over the KC steps
- * A step of k costs the micro-kernel NR numbers of B and MR of A for MR*NR multiply-adds. The NR of
- * B must lie side by side, step after step; in B itself the next row may be far away. So a panel is
+ *     for each stretch of KC steps of k:                                          matmul
+ *       for each part of B, nc columns, and each block of A, mc rows:             run_piece
+ *         for each panel of the part, NR columns wide and KC deep:
+ *           pack it, unless the block of rows before has left it there            pack, panel_use
+ *           for each tile of MR rows of A: MR x NR sums in registers              run_tile
+ * At each k the micro-kernel loads NR numbers of B, MR of A, for MR*NR multiply-adds. The NR must lie
+ * side by side, step after step; in B itself the next row may be far away. A panel is
  *     [KC][NR]:  b(0,j) b(0,j+1) .. b(0,j+NR-1) | b(1,j) b(1,j+1) .. | ..
- * With PACK_A, A's rows are packed likewise, [KC][MR]; then they do not compete in the cache. One
- * thread sums a C(i,j), in the order of k: the bits do not depend on the number of threads. */
+ * With PACK_A, A's rows are packed likewise, [KC][MR]: far apart, they would evict each other from
+ * the cache. One thread sums a C(i,j), in the order of k, so the threads do not change its bits. */
 
-/* c = from + sums over `depth` steps of a panel b. a: MR rows, from k to k+1 `step`; packed: a[0].
- * Compilers keep all accumulators in registers only in a function this small. */
+/* c = from + sums over `depth` steps of a panel b. a[i]: row i of A, its numbers `step` apart; with
+ * PACK_A a[0] is a packed panel. Only in so small a function do all sums stay in registers. */
 static void kernel_wide(size_t depth, const real *const *a, size_t step, const real *b,
                         const real *from, size_t from_row, real *c, size_t c_row) {
     real s[MR][NR] = {{0}};
@@ -646,7 +647,7 @@ static void kernel_wide(size_t depth, const real *const *a, size_t step, const r
         UNROLL for (size_t j = 0; j < NR; j++) c[i * c_row + j] = s[i][j];
 }
 
-static void kernel_slim(size_t depth, const real *const *a, size_t step, const real *b,
+static void kernel_few(size_t depth, const real *const *a, size_t step, const real *b,
                         const real *from, size_t from_row, real *c, size_t c_row) {
     real s[MR][SLIM] = {{0}};
     ROLLED for (size_t k = 0; k < depth; k++, b += SLIM)
@@ -659,15 +660,15 @@ static void kernel_slim(size_t depth, const real *const *a, size_t step, const r
         UNROLL for (size_t j = 0; j < SLIM; j++) c[i * c_row + j] = s[i][j];
 }
 
-/* to[panel][k][j] = B(k, panel*width + j), 0 for columns from `count` on. Where B's rows lie in one
- * piece, each is copied, through all panels. */
+/* to[panel][k][j] = B(k, panel*width + j), 0 for columns from `count` on. Where B's rows are
+ * contiguous, a row is copied at a time, into all panels. */
 INLINE void pack_rows(real *to, matrix B, size_t depth, size_t count, size_t width, int type) {
     const size_t size = size_of(type);
     const char *at = B.at;
     for (size_t k = 0; k < depth; k++, at += B.row * size) {
         for (size_t j = 0; j < count; j += 64 / size) PREFETCH(at + (16 * B.row + j) * size);
-        for (size_t j = 0; j < count; j += width) {
-            real *row = to + j * depth + k * width;        /* panel j / width, step k */
+        real *row = to + k * width;
+        for (size_t j = 0; j < count; j += width, row += depth * width) {
             const int whole = j + width <= count;
             if (type == DUAL_FULL && whole) memcpy(row, at + j * size, width * sizeof(real));
             else for (size_t l = 0; l < width; l++)
@@ -676,8 +677,8 @@ INLINE void pack_rows(real *to, matrix B, size_t depth, size_t count, size_t wid
     }
 }
 
-/* Where B's columns do, it is a transposition: 16 steps of k, a cache line, of two columns at once;
- * those of the next panel are asked for. */
+/* Where B's columns are, packing is a transposition: 16 steps of k, a cache line, of two columns at
+ * once; those of the next panel are prefetched. */
 INLINE void pack_columns(real *to, matrix B, size_t depth, size_t count, size_t width, int type) {
     const size_t size = size_of(type);
     const char *at = B.at;
@@ -704,8 +705,8 @@ INLINE void pack(real *to, matrix B, size_t depth, size_t count, size_t width, i
     else pack_columns(to, B, depth, count, width, type);
 }
 
-/* Asks the cache for n runs, from run r on, of those that packing will read: rows or columns. */
-static void prefetch_runs(matrix B, size_t depth, size_t count, size_t r, size_t n) {
+/* Prefetches n of the contiguous rows, or columns, that packing will read, from the r-th on. */
+static void prefetch_next(matrix B, size_t depth, size_t count, size_t r, size_t n) {
     const size_t size = size_of(B.type), apart = (B.col == 1 ? B.row : B.col) * size;
     const size_t runs = B.col == 1 ? depth : count, length = (depth + count - runs) * size;
     for (const size_t end = least(r + n, runs); r < end; r++)
@@ -722,17 +723,17 @@ typedef struct {
     int add;
 } gemm;
 
-/* How it is cut up. narrow: few columns, in panels of SLIM; packing A would not pay. streams: one
- * such panel; a tile's MR rows then lie far apart, each a read stream of its own. */
+/* How it is cut up. few_columns: at most FEW, in panels of SLIM; packing A would not pay. streams:
+ * one such panel; a tile takes MR rows far apart, so that each is a read stream of its own. */
 typedef struct {
-    int narrow, streams;
+    int few_columns, streams;
     size_t kc, mc, nc;             /* depth of a panel; rows, columns of a piece, itself a gemm */
 } gemm_plan;
 
-static inline size_t panel_width(const gemm_plan *p) { return p->narrow ? SLIM : NR; }
+static inline size_t panel_width(const gemm_plan *p) { return p->few_columns ? SLIM : NR; }
 
 static gemm_plan plan_panels(const gemm *g) {
-    gemm_plan p = {.narrow = g->N <= FEW, .streams = g->N <= SLIM && g->A.col == 1};
+    gemm_plan p = {.few_columns = g->N <= FEW, .streams = g->N <= SLIM && g->A.col == 1};
     p.kc = least(g->K, p.streams ? KC * NC_PANELS : KC);      /* a single panel is deep */
     return p;
 }
@@ -754,7 +755,7 @@ static gemm piece_of(const gemm *g, const gemm_plan *p, size_t i, size_t j, size
                   g->C + i * g->c_row + j * g->c_col, g->bias ? g->bias + b : NULL, g->add || k};
 }
 
-/* A tile that an edge cuts, or whose columns lie apart in C: from its sums, one by one. */
+/* A tile that an edge cuts, or whose columns lie apart in C: each sum is stored by itself. */
 static void store_edge(const gemm *w, real sum[MR][NR], size_t i, size_t apart, size_t m, size_t j,
                        size_t n) {
     for (size_t l = 0; l < m; l++)
@@ -770,7 +771,7 @@ static void store_edge(const gemm *w, real sum[MR][NR], size_t i, size_t apart, 
 INLINE void run_tile(const gemm *w, const gemm_plan *p, size_t tiles, size_t t, size_t j,
                      const real *a, const real *b) {
     static const real zero[NR];
-    const int packed = PACK_A && !p->narrow;
+    const int packed = PACK_A && !p->few_columns;
     const size_t apart = p->streams ? tiles : 1;
     const size_t i = p->streams ? t : t * MR;
     const size_t m = p->streams ? (w->M - i + apart - 1) / apart : least(w->M - i, MR);
@@ -785,37 +786,37 @@ INLINE void run_tile(const gemm *w, const gemm_plan *p, size_t tiles, size_t t, 
     const int whole = m == MR && n == width && w->c_col == 1;
     if (whole && w->add) from = at;
     else if (whole && w->bias) from = w->bias + j;
-    (p->narrow ? kernel_slim : kernel_wide)(w->K, row, w->A.col, b, from, from == at ? down : 0,
+    (p->few_columns ? kernel_few : kernel_wide)(w->K, row, w->A.col, b, from, from == at ? down : 0,
                                             whole ? at : sum[0], whole ? down : NR);
     if (!whole) store_edge(w, sum, i, apart, m, j, n);
 }
 
-/* Panels of B: soon overwritten; each in its own place; or there from the block of rows before. */
+/* A panel of B is overwritten by the next; or has its own place; or stands there already. */
 typedef enum { PACK_ONCE, PACK_AND_KEEP, REUSE } panel_use;
 
 static void run_piece(const gemm *w, const gemm_plan *p, real *a, real *b, panel_use use) {
     const size_t tiles = (w->M + MR - 1) / MR, width = panel_width(p), K = w->K;
     const int keep = use != PACK_ONCE, by_rows = w->B.col == 1;
-    /* with few rows the product is memory-bound; sequential reads are fastest, of 128 columns */
-    const int many = keep && !p->narrow && by_rows && tiles <= 8;
+    /* up to 8 tiles of rows wait for memory; sequential reads are fastest, of 128 columns */
+    const int many = keep && !p->few_columns && by_rows && tiles <= 8;
     const size_t at_once = many ? NC_PANELS / 4 * width : width;
     const size_t share = (by_rows ? K : width) * width / (at_once * tiles) + 1;
-    size_t packed = use == REUSE ? w->N : 0, asked = 0;    /* asked: runs of what follows */
-    for (size_t i = 0; PACK_A && !p->narrow && i < w->M; i += 8 * MR)  /* more would compete */
+    size_t packed = use == REUSE ? w->N : 0, asked = 0;    /* asked: prefetched of what follows */
+    for (size_t i = 0; PACK_A && !p->few_columns && i < w->M; i += 8 * MR)  /* more would compete */
         pack(a + i * K, transposed(corner(w->A, i, 0)), K, least(w->M - i, 8 * MR), MR, DUAL_FULL);
     for (size_t j = 0; j < w->N; j += width) {
-        if (j == packed) {             /* one panel by a call of its own: a loop of one turn */
+        if (j == packed) {             /* for one panel a call whose loop over panels vanishes */
             const matrix B = corner(w->B, 0, j);
             const size_t one = least(w->N - j, width);
             if (many) TYPED(pack, B.type, b, B, K, least(w->N - j, at_once), NR);
-            else if (p->narrow) TYPED(pack, B.type, b, B, K, one, SLIM);
+            else if (p->few_columns) TYPED(pack, B.type, b, B, K, one, SLIM);
             else TYPED(pack, B.type, b, B, K, one, NR);
             packed += least(w->N - j, at_once);
             asked = 0;
         }
         const size_t ahead = least(w->N - packed, at_once);
         for (size_t t = 0; t < tiles; t++, asked += share) {
-            if (ahead) prefetch_runs(corner(w->B, 0, packed), K, ahead, asked, share);
+            if (ahead) prefetch_next(corner(w->B, 0, packed), K, ahead, asked, share);
             run_tile(w, p, tiles, t, j, a, b);
         }
         if (keep) b += K * width;
@@ -828,18 +829,18 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
     const int add = from == C;
     gemm g = {M, N, K, c_row, 1, A, B, C, add ? NULL : from, add};
     ctx->flops += 2.0 * (double)M * (double)N * (double)K;
-    const int few = M <= 2 && A.col == 1;
-    for (size_t i = 0; few && i < M; i++)
+    const int row_by_row = M <= 2 && A.col == 1;
+    for (size_t i = 0; row_by_row && i < M; i++)
         matmul_row(ctx, corner(A, i, 0).at, B, N, K, C + i * c_row, add ? C + i * c_row : from);
-    if (few) return;
-    /* Few rows would not pay for packing all of B: there it is C^T = B^T A^T, packing A^T. */
+    if (row_by_row) return;
+    /* Up to SLIM rows would not pay for packing all of B: C^T = B^T A^T then packs A^T instead. */
     if (M <= SLIM && M < N && B.row == 1 && B.type == DUAL_FULL && A.col == 1)
         g = (gemm){N, M, K, 1, c_row, transposed(B), transposed(A), C, g.bias, add};
     gemm_plan p = plan_panels(&g);
     const size_t width = panel_width(&p), threads = workers();
     const size_t panels = (g.N + width - 1) / width, tiles = (g.M + MR - 1) / MR;
     const size_t b_room = p.kc * width * least(panels, NC_PANELS);
-    const size_t a_room = PACK_A && !p.narrow ? p.kc * MR * least(tiles, MC_TILES) : 0;
+    const size_t a_room = PACK_A && !p.few_columns ? p.kc * MR * least(tiles, MC_TILES) : 0;
     const size_t each = (b_room + a_room + 63) / 64 * 64;      /* whole lines of the cache */
     real *const room = scratch(ctx, threads, each);
     if (!ctx->memory || !M || !N) return;
