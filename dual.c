@@ -32,29 +32,32 @@
  * belongs to one token or latent. In the code c is the context and e the exchange. */
 
 /* ==== PLATFORM ===================================================================================
- * Everything that depends on compiler or system. POSIX is used for three things only: a wall clock,
- * making a folder, flushing a file to the disk. DUAL_NO_STDIO leaves files and clock out: then only
- * memory, arithmetic and vsnprintf are asked of the machine. */
+ * Everything that depends on compiler or system. POSIX is used for files only: those above 2 GiB,
+ * and flushing them to the disk. DUAL_NO_STDIO leaves files out: then only memory, arithmetic and
+ * vsnprintf are asked of the machine. */
 #if (defined(__unix__) || defined(__APPLE__)) && !defined(DUAL_NO_STDIO)
 #define DUAL_POSIX
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #endif
+#define _FILE_OFFSET_BITS 64           /* files above 2 GiB where a long has 32 bits */
 #endif
 #include "dual.h"
-#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #ifdef DUAL_POSIX
-#include <sys/stat.h>
-#include <sys/types.h>
 #include <unistd.h>
+#define SEEK(f, at, whence) fseeko(f, (off_t)(at), whence)
+#define TELL(f) ftello(f)
 #elif defined(_WIN32)
-#include <direct.h>
+#define SEEK(f, at, whence) _fseeki64(f, (__int64)(at), whence)
+#define TELL(f) _ftelli64(f)
+#else
+#define SEEK(f, at, whence) fseek(f, (long)(at), whence)
+#define TELL(f) ftell(f)
 #endif
 #ifdef _OPENMP
 #include <omp.h>
@@ -117,44 +120,7 @@ void dual_threads(int n) {
 
 static size_t workers(void) { return (size_t)omp_get_max_threads(); }
 
-double dual_seconds(void) {
-#ifdef DUAL_POSIX
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-#elif !defined(DUAL_NO_STDIO)
-    return (double)time(NULL);
-#else
-    return 0;
-#endif
-}
-
 #ifndef DUAL_NO_STDIO
-static int make_one_folder(const char *path) {
-#ifdef DUAL_POSIX
-    struct stat s;
-    return mkdir(path, 0777) == 0 || (errno == EEXIST && stat(path, &s) == 0 && S_ISDIR(s.st_mode));
-#elif defined(_WIN32)
-    return _mkdir(path) == 0 || errno == EEXIST;
-#else
-    (void)path;                    /* no way to make one: the first file written there will tell */
-    return 1;
-#endif
-}
-
-int dual_make_folder(const char *path) {
-    char part[1024];
-    size_t n = strlen(path);
-    if (n == 0 || n >= sizeof part) return 0;
-    for (size_t i = 1; i < n; i++)
-        if (path[i] == '/') {
-            memcpy(part, path, i);
-            part[i] = 0;
-            make_one_folder(part);
-        }
-    return make_one_folder(path);
-}
-
 static int flush_to_disk(FILE *f) {
     if (fflush(f) != 0) return 0;
 #ifdef DUAL_POSIX
@@ -171,7 +137,6 @@ static void fatal_default(const char *message) {
 #else
     (void)message;
 #endif
-    abort();
 }
 
 /* ==== MEMORY =====================================================================================
@@ -186,12 +151,18 @@ static void fatal_default(const char *message) {
 
 struct dual_chunk { struct dual_chunk *next; };
 
+/* The caller's fatal may jump away; if it returns, there is nothing to go on with. */
+static void stop(dual_ctx *c) {
+    c->fatal(c->error);
+    abort();
+}
+
 static void die(dual_ctx *c, const char *format, ...) {
     va_list args;
     va_start(args, format);
     vsnprintf(c->error, sizeof c->error, format, args);
     va_end(args);
-    c->fatal(c->error);
+    stop(c);
 }
 
 int dual_failed(dual_ctx *c, const char *format, ...) {
@@ -383,6 +354,13 @@ static const void *numbers(const dual_tensor *t) {
 /* Reading and writing one number of either width, where speed does not matter. */
 real dual_number(const dual_tensor *t, size_t i) { return element(numbers(t), i, t->type); }
 
+size_t dual_not_finite(const dual_tensor *t, size_t *first) {
+    size_t n = 0;
+    for (size_t i = 0; numbers(t) && i < elements(t); i++)
+        if (!isfinite((double)dual_number(t, i)) && !n++) *first = i;
+    return n;
+}
+
 static inline void set_number(dual_tensor *t, size_t i, real value) {
     if (t->type == DUAL_FULL) t->data[i] = value;
     else t->half[i] = rounded(value, t->type);
@@ -503,8 +481,12 @@ static void scan(dual_ctx *c) {
 }
 
 void dual_backward(dual_ctx *c, dual_tensor *loss) {
+    if (!loss) die(c, "backward: no loss; a batch without targets has none");
+    const node *n = c->tape;
+    while (n && n->out != loss) n = n->earlier;
     if (loss->rows != 1 || loss->cols != 1) die(c, "backward: the loss must be [1,1]");
     if (!loss->needs_grad) die(c, "backward: nothing on the way to the loss is trained");
+    if (!n) die(c, "backward: the loss is not on the tape; was it released, or a tensor of yours?");
     gradient(c, loss);
     if (c->memory) loss->grad[0] = 1;
     scan(c);
@@ -625,8 +607,8 @@ static void matmul_row(dual_ctx *ctx, const real *a, matrix B, size_t N, size_t 
  *         for each panel of the part, NR columns wide and KC deep:
  *           pack it, unless the block of rows before has left it there            pack, panel_use
  *           for each tile of MR rows of A: MR x NR sums in registers              run_tile
- * At each k the micro-kernel loads NR numbers of B, MR of A, for MR*NR multiply-adds. The NR must lie
- * side by side, step after step; in B itself the next row may be far away. A panel is
+ * Each k takes NR numbers of B and MR of A for MR*NR multiply-adds. The NR must lie side by side,
+ * step after step; in B itself the next row may be far away. A panel is
  *     [KC][NR]:  b(0,j) b(0,j+1) .. b(0,j+NR-1) | b(1,j) b(1,j+1) .. | ..
  * With PACK_A, A's rows are packed likewise, [KC][MR]: far apart, they would evict each other from
  * the cache. One thread sums a C(i,j), in the order of k, so the threads do not change its bits. */
@@ -1100,110 +1082,76 @@ dual_tensor *dual_gain(dual_ctx *c, dual_tensor *x, dual_tensor *g) {
     return y;
 }
 
-/* ---- layernorm: y = (x - mean) rstd * w + b, rstd = 1 / sqrt(var + eps), biased var ----
- * With xh = (x - mean) rstd and g = dy * w:
+/* ---- layernorm, rmsnorm: y = (x - mean) rstd w + b, rstd = 1 / sqrt(var + eps), biased var ----
+ * RMSNorm has no b and takes the mean as 0, so that its var is mean(x^2). w may be shorter than a
+ * row: then each run of w->cols columns is normed on its own (Qwen-3's norm of q and k, per head).
+ * With xh = (x - mean) rstd and g = dy * w, mean(g) only in LayerNorm, which subtracts a mean:
  * dx += rstd (g - mean(g) - xh mean(g xh)), dw += sum_r dy xh, db += sum_r dy.
- * saved: mean, rstd. */
-static void layernorm_backward(dual_ctx *c, node *n) {
+ * saved: mean and rstd of each run. */
+static void norm_backward(dual_ctx *c, node *n) {
     const dual_tensor *x = n->in[0], *w = n->in[1], *b = n->in[2], *y = n->out;
-    const size_t rows = x->rows, d = x->cols;
+    const size_t d = w->cols, in_row = x->cols / d, runs = x->rows * in_row;
     if (!c->memory) return;
     if (x->grad) {
-        OMP(omp parallel for schedule(static) if (rows * d > 20000))
-        for (size_t r = 0; r < rows; r++) {
-            const real mean = n->saved[2 * r], rstd = n->saved[2 * r + 1];
-            const real *xr = x->data + r * x->stride, *dy = y->grad + r * d;
-            real *dx = x->grad + r * x->stride;
-            const real mg = dot(dy, w->data, d) / (real)d;
+        OMP(omp parallel for schedule(static) if (runs * d > 20000))
+        for (size_t i = 0; i < runs; i++) {
+            const size_t at = i / in_row * x->stride + i % in_row * d;
+            const real mean = n->saved[2 * i], rstd = n->saved[2 * i + 1];
+            const real *xr = x->data + at, *dy = y->grad + i * d;
+            real *dx = x->grad + at;
+            const real mg = b ? dot(dy, w->data, d) / (real)d : 0;
             const real mgx = rstd * dot3(dy, w->data, xr, mean, d) / (real)d;
             for (size_t j = 0; j < d; j++)
                 dx[j] += rstd * (dy[j] * w->data[j] - mg - (xr[j] - mean) * rstd * mgx);
         }
     }
-    if (!w->grad && !b->grad) return;
-    OMP(omp parallel for schedule(static) if (rows * d > 20000))
+    real *const dw = w->grad, *const db = b ? b->grad : NULL;
+    if (!dw && !db) return;
+    OMP(omp parallel for schedule(static) if (runs * d > 20000))
     for (size_t first = 0; first < d; first += COLUMN_TILE) {
         const size_t end = least(first + COLUMN_TILE, d);
-        for (size_t r = 0; r < rows; r++) {
-            const real mean = n->saved[2 * r], rstd = n->saved[2 * r + 1];
-            const real *dy = y->grad + r * d, *xr = x->data + r * x->stride;
-            for (size_t j = first; j < end && w->grad; j++)
-                w->grad[j] += dy[j] * (xr[j] - mean) * rstd;
-            for (size_t j = first; j < end && b->grad; j++) b->grad[j] += dy[j];
+        for (size_t i = 0; i < runs; i++) {
+            const real mean = n->saved[2 * i], rstd = n->saved[2 * i + 1];
+            const real *xr = x->data + i / in_row * x->stride + i % in_row * d;
+            const real *dy = y->grad + i * d;
+            for (size_t j = first; j < end && dw; j++) dw[j] += dy[j] * (xr[j] - mean) * rstd;
+            for (size_t j = first; j < end && db; j++) db[j] += dy[j];
         }
     }
+}
+
+static dual_tensor *norm(dual_ctx *c, dual_tensor *x, dual_tensor *w, dual_tensor *b, double eps) {
+    const size_t d = w->cols, in_row = d ? x->cols / d : 0;
+    if (w->rows != 1 || in_row * d != x->cols || (b && (b->cols != d || in_row != 1)))
+        die(c, "norm: a weight of %zu for rows of %zu", d, x->cols);
+    dual_tensor *y = dual_tensor_new(c, x->rows, x->cols);
+    const size_t runs = product(c, x->rows, in_row);
+    real *saved = dual_alloc(c, product(c, runs, 2), sizeof(real));
+    if (c->memory) {
+        OMP(omp parallel for schedule(static) if (runs * d > 20000))
+        for (size_t i = 0; i < runs; i++) {
+            const real *xr = x->data + i / in_row * x->stride + i % in_row * d;
+            real *yr = y->data + i * d;
+            const real mean = b ? total(xr, d) / (real)d : 0;
+            for (size_t j = 0; j < d; j++) yr[j] = xr[j] - mean;
+            const real var = dot(yr, yr, d) / (real)d, rstd = (real)(1.0 / sqrt((double)var + eps));
+            for (size_t j = 0; j < d; j++) yr[j] = yr[j] * rstd * w->data[j] + (b ? b->data[j] : 0);
+            saved[2 * i] = mean;
+            saved[2 * i + 1] = rstd;
+        }
+    }
+    node *n = record(c, y, norm_backward, 3, (dual_tensor *[]){x, w, b});
+    if (n) n->saved = saved;
+    return y;
 }
 
 dual_tensor *dual_layernorm(dual_ctx *c, dual_tensor *x, dual_tensor *w, dual_tensor *b,
                             double eps) {
-    const size_t rows = x->rows, d = x->cols;
-    if (w->cols != d || b->cols != d) die(c, "layernorm: weight of %zu for %zu", w->cols, d);
-    dual_tensor *y = dual_tensor_new(c, rows, d);
-    real *saved = dual_alloc(c, product(c, rows, 2), sizeof(real));
-    if (c->memory) {
-        OMP(omp parallel for schedule(static) if (rows * d > 20000))
-        for (size_t r = 0; r < rows; r++) {
-            const real *xr = x->data + r * x->stride;
-            real *yr = y->data + r * d;
-            const real mean = total(xr, d) / (real)d;
-            for (size_t j = 0; j < d; j++) yr[j] = xr[j] - mean;
-            const real var = dot(yr, yr, d) / (real)d, rstd = (real)(1.0 / sqrt((double)var + eps));
-            for (size_t j = 0; j < d; j++) yr[j] = yr[j] * rstd * w->data[j] + b->data[j];
-            saved[2 * r] = mean;
-            saved[2 * r + 1] = rstd;
-        }
-    }
-    node *n = record(c, y, layernorm_backward, 3, (dual_tensor *[]){x, w, b});
-    if (n) n->saved = saved;
-    return y;
-}
-
-/* ---- rmsnorm: y = x rstd * w, rstd = 1 / sqrt(mean(x^2) + eps), per run of w->cols columns ----
- * With g = dy * w: dx += rstd (g - x rstd^2 mean(g x)), dw += sum dy x rstd. saved: rstd. */
-static void rmsnorm_backward(dual_ctx *c, node *n) {
-    const dual_tensor *x = n->in[0], *w = n->in[1], *y = n->out;
-    const size_t d = w->cols, runs = x->cols / d;
-    if (!c->memory) return;
-    if (x->grad) {
-        OMP(omp parallel for schedule(static) if (x->rows * x->cols > 20000))
-        for (size_t i = 0; i < x->rows * runs; i++) {
-            const size_t at = i / runs * x->stride + i % runs * d;
-            const real rstd = n->saved[i], *xr = x->data + at, *dy = y->grad + i * d;
-            real *dx = x->grad + at;
-            const real m = dot3(dy, w->data, xr, 0, d) / (real)d * rstd * rstd;
-            for (size_t j = 0; j < d; j++) dx[j] += rstd * (dy[j] * w->data[j] - xr[j] * m);
-        }
-    }
-    if (!w->grad) return;
-    OMP(omp parallel for schedule(static) if (x->rows * x->cols > 20000))
-    for (size_t first = 0; first < d; first += COLUMN_TILE) {
-        const size_t end = least(first + COLUMN_TILE, d);
-        for (size_t i = 0; i < x->rows * runs; i++) {
-            const real *xr = x->data + i / runs * x->stride + i % runs * d, *dy = y->grad + i * d;
-            for (size_t j = first; j < end; j++) w->grad[j] += dy[j] * xr[j] * n->saved[i];
-        }
-    }
+    return norm(c, x, w, b, eps);
 }
 
 dual_tensor *dual_rmsnorm(dual_ctx *c, dual_tensor *x, dual_tensor *w, double eps) {
-    const size_t d = w->cols, runs = d ? x->cols / d : 0;
-    if (w->rows != 1 || runs * d != x->cols)
-        die(c, "rmsnorm: weight of %zu for rows of %zu", d, x->cols);
-    dual_tensor *y = dual_tensor_new(c, x->rows, x->cols);
-    real *saved = dual_alloc(c, product(c, x->rows, runs), sizeof(real));
-    if (c->memory) {
-        OMP(omp parallel for schedule(static) if (x->rows * x->cols > 20000))
-        for (size_t i = 0; i < x->rows * runs; i++) {
-            const real *xr = x->data + i / runs * x->stride + i % runs * d;
-            const real mean = dot(xr, xr, d) / (real)d;
-            const real rstd = (real)(1.0 / sqrt((double)mean + eps));
-            for (size_t j = 0; j < d; j++) y->data[i * d + j] = xr[j] * rstd * w->data[j];
-            saved[i] = rstd;
-        }
-    }
-    node *n = record(c, y, rmsnorm_backward, 2, (dual_tensor *[]){x, w});
-    if (n) n->saved = saved;
-    return y;
+    return norm(c, x, w, NULL, eps);
 }
 
 /* ---- gelu, tanh form: y = x/2 (1 + tanh u), u = sqrt(2/pi) (x + 0.044715 x^3) ----
@@ -1669,12 +1617,14 @@ dual_tensor *dual_orthogonality(dual_ctx *c, dual_tensor *z, size_t slots, int c
  * another model by passing those tensors, and gradients flow back the same way.
  * Refuses: dropout, padding, masks, implied positions. */
 
-struct dual_layer {                                              /* weights; unused ones are NULL */
-    dual_tensor *norm1_w, *norm1_b, *norm2_w, *norm2_b;
-    dual_tensor *qkv_w, *qkv_b;                                  /* GPT-2: [d, 3d] */
-    dual_tensor *q_w, *k_w, *v_w, *q_norm, *k_norm;              /* Qwen-3 */
-    dual_tensor *o_w, *o_b, *gate_w, *up_w, *up_b, *down_w, *down_b;
+/* A block's weights, a row of WEIGHTS pointers, those that a family lacks NULL. The first FOR_KEYS
+ * suffice for keys and values. qkv: GPT-2, [d, 3d]; q, k, v and their norms: Qwen-3. */
+struct dual_layer {
+    dual_tensor *norm1_w, *norm1_b, *qkv_w, *qkv_b, *k_w, *v_w, *k_norm;
+    dual_tensor *q_w, *q_norm, *o_w, *o_b, *norm2_w, *norm2_b;
+    dual_tensor *gate_w, *up_w, *up_b, *down_w, *down_b;
 };
+enum { FOR_KEYS = 7, WEIGHTS = sizeof(struct dual_layer) / sizeof(dual_tensor *) };
 
 int dual_config_check(dual_ctx *c, const dual_config *f) {
     const size_t most = (size_t)1 << 24;
@@ -1711,11 +1661,12 @@ static dual_cache cache_new(dual_ctx *c, size_t layers) {
     return cache;
 }
 
-/* Adds one row to the parameter table. `name` may hold %zu for the layer. */
+/* Adds one row to the parameter table. `name` may hold %lu for the layer (small C libraries do not
+ * know %zu). */
 static void param(dual_ctx *c, dual_model *m, dual_tensor **slot, const char *name, size_t layer,
                   size_t rows, size_t cols, dual_start start) {
     dual_param *p = &m->param[m->n_params++];
-    snprintf(p->name, sizeof p->name, name, layer);
+    snprintf(p->name, sizeof p->name, name, (unsigned long)layer);
     p->vector = start.kind != DUAL_NORMAL;     /* norm weights and biases; matrices start random */
     *slot = p->tensor = tensor_of(c, rows, cols, p->vector ? DUAL_FULL : m->type);
     p->decay = !p->vector;
@@ -1746,7 +1697,7 @@ dual_model *dual_model_kept(dual_ctx *c, const dual_config *f, int type) {
         for (size_t l = 0; l < f->layers; l++) {
             struct dual_layer *w = &m->layer[l];
 #define LAYER(slot, name, rows, cols, how) param(c, m, &w->slot, PREFIX name, l, rows, cols, how)
-#define PREFIX "transformer.h.%zu."
+#define PREFIX "transformer.h.%lu."
             LAYER(norm1_w, "ln_1.weight", 1, d, ones);
             LAYER(norm1_b, "ln_1.bias", 1, d, zeros);
             LAYER(qkv_w, "attn.c_attn.weight", d, 3 * d, normal);    /* Conv1D: [in, out] */
@@ -1767,7 +1718,7 @@ dual_model *dual_model_kept(dual_ctx *c, const dual_config *f, int type) {
         param(c, m, &m->wte, "model.embed_tokens.weight", 0, f->vocab, d, normal);
         for (size_t l = 0; l < f->layers; l++) {
             struct dual_layer *w = &m->layer[l];
-#define PREFIX "model.layers.%zu."
+#define PREFIX "model.layers.%lu."
             LAYER(norm1_w, "input_layernorm.weight", 1, d, ones);
             LAYER(q_w, "self_attn.q_proj.weight", q, d, normal);     /* Linear: [out, in] */
             LAYER(k_w, "self_attn.k_proj.weight", kv, d, normal);
@@ -1921,7 +1872,6 @@ static void recomputed_block_backward(dual_ctx *c, node *n) {
 
 static dual_tensor *recomputed_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor *x,
                                      int extent) {
-    enum { WEIGHTS = sizeof(struct dual_layer) / sizeof(dual_tensor *) };
     const size_t kv = p->model->config.kv_heads * p->model->config.head_dim;
     dual_tensor **in = describe(c, 1 + WEIGHTS + 2 * p->n_seen, sizeof *in);
     size_t n_in = 1 + WEIGHTS;
@@ -1967,8 +1917,7 @@ dual_tensor *dual_forward(dual_ctx *c, dual_pass *p) {
     }
     if (!x) return NULL;
     if (p->trace) p->trace[layers] = x;
-    p->hidden = f->family == DUAL_GPT2 ? dual_layernorm(c, x, m->norm_w, m->norm_b, f->norm_eps)
-                                       : dual_rmsnorm(c, x, m->norm_w, f->norm_eps);
+    p->hidden = norm(c, x, m->norm_w, m->norm_b, f->norm_eps);
     return p->hidden;
 }
 
@@ -2041,14 +1990,14 @@ static const struct { const char *name; dual_injection inject; int base_trained;
 };
 
 dual_system dual_system_preset(const char *name) {
-    dual_system s = {.latents = SIZE_MAX};
-    for (size_t i = 0; i < COUNT(SYSTEMS); i++) {
-        if (strcmp(name, SYSTEMS[i].name) != 0) continue;
-        snprintf(s.name, sizeof s.name, "%s", name);
-        s.inject = SYSTEMS[i].inject;
-        s.base_trained = SYSTEMS[i].base_trained;
-        s.latents = 0;
-    }
+    dual_system s = {.inject = (dual_injection)(DUAL_KV + 1), .latents = SIZE_MAX};
+    snprintf(s.name, sizeof s.name, "%s", name);
+    for (size_t i = 0; i < COUNT(SYSTEMS); i++)
+        if (!strcmp(name, SYSTEMS[i].name)) {
+            s.inject = SYSTEMS[i].inject;
+            s.base_trained = SYSTEMS[i].base_trained;
+            s.latents = 0;
+        }
     return s;
 }
 
@@ -2131,6 +2080,7 @@ static const char *shape_mismatch(const dual_config *base, const dual_config *co
 int dual_exchange_new(dual_ctx *c, dual_exchange *e, const dual_system *s, dual_model *base,
                       dual_model *coprocessor) {
     *e = (dual_exchange){.system = *s, .base = base};
+    if (s->inject > DUAL_KV) return dual_failed(c, "no system is called %s", s->name);
     if (dual_system_needs_coprocessor(s)) {
         if (!coprocessor)
             return dual_failed(c, "%s injection needs a Coprocessor",
@@ -2203,12 +2153,6 @@ dual_param *dual_exchange_param(dual_exchange *e, size_t i, char *owner) {
     return NULL;
 }
 
-static int is_among(const dual_tensor *t, const dual_tensor *const *list, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (list[i] == t) return 1;
-    return 0;
-}
-
 /* What is trained. Parameters that by structure get no gradient are left out of the optimiser and
  * of the count. The Coprocessor reads soft tokens, not text, and predicts no token: its embedding
  * and its head are unused. Under h1 the last layer that is handed over is used up to its keys and
@@ -2222,13 +2166,9 @@ static int is_trained(const dual_exchange *e, char owner, const dual_tensor *t) 
     if (t == m->norm_w || t == m->norm_b) return 0;
     const size_t used = layers_used(&e->system, m->config.layers);
     for (size_t l = used - 1; l < m->config.layers; l++) {
-        const struct dual_layer *w = &m->layer[l];
-        const dual_tensor *const for_keys[] = {w->norm1_w, w->norm1_b, w->qkv_w, w->qkv_b,
-            w->k_w, w->v_w, w->k_norm};
-        const dual_tensor *const above_keys[] = {w->q_w, w->q_norm, w->o_w, w->o_b, w->norm2_w,
-            w->norm2_b, w->gate_w, w->up_w, w->up_b, w->down_w, w->down_b};
-        if (is_among(t, above_keys, COUNT(above_keys))) return 0;
-        if (l >= used && is_among(t, for_keys, COUNT(for_keys))) return 0;
+        dual_tensor *const *weight = (dual_tensor *const *)(const void *)&m->layer[l];
+        for (size_t i = l < used ? FOR_KEYS : 0; i < WEIGHTS; i++)
+            if (weight[i] == t) return 0;
     }
     return 1;
 }
@@ -2781,9 +2721,16 @@ static dual_tensor *penalty(const exchange_state *s) {
     return sum;
 }
 
+/* Whether nobody gave the model weights: in memory that was zeroed, its last norm has none. */
+static int is_blank(const dual_model *m) {
+    return dot(m->norm_w->data, m->norm_w->data, m->norm_w->cols) == 0;
+}
+
 void dual_run(dual_ctx *c, dual_exchange *e, const dual_batch *b, dual_outcome *out) {
     memset(out, 0, sizeof *out);
-    if (!dual_batch_check(c, e, b)) c->fatal(c->error);
+    if (!dual_batch_check(c, e, b)) stop(c);
+    if (c->memory && (is_blank(e->base) || (e->coprocessor && is_blank(e->coprocessor))))
+        die(c, "run: a model's weights are 0; dual_model_init or _load, dual_exchange_init first");
     exchange_state s = {.c = c, .e = e, .batch = b, .out = out};
     dual_pass *p = exchange(&s);
     size_t targets = 0;
@@ -2942,7 +2889,7 @@ void dual_generate(dual_ctx *c, dual_exchange *e, const dual_batch *batch, dual_
         length[g] = max_new + 1;
     }
     b.group = group;
-    if (!dual_batch_check(c, e, &b)) c->fatal(c->error);
+    if (!dual_batch_check(c, e, &b)) stop(c);
     dual_outcome out = {0};
     exchange_state s = {.c = c, .e = e, .batch = &b, .out = &out};
     dual_pass *p = exchange(&s);
@@ -2988,12 +2935,10 @@ void dual_adamw_new(dual_ctx *c, dual_adamw *o, dual_exchange *e) {
         const size_t n = elements(p->tensor);
         o->m[o->n] = dual_alloc(c, n, sizeof(real));
         o->v[o->n] = dual_alloc(c, n, sizeof(real));
-        if (c->memory) {
-            memset(o->m[o->n], 0, n * sizeof(real));
-            memset(o->v[o->n], 0, n * sizeof(real));
-        }
+        for (size_t j = 0; c->memory && j < n; j++) o->m[o->n][j] = o->v[o->n][j] = 0;
         o->param[o->n++] = p;
     }
+    if (!o->n) die(c, "adamw: nothing is trained; dual_exchange_train comes first");
 }
 
 static double square_sum(const real *g, size_t n) {
@@ -3055,9 +3000,9 @@ double dual_schedule(uint64_t step, uint64_t steps, double warmup, double peak) 
 }
 
 /* ==== JSON =======================================================================================
- * A value is a slice of the text, so nothing is allocated. dual_json_text checks the whole text
- * once (RFC 8259, nested at most JSON_DEPTH deep); all other functions rely on that. Each check_
- * function returns the end of what it accepted, or NULL. */
+ * A value is a slice of the text. dual_json_text checks the whole text once: RFC 8259, at most
+ * JSON_DEPTH deep, no key twice in an object (readers differ on which of the two counts). All other
+ * functions rely on that. check_string, _digits, _number return the end of what they accepted. */
 enum { JSON_DEPTH = 64 };
 
 static const char *skip_blank(const char *p, const char *end) {
@@ -3097,40 +3042,110 @@ static const char *check_number(const char *p, const char *end) {
     return p;
 }
 
-static const char *check_value(const char *p, const char *end, int depth) {
-    static const char *const words[] = {"true", "false", "null"};
-    if (p == end || depth > JSON_DEPTH) return NULL;
-    if (*p == '"') return check_string(p, end);
-    if (*p == '-' || (*p >= '0' && *p <= '9')) return check_number(p, end);
-    for (int i = 0; i < 3; i++)
-        if ((size_t)(end - p) >= strlen(words[i]) && !memcmp(p, words[i], strlen(words[i])))
-            return p + strlen(words[i]);
-    if (*p != '{' && *p != '[') return NULL;
-    const char close = *p == '{' ? '}' : ']';
-    p = skip_blank(p + 1, end);
-    if (p < end && *p == close) return p + 1;
-    for (;;) {
-        if (close == '}') {
-            if (p == end || *p != '"' || !(p = check_string(p, end))) return NULL;
-            p = skip_blank(p, end);
-            if (p == end || *p != ':') return NULL;
-            p = skip_blank(p + 1, end);
-        }
-        if (!(p = check_value(p, end, depth + 1))) return NULL;
-        p = skip_blank(p, end);
-        if (p == end) return NULL;
-        if (*p == close) return p + 1;
-        if (*p != ',') return NULL;
-        p = skip_blank(p + 1, end);
-    }
+/* wrong: what is wrong at `at`. trusted: the text was checked before. */
+typedef struct { const char *at, *end, *wrong; int trusted; } checker;
+
+static int wrong(checker *k, const char *what) {
+    k->wrong = k->at == k->end ? "the text ends too early" : what;
+    return 0;
 }
 
 static dual_json slice(const char *begin, const char *end) { return (dual_json){begin, end}; }
 
-dual_json dual_json_text(const char *text, size_t length) {
-    const char *end = text + length, *from = skip_blank(text, end);
-    const char *to = check_value(from, end, 0);
-    return to && skip_blank(to, end) == end ? slice(from, to) : slice(NULL, NULL);
+/* Of keys above 1 KB it compares the first KB and the lengths. */
+static int by_key(const void *a, const void *b) {
+    char x[1024], y[1024];
+    const size_t n = dual_json_string(*(const dual_json *)a, x, sizeof x);
+    const size_t m = dual_json_string(*(const dual_json *)b, y, sizeof y);
+    const int order = strcmp(x, y);
+    return order ? order : (n > m) - (n < m);
+}
+
+static int keys_differ(checker *k, dual_json object) {
+    dual_json key, value = slice(NULL, NULL);
+    size_t n = 0;
+    while (dual_json_each(object, &key, &value)) n++;
+    dual_json *all = malloc((n + 1) * sizeof *all);
+    if (!all) return wrong(k, "no memory to compare the keys of this object");
+    for (n = 0, value = slice(NULL, NULL); dual_json_each(object, &key, &value);) all[n++] = key;
+    qsort(all, n, sizeof *all, by_key);
+    for (size_t i = 1; i < n && !k->wrong; i++) {
+        if (by_key(&all[i - 1], &all[i]) != 0) continue;
+        k->at = all[i].begin > all[i - 1].begin ? all[i].begin : all[i - 1].begin;
+        wrong(k, "this key stands twice");
+    }
+    free(all);
+    return !k->wrong;
+}
+
+static int check_value(checker *k, int depth);
+
+static int check_key(checker *k) {
+    const char *to = k->at < k->end && *k->at == '"' ? check_string(k->at, k->end) : NULL;
+    if (!to) return wrong(k, "not a key in double quotes");
+    k->at = skip_blank(to, k->end);
+    if (k->at == k->end || *k->at != ':') return wrong(k, "no colon after the key");
+    k->at = skip_blank(k->at + 1, k->end);
+    return 1;
+}
+
+static int check_container(checker *k, int depth) {
+    const char *const begin = k->at, close = *begin == '{' ? '}' : ']';
+    k->at = skip_blank(begin + 1, k->end);
+    for (size_t n = 0; k->at == k->end || *k->at != close; n++) {
+        if (n && (k->at == k->end || *k->at != ',')) return wrong(k, "no comma after the value");
+        if (n) k->at = skip_blank(k->at + 1, k->end);
+        if (n && k->at < k->end && *k->at == close) return wrong(k, "a comma before the end");
+        if (close == '}' && !check_key(k)) return 0;
+        if (!check_value(k, depth + 1)) return 0;
+        k->at = skip_blank(k->at, k->end);
+    }
+    k->at++;
+    return close == ']' || k->trusted || keys_differ(k, slice(begin, k->at));
+}
+
+static int check_value(checker *k, int depth) {
+    static const char *const words[] = {"true", "false", "null"};
+    const char *const p = k->at, *to = NULL;
+    if (depth > JSON_DEPTH) return wrong(k, "nested too deep");
+    if (p < k->end && (*p == '{' || *p == '[')) return check_container(k, depth);
+    if (p < k->end && *p == '"') to = check_string(p, k->end);
+    else if (p < k->end) to = check_number(p, k->end);
+    for (int i = 0; i < 3 && !to; i++)
+        if ((size_t)(k->end - p) >= strlen(words[i]) && !memcmp(p, words[i], strlen(words[i])))
+            to = p + strlen(words[i]);
+    if (!to) return wrong(k, "no JSON value, or a string without its end");
+    k->at = to;
+    return 1;
+}
+
+/* "line 3, column 7: a comma before the end, at: }" */
+static void explain(const char *text, const checker *k, char *why, size_t size) {
+    size_t line = 1, column = 1, shown = 0;
+    for (const char *p = text; p < k->at; p++) {
+        column += ((unsigned char)*p & 0xC0) != 0x80;      /* characters, not bytes */
+        if (*p != '\n') continue;
+        line++;
+        column = 1;
+    }
+    while (k->at + shown < k->end && shown < 24 && (unsigned char)k->at[shown] >= 32) shown++;
+    snprintf(why, size, "line %lu, column %lu: %s%s%.*s", (unsigned long)line,
+             (unsigned long)column, k->wrong, shown ? ", at: " : "", (int)shown, k->at);
+}
+
+dual_json dual_json_text(const char *text, size_t length, char *why, size_t size) {
+    checker k = {.at = skip_blank(text, text + length), .end = text + length};
+    const char *const from = k.at;
+    if (length >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3))
+        wrong(&k, "a byte order mark: save it as UTF-8 without one");
+    else if (check_value(&k, 0)) {
+        const char *const to = k.at;
+        k.at = skip_blank(to, k.end);
+        if (k.at == k.end) return slice(from, to);
+        wrong(&k, "more text after the end of the value");
+    }
+    explain(text, &k, why, size);
+    return slice(NULL, NULL);
 }
 
 int dual_json_type(dual_json j) {
@@ -3138,22 +3153,11 @@ int dual_json_type(dual_json j) {
     return *j.begin == '-' || (*j.begin >= '0' && *j.begin <= '9') ? '0' : *j.begin;
 }
 
-/* The end of a value known to be well formed: strings skipped, brackets counted. */
+/* The end of a value that has been checked. */
 static const char *value_end(const char *p, const char *end) {
-    int open = 0;
-    if (*p != '{' && *p != '[' && *p != '"') {
-        while (p < end && !strchr(",]} \t\r\n", *p)) p++;
-        return p;
-    }
-    do {
-        if (*p == '"') p = check_string(p, end);
-        else {
-            open += *p == '{' || *p == '[';
-            open -= *p == '}' || *p == ']';
-            p++;
-        }
-    } while (open && p && p < end);
-    return p;
+    checker k = {.at = p, .end = end, .trusted = 1};
+    check_value(&k, 0);
+    return k.at;
 }
 
 int dual_json_each(dual_json container, dual_json *key, dual_json *value) {
@@ -3266,12 +3270,8 @@ double dual_json_number(dual_json j, double fallback) {
 
 char *dual_text_read(dual_ctx *c, const char *path, size_t *length) {
     FILE *f = fopen(path, "rb");
-    if (!f) {
-        dual_failed(c, "%s: cannot be opened: is the path right?", path);
-        return NULL;
-    }
     size_t n = 0, room = 65536;
-    char *text = malloc(room);
+    char *text = f ? malloc(room) : NULL;
     while (text) {
         n += fread(text + n, 1, room - 1 - n, f);
         if (n + 1 < room) break;
@@ -3280,17 +3280,18 @@ char *dual_text_read(dual_ctx *c, const char *path, size_t *length) {
         if (!more) free(text);
         text = more;
     }
-    const int bad = ferror(f);
-    fclose(f);
-    if (!text || bad) {
-        free(text);
-        dual_failed(c, text ? "%s: cannot be read; is it a folder?" : "%s: does not fit in memory",
-                    path);
-        return NULL;
+    const char *why = text ? NULL : "does not fit in memory";
+    if (!f) why = "cannot be opened: is the path right?";
+    else if (ferror(f)) why = "cannot be read; is it a folder?";
+    if (f) fclose(f);
+    if (!why) {
+        text[n] = 0;
+        *length = n;
+        return text;
     }
-    text[n] = 0;
-    *length = n;
-    return text;
+    free(text);
+    dual_failed(c, "%s: %s", path, why);
+    return NULL;
 }
 
 /* Opens path.tmp for writing; save_end flushes and renames it, or removes it when `good` is 0. */
@@ -3328,20 +3329,19 @@ static const struct { const char *name; size_t size; } TYPES[] = {
 enum { F32 = DUAL_FULL, F16 = DUAL_F16, BF16 = DUAL_BF16, F64, I64, OTHER };
 
 typedef struct {
-    char name[128], type_name[8];
-    int type;
-    size_t rows, cols, count;
+    dual_entry e;
+    int type;                          /* F32 and so on */
     uint64_t begin, end;               /* bytes within the data */
 } entry;
 
 struct dual_file {
     FILE *f;
-    char path[1024];
+    char path[1024], why[160];         /* why: what is wrong with the header */
     char *header;
     dual_json json;
-    entry *tensor;                     /* sorted by name */
+    entry *tensor;                     /* in the order of their data */
     size_t n;
-    uint64_t data, at;                 /* where the data starts; the position in f */
+    uint64_t data;                     /* where it starts in f */
 };
 
 static uint64_t little(const unsigned char *b, int n) {
@@ -3351,12 +3351,9 @@ static uint64_t little(const unsigned char *b, int n) {
 }
 
 static int by_place(const void *a, const void *b) {
-    const uint64_t x = ((const entry *)a)->begin, y = ((const entry *)b)->begin;
-    return x < y ? -1 : x > y;
-}
-
-static int by_name(const void *a, const void *b) {
-    return strcmp(((const entry *)a)->name, ((const entry *)b)->name);
+    const entry *x = a, *y = b;
+    if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
+    return x->end < y->end ? -1 : x->end > y->end;
 }
 
 /* One header entry; returns what is wrong with it, or NULL. */
@@ -3365,19 +3362,20 @@ static const char *read_entry(entry *t, dual_json key, dual_json value, uint64_t
     dual_json k, v = slice(NULL, NULL);
     double bound[2] = {-1, -1}, dim;
     size_t i = 0;
-    if (dual_json_string(key, t->name, sizeof t->name) >= sizeof t->name) return "name too long";
-    if (dual_json_string(dual_json_get(value, "dtype"), t->type_name, sizeof t->type_name) >=
-        sizeof t->type_name || !t->type_name[0]) return "no dtype";
+    const size_t length = dual_json_string(key, t->e.name, sizeof t->e.name);
+    if (length >= sizeof t->e.name) return "name too long";
+    dual_json_string(dual_json_get(value, "dtype"), t->e.type, sizeof t->e.type);
+    if (!t->e.type[0]) return "no dtype";
     if (dual_json_type(shape) != '[' || dual_json_type(offsets) != '[')
         return "no shape or offsets";
-    t->rows = t->cols = t->count = 1;
+    t->e.rows = t->e.cols = t->e.count = 1;
     while (dual_json_each(shape, &k, &v)) {
         dim = dual_json_number(v, -1);
         if (!(dim >= 0 && dim <= 4294967295.0) || dim != floor(dim)) return "bad shape";
-        if (dim > 0 && t->count > SIZE_MAX / 16 / (size_t)dim) return "shape too large";
-        t->rows = t->rows * t->cols;
-        t->cols = (size_t)dim;
-        t->count = t->rows * t->cols;
+        if (dim > 0 && t->e.count > SIZE_MAX / 16 / (size_t)dim) return "shape too large";
+        t->e.rows = t->e.rows * t->e.cols;
+        t->e.cols = (size_t)dim;
+        t->e.count = t->e.rows * t->e.cols;
     }
     for (v = slice(NULL, NULL); dual_json_each(offsets, &k, &v); i++)
         if (i < 2) bound[i] = dual_json_number(v, -1);
@@ -3387,8 +3385,8 @@ static const char *read_entry(entry *t, dual_json key, dual_json value, uint64_t
     t->begin = (uint64_t)bound[0];
     t->end = (uint64_t)bound[1];
     for (t->type = 0; t->type < OTHER; t->type++)
-        if (!strcmp(t->type_name, TYPES[t->type].name)) break;
-    if (t->type < OTHER && t->end - t->begin != (uint64_t)t->count * TYPES[t->type].size)
+        if (!strcmp(t->e.type, TYPES[t->type].name)) break;
+    if (t->type < OTHER && t->end - t->begin != (uint64_t)t->e.count * TYPES[t->type].size)
         return "shape and data_offsets disagree";
     return NULL;
 }
@@ -3396,7 +3394,8 @@ static const char *read_entry(entry *t, dual_json key, dual_json value, uint64_t
 /* Fills s->tensor from the header; returns what is wrong, or NULL. */
 static const char *read_header(dual_file *s, uint64_t header_bytes, uint64_t data_bytes) {
     dual_json k, v = slice(NULL, NULL);
-    s->json = dual_json_text(s->header, (size_t)header_bytes);
+    s->json = dual_json_text(s->header, (size_t)header_bytes, s->why, sizeof s->why);
+    if (!dual_json_type(s->json)) return s->why;
     if (dual_json_type(s->json) != '{') return "header is not a JSON object";
     size_t n = 0;
     while (dual_json_each(s->json, &k, &v)) n++;
@@ -3409,12 +3408,13 @@ static const char *read_header(dual_file *s, uint64_t header_bytes, uint64_t dat
         if (why) return why;
         s->n++;
     }
+    uint64_t covered = 0;
     qsort(s->tensor, s->n, sizeof *s->tensor, by_place);
-    for (size_t i = 1; i < s->n; i++)
-        if (s->tensor[i].begin < s->tensor[i - 1].end) return "tensors overlap";
-    qsort(s->tensor, s->n, sizeof *s->tensor, by_name);
-    for (size_t i = 1; i < s->n; i++)
-        if (!strcmp(s->tensor[i].name, s->tensor[i - 1].name)) return "a name occurs twice";
+    for (size_t i = 0; i < s->n; covered = s->tensor[i++].end) {
+        if (s->tensor[i].begin < covered) return "tensors overlap";
+        if (s->tensor[i].begin > covered) return "bytes between tensors belong to none";
+    }
+    if (covered != data_bytes) return "bytes after the last tensor belong to none";
     return NULL;
 }
 
@@ -3424,13 +3424,14 @@ static const char *open_file(dual_file *s, const char *path) {
     snprintf(s->path, sizeof s->path, "%s", path);
     s->f = fopen(path, "rb");
     if (!s->f) return "cannot be opened: is the path right?";
-    const long size = fseek(s->f, 0, SEEK_END) == 0 ? ftell(s->f) : -1;
-    if (size < 8 || fseek(s->f, 0, SEEK_SET) != 0 || fread(word, 1, 8, s->f) != 8) return broken;
+    const int64_t size = SEEK(s->f, 0, SEEK_END) == 0 ? (int64_t)TELL(s->f) : -1;
+    if (size < 8 || SEEK(s->f, 0, SEEK_SET) != 0 || fread(word, 1, 8, s->f) != 8) return broken;
+    if (!memcmp(word, "version ", 8)) return "is a pointer of Git LFS: get the file (git lfs pull)";
     const uint64_t n = little(word, 8), rest = (uint64_t)size - 8;
     if (n > rest || n > 100000000) return broken;
     s->header = malloc((size_t)n + 1);
     if (!s->header || fread(s->header, 1, (size_t)n, s->f) != n) return broken;
-    s->data = s->at = 8 + n;
+    s->data = 8 + n;
     return read_header(s, n, rest - n);
 }
 
@@ -3453,20 +3454,12 @@ void dual_file_close(dual_file *s) {
 
 size_t dual_file_count(const dual_file *s) { return s->n; }
 
-dual_entry dual_file_entry(const dual_file *s, size_t i) {
-    const entry *t = &s->tensor[i];
-    dual_entry e = {.rows = t->rows, .cols = t->cols, .count = t->count};
-    memcpy(e.name, t->name, sizeof e.name);
-    memcpy(e.type, t->type_name, sizeof e.type);
-    return e;
-}
+dual_entry dual_file_entry(const dual_file *s, size_t i) { return s->tensor[i].e; }
 
 size_t dual_file_find(const dual_file *s, const char *name) {
-    entry wanted, *found;
-    if (strlen(name) >= sizeof wanted.name) return SIZE_MAX;
-    strcpy(wanted.name, name);
-    found = bsearch(&wanted, s->tensor, s->n, sizeof wanted, by_name);
-    return found ? (size_t)(found - s->tensor) : SIZE_MAX;
+    for (size_t i = 0; i < s->n; i++)
+        if (!strcmp(s->tensor[i].e.name, name)) return i;
+    return SIZE_MAX;
 }
 
 size_t dual_file_note(const dual_file *s, const char *key, char *out, size_t size) {
@@ -3492,25 +3485,13 @@ static int read_tensor(dual_ctx *c, dual_file *s, size_t i, dual_tensor *out) {
     unsigned char chunk[8192];
     if (t->type == OTHER)
         return dual_failed(c, "%s: %s has type %s; only F32 F16 BF16 F64 I64 can be read", s->path,
-                           t->name, t->type_name);
-    /* Seek forward in steps that fit a 32-bit long. The next tensor usually begins right here. */
-    if (s->data + t->begin < s->at) {
-        rewind(s->f);
-        s->at = 0;
-    }
-    while (s->at < s->data + t->begin) {
-        const uint64_t far = s->data + t->begin - s->at, step = far < 1 << 30 ? far : 1 << 30;
-        if (fseek(s->f, (long)step, SEEK_CUR) != 0) break;
-        s->at += step;
-    }
+                           t->e.name, t->e.type);
+    const int there = SEEK(s->f, s->data + t->begin, SEEK_SET) == 0;
     const size_t width = TYPES[t->type].size, most = sizeof chunk / width;
-    for (size_t done = 0; done < t->count;) {
-        const size_t n = least(t->count - done, most);
-        if (fread(chunk, width, n, s->f) != n) {
-            s->at = UINT64_MAX;        /* the position is unknown now: rewind next time */
-            return dual_failed(c, "%s: %s is cut short", s->path, t->name);
-        }
-        s->at += n * width;
+    for (size_t done = 0; done < t->e.count;) {
+        const size_t n = least(t->e.count - done, most);
+        if (!there || fread(chunk, width, n, s->f) != n)
+            return dual_failed(c, "%s: %s is cut short", s->path, t->e.name);
         for (size_t k = 0; k < n; k++) {
             const unsigned char *at = chunk + k * width;
             if (out->half && t->type == out->type) out->half[done + k] = (uint16_t)little(at, 2);
@@ -3540,8 +3521,9 @@ static int write_header(FILE *f, size_t n, const dual_param *const *p, const cha
     for (size_t i = 0; i < n; i++) {
         const dual_tensor *t = p[i]->tensor;
         const uint64_t bytes = (uint64_t)elements(t) * TYPES[t->type].size;
-        if (p[i]->vector) snprintf(shape, sizeof shape, "%zu", t->cols);
-        else snprintf(shape, sizeof shape, "%zu,%zu", t->rows, t->cols);
+        if (p[i]->vector) snprintf(shape, sizeof shape, "%lu", (unsigned long)t->cols);
+        else snprintf(shape, sizeof shape, "%lu,%lu", (unsigned long)t->rows,
+                      (unsigned long)t->cols);
         at += (size_t)snprintf(header + at, size - at, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],"
                                "\"data_offsets\":[%llu,%llu]}", p[i]->name,
                                TYPES[t->type].name, shape, (unsigned long long)offset,
@@ -3585,194 +3567,214 @@ int dual_file_save(dual_ctx *c, const char *path, size_t n, const dual_param *co
     return save_end(c, f, path, temporary, good);
 }
 
-enum { REQUIRED = 0 };                 /* instead of a fallback */
-/* A whole number of the config. Some have a second name in older files. */
-static int config_size(dual_ctx *c, dual_json j, const char *folder, const char *name,
-                       const char *other, double fallback, size_t *out) {
-    dual_json v = dual_json_get(j, name);
-    if (!dual_json_type(v) && other) v = dual_json_get(j, other);
-    const int missing = dual_json_type(v) == 0 || dual_json_type(v) == 'n';
-    const double x = missing ? fallback : dual_json_number(v, -1);
-    if (!(x >= 1 && x <= 1e9) || x != floor(x))
-        return dual_failed(c, "%s/config.json: %s must be a whole number above 0", folder, name);
-    *out = (size_t)x;
-    return 1;
+/* ---- config.json: sizes and epsilon, read and written ---- */
+/* Of two names for one size the later one counts. */
+typedef struct { const char *name; int optional; size_t at; } config_size;
+#define SIZE(name, optional, member) {name, optional, offsetof(dual_config, member)}
+static const struct {
+    const char *type, *class, *fixed, *eps_name;           /* fixed: what else is written */
+    double usual_eps;
+    config_size size[8];
+} FAMILIES[] = {
+    {"gpt2", "GPT2LMHeadModel",
+     "  \"activation_function\": \"gelu_new\",\n  \"attn_pdrop\": 0.0,\n  \"embd_pdrop\": 0.0,\n"
+     "  \"resid_pdrop\": 0.0,\n", "layer_norm_epsilon", 1e-5,
+     {SIZE("vocab_size", 0, vocab), SIZE("n_ctx", 1, positions), SIZE("n_positions", 1, positions),
+      SIZE("n_embd", 0, hidden), SIZE("n_layer", 0, layers), SIZE("n_head", 0, heads),
+      SIZE("n_inner", 1, mlp)}},
+    {"qwen3", "Qwen3ForCausalLM",
+     "  \"hidden_act\": \"silu\",\n  \"rope_scaling\": null,\n  \"attention_bias\": false,\n"
+     "  \"attention_dropout\": 0.0,\n  \"use_sliding_window\": false,\n", "rms_norm_eps", 1e-6,
+     {SIZE("vocab_size", 0, vocab), SIZE("max_position_embeddings", 0, positions),
+      SIZE("hidden_size", 0, hidden), SIZE("intermediate_size", 0, mlp),
+      SIZE("num_hidden_layers", 0, layers), SIZE("num_attention_heads", 0, heads),
+      SIZE("num_key_value_heads", 1, kv_heads), SIZE("head_dim", 1, head_dim)}},
+};
+#undef SIZE
+
+/* A member of the config; null is as good as none. */
+static dual_json setting(dual_json j, const char *name) {
+    const dual_json v = dual_json_get(j, name);
+    return dual_json_type(v) == 'n' ? slice(NULL, NULL) : v;
 }
 
-static int config_real(dual_ctx *c, dual_json v, const char *folder, const char *name,
-                       double fallback, double *out) {
-    *out = dual_json_type(v) ? dual_json_number(v, -1) : fallback;
-    return *out > 0 || dual_failed(c, "%s/config.json: %s must be a number above 0", folder, name);
-}
-
-static int config_word_is(dual_json j, const char *name, const char *a, const char *b) {
+static int setting_is(dual_json j, const char *name, const char *a, const char *b) {
     char word[64];
-    if (!dual_json_type(dual_json_get(j, name))) return 1;
-    dual_json_string(dual_json_get(j, name), word, sizeof word);
-    return !strcmp(word, a) || !strcmp(word, b);
+    dual_json_string(setting(j, name), word, sizeof word);
+    return !dual_json_type(setting(j, name)) || !strcmp(word, a) || !strcmp(word, b);
 }
 
-static int config_true(dual_json j, const char *name) {
+static int is_true(dual_json j, const char *name) {
     return dual_json_type(dual_json_get(j, name)) == 't';
 }
 
-static int read_gpt2_config(dual_ctx *c, dual_json j, const char *folder, dual_config *f) {
-    f->family = DUAL_GPT2;
+static int read_real(dual_ctx *c, dual_json v, const char *path, const char *name, double usual,
+                     double *out) {
+    *out = dual_json_type(v) ? dual_json_number(v, -1) : usual;
+    return *out > 0 || dual_failed(c, "%s: %s must be a number above 0", path, name);
+}
+
+static int read_numbers(dual_ctx *c, dual_json j, const char *path, dual_config *f) {
+    const config_size *s = FAMILIES[f->family].size;
+    for (size_t i = 0; i < COUNT(FAMILIES[0].size) && s[i].name; i++) {
+        const dual_json v = setting(j, s[i].name);
+        if (!dual_json_type(v) && s[i].optional) continue;
+        const double x = dual_json_number(v, -1);
+        if (!(x >= 1 && x <= 1e9) || x != floor(x))
+            return dual_failed(c, "%s: %s must be a whole number above 0", path, s[i].name);
+        *(size_t *)(void *)((char *)f + s[i].at) = (size_t)x;
+    }
+    const char *const eps = FAMILIES[f->family].eps_name;
+    return read_real(c, setting(j, eps), path, eps, FAMILIES[f->family].usual_eps, &f->norm_eps);
+}
+
+static int read_gpt2_config(dual_ctx *c, dual_json j, const char *path, dual_config *f) {
     f->tied = dual_json_type(dual_json_get(j, "tie_word_embeddings")) != 'f';
-    const dual_json eps = dual_json_get(j, "layer_norm_epsilon");
-    if (!config_real(c, eps, folder, "layer_norm_epsilon", 1e-5, &f->norm_eps) ||
-        !config_size(c, j, folder, "vocab_size", NULL, REQUIRED, &f->vocab) ||
-        !config_size(c, j, folder, "n_positions", "n_ctx", REQUIRED, &f->positions) ||
-        !config_size(c, j, folder, "n_layer", NULL, REQUIRED, &f->layers) ||
-        !config_size(c, j, folder, "n_embd", NULL, REQUIRED, &f->hidden) ||
-        !config_size(c, j, folder, "n_head", NULL, REQUIRED, &f->heads) ||
-        !config_size(c, j, folder, "n_inner", NULL, 4.0 * (double)f->hidden, &f->mlp))
-        return 0;
     f->kv_heads = f->heads;
     f->head_dim = f->hidden / f->heads;
-    if (!config_word_is(j, "activation_function", "gelu_new", "gelu_pytorch_tanh"))
-        return dual_failed(c, "%s/config.json: activation_function must be gelu_new", folder);
-    if (config_true(j, "scale_attn_by_inverse_layer_idx") ||
+    if (!f->mlp) f->mlp = 4 * f->hidden;
+    if (!setting_is(j, "activation_function", "gelu_new", "gelu_pytorch_tanh"))
+        return dual_failed(c, "%s: activation_function must be gelu_new", path);
+    if (is_true(j, "scale_attn_by_inverse_layer_idx") ||
         dual_json_type(dual_json_get(j, "scale_attn_weights")) == 'f')
-        return dual_failed(c, "%s/config.json: attention must be scaled by 1/sqrt(head_dim)",
-                           folder);
+        return dual_failed(c, "%s: attention must be scaled by 1/sqrt(head_dim)", path);
     return 1;
 }
 
-static int read_qwen3_config(dual_ctx *c, dual_json j, const char *folder, dual_config *f) {
-    f->family = DUAL_QWEN3;
-    f->tied = config_true(j, "tie_word_embeddings");
-    const dual_json rope = dual_json_get(j, "rope_parameters");    /* newer files */
-    const dual_json eps = dual_json_get(j, "rms_norm_eps");
-    const int scaling = dual_json_type(dual_json_get(j, "rope_scaling"));
-    dual_json theta = dual_json_get(j, "rope_theta");
-    if (!dual_json_type(theta)) theta = dual_json_get(rope, "rope_theta");
-    if (!config_real(c, eps, folder, "rms_norm_eps", 1e-6, &f->norm_eps) ||
-        !config_real(c, theta, folder, "rope_theta", 10000, &f->rope_theta) ||
-        !config_size(c, j, folder, "vocab_size", NULL, REQUIRED, &f->vocab) ||
-        !config_size(c, j, folder, "max_position_embeddings", NULL, REQUIRED, &f->positions) ||
-        !config_size(c, j, folder, "num_hidden_layers", NULL, REQUIRED, &f->layers) ||
-        !config_size(c, j, folder, "hidden_size", NULL, REQUIRED, &f->hidden) ||
-        !config_size(c, j, folder, "num_attention_heads", NULL, REQUIRED, &f->heads) ||
-        !config_size(c, j, folder, "num_key_value_heads", NULL, (double)f->heads, &f->kv_heads) ||
-        !config_size(c, j, folder, "intermediate_size", NULL, REQUIRED, &f->mlp))
-        return 0;
-    const double usual = (double)(f->hidden / f->heads);   /* the released models have another */
-    if (!config_size(c, j, folder, "head_dim", NULL, usual, &f->head_dim)) return 0;
-    if (!config_word_is(rope, "rope_type", "default", "") || (scaling && scaling != 'n'))
-        return dual_failed(c, "%s/config.json: scaled rotary positions are not supported", folder);
-    if (config_true(j, "use_sliding_window") || config_true(j, "attention_bias"))
-        return dual_failed(c, "%s/config.json: sliding windows and attention biases are not "
-                           "supported", folder);
-    if (!config_word_is(j, "hidden_act", "silu", "swish"))
-        return dual_failed(c, "%s/config.json: hidden_act must be silu", folder);
-    return 1;
+/* Rotary settings stand in rope_parameters, there perhaps by the layers' type; in older files in
+ * rope_scaling and rope_theta. The inner rope_theta goes before the outer one. */
+static int read_rope(dual_ctx *c, dual_json j, const char *path, dual_config *f) {
+    dual_json rope = setting(j, "rope_parameters");
+    if (dual_json_type(setting(rope, "full_attention"))) rope = setting(rope, "full_attention");
+    const dual_json both[] = {rope, setting(j, "rope_scaling")};
+    dual_json theta = slice(NULL, NULL);
+    for (size_t i = 0; i < 2; i++) {
+        if (!dual_json_type(theta)) theta = setting(both[i], "rope_theta");
+        const dual_json part = setting(both[i], "partial_rotary_factor");
+        if (!setting_is(both[i], "rope_type", "default", "") || dual_json_number(part, 1) != 1 ||
+            !setting_is(both[i], "type", "default", ""))
+            return dual_failed(c, "%s: scaled rotary positions are not supported", path);
+    }
+    if (!dual_json_type(theta)) theta = setting(j, "rope_theta");
+    return read_real(c, theta, path, "rope_theta", 10000, &f->rope_theta);
+}
+
+static int read_qwen3_config(dual_ctx *c, dual_json j, const char *path, dual_config *f) {
+    f->tied = is_true(j, "tie_word_embeddings");
+    if (!f->kv_heads) f->kv_heads = f->heads;
+    if (!f->head_dim) f->head_dim = f->hidden / f->heads;
+    if (is_true(j, "use_sliding_window") || is_true(j, "attention_bias"))
+        return dual_failed(c, "%s: sliding windows and attention biases are not supported", path);
+    if (!setting_is(j, "hidden_act", "silu", "swish"))
+        return dual_failed(c, "%s: hidden_act must be silu", path);
+    return read_rope(c, j, path, f);
 }
 
 int dual_config_read(dual_ctx *c, const char *folder, dual_config *f) {
-    char path[1024], family[32];
+    char path[1024], family[32], why[160] = "not an object";
     size_t n;
     int ok;
     memset(f, 0, sizeof *f);
     snprintf(path, sizeof path, "%s/config.json", folder);
     char *text = dual_text_read(c, path, &n);
     if (!text) return 0;
-    const dual_json j = dual_json_text(text, n);
+    const dual_json j = dual_json_text(text, n, why, sizeof why);
     dual_json_string(dual_json_get(j, "model_type"), family, sizeof family);
-    if (dual_json_type(j) != '{') ok = dual_failed(c, "%s: not a JSON object", path);
-    else if (!strcmp(family, "gpt2")) ok = read_gpt2_config(c, j, folder, f);
-    else if (!strcmp(family, "qwen3")) ok = read_qwen3_config(c, j, folder, f);
-    else ok = dual_failed(c, "%s: model_type \"%s\": must be gpt2 or qwen3", path, family);
+    f->family = !strcmp(family, FAMILIES[DUAL_GPT2].type) ? DUAL_GPT2 : DUAL_QWEN3;
+    if (dual_json_type(j) != '{') ok = dual_failed(c, "%s: not a JSON object: %s", path, why);
+    else if (strcmp(family, FAMILIES[f->family].type) != 0)
+        ok = dual_failed(c, "%s: model_type \"%s\": must be gpt2 or qwen3", path, family);
+    else ok = read_numbers(c, j, path, f);
+    if (ok) ok = (f->family == DUAL_GPT2 ? read_gpt2_config : read_qwen3_config)(c, j, path, f);
     free(text);
     return ok && dual_config_check(c, f);
 }
 
 static int config_save(dual_ctx *c, const dual_config *f, const char *type, const char *folder) {
     char path[1024], text[2048];
+    const size_t room = sizeof text;
+    const config_size *s = FAMILIES[f->family].size;
+    const char *const tied = f->tied ? "true" : "false";
     /* GPT-2's end token, Hugging Face's default, which a smaller vocabulary does not have */
-    const char *end = f->family == DUAL_GPT2 && f->vocab > 50256 ? "50256" : "null";
-    int n;
+    const char *const end = f->family == DUAL_GPT2 && f->vocab > 50256 ? "50256" : "null";
     snprintf(path, sizeof path, "%s/config.json", folder);
-    if (f->family == DUAL_GPT2)
-        n = snprintf(text, sizeof text, "{\n  \"architectures\": [\"GPT2LMHeadModel\"],\n"
-            "  \"model_type\": \"gpt2\",\n  \"activation_function\": \"gelu_new\",\n"
-            "  \"vocab_size\": %zu,\n  \"n_positions\": %zu,\n  \"n_ctx\": %zu,\n"
-            "  \"n_embd\": %zu,\n  \"n_layer\": %zu,\n  \"n_head\": %zu,\n  \"n_inner\": %zu,\n"
-            "  \"layer_norm_epsilon\": %.9g,\n  \"attn_pdrop\": 0.0,\n  \"embd_pdrop\": 0.0,\n"
-            "  \"resid_pdrop\": 0.0,\n", f->vocab, f->positions, f->positions, f->hidden, f->layers,
-            f->heads, f->mlp, f->norm_eps);
-    else
-        n = snprintf(text, sizeof text, "{\n  \"architectures\": [\"Qwen3ForCausalLM\"],\n"
-            "  \"model_type\": \"qwen3\",\n  \"hidden_act\": \"silu\",\n  \"vocab_size\": %zu,\n"
-            "  \"max_position_embeddings\": %zu,\n  \"hidden_size\": %zu,\n"
-            "  \"intermediate_size\": %zu,\n  \"num_hidden_layers\": %zu,\n"
-            "  \"num_attention_heads\": %zu,\n  \"num_key_value_heads\": %zu,\n"
-            "  \"head_dim\": %zu,\n  \"rms_norm_eps\": %.9g,\n  \"rope_theta\": %.17g,\n"
-            "  \"rope_scaling\": null,\n  \"attention_bias\": false,\n"
-            "  \"attention_dropout\": 0.0,\n  \"use_sliding_window\": false,\n", f->vocab,
-            f->positions, f->hidden, f->mlp, f->layers, f->heads, f->kv_heads, f->head_dim,
-            f->norm_eps, f->rope_theta);
-    n += snprintf(text + n, sizeof text - (size_t)n, "  \"tie_word_embeddings\": %s,\n"
-                  "  \"bos_token_id\": %s,\n  \"eos_token_id\": %s,\n"
-                  "  \"torch_dtype\": \"%s\",\n  \"use_cache\": true\n}\n",
-                  f->tied ? "true" : "false", end, end, type);
+    int n = snprintf(text, room, "{\n  \"architectures\": [\"%s\"],\n  \"model_type\": \"%s\",\n%s",
+                     FAMILIES[f->family].class, FAMILIES[f->family].type,
+                     FAMILIES[f->family].fixed);
+    for (size_t i = 0; i < COUNT(FAMILIES[0].size) && s[i].name; i++)
+        n += snprintf(text + n, room - (size_t)n, "  \"%s\": %lu,\n", s[i].name,
+                      (unsigned long)*(const size_t *)(const void *)((const char *)f + s[i].at));
+    if (f->family == DUAL_QWEN3)
+        n += snprintf(text + n, room - (size_t)n, "  \"rope_theta\": %.17g,\n", f->rope_theta);
+    n += snprintf(text + n, room - (size_t)n, "  \"%s\": %.9g,\n  \"tie_word_embeddings\": %s,\n"
+                  "  \"bos_token_id\": %s,\n  \"eos_token_id\": %s,\n  \"torch_dtype\": \"%s\",\n"
+                  "  \"use_cache\": true\n}\n", FAMILIES[f->family].eps_name, f->norm_eps, tied,
+                  end, end, type);
     return dual_text_save(c, path, text, (size_t)n);
+}
+
+/* The hub's gpt2, and exports of bare models, have no "transformer." or "model." before a name. */
+static const char *bare(const char *name) {
+    if (!strncmp(name, "transformer.", 12)) return name + 12;
+    return strncmp(name, "model.", 6) ? name : name + 6;
 }
 
 /* Opens the file of `folder` that holds `name`: model.safetensors, or the one that the index names.
  * The last file stays open, since neighbours usually share one. */
 static int open_shard(dual_ctx *c, const char *folder, dual_json map, const char *name,
-                      dual_file **open, char *current, size_t size) {
+                      dual_file **open) {
     char file[512] = "model.safetensors", path[1024];
     if (dual_json_type(map)) {
-        const char *bare = strncmp(name, "transformer.", 12) ? name : name + 12;
         dual_json v = dual_json_get(map, name);
-        if (!dual_json_type(v)) v = dual_json_get(map, bare);
+        if (!dual_json_type(v)) v = dual_json_get(map, bare(name));
         if (!dual_json_type(v) || dual_json_string(v, file, sizeof file) >= sizeof file ||
             strchr(file, '/') || strchr(file, '\\'))
-            return dual_failed(c, "%s/model.safetensors.index.json: no file named for %s", folder,
-                               name);
+            return dual_failed(c, "%s: the index names no file for %s", folder, name);
     }
-    if (*open && !strcmp(current, file)) return 1;
-    dual_file_close(*open);
-    snprintf(current, size, "%s", file);
     snprintf(path, sizeof path, "%s/%s", folder, file);
+    if (*open && !strcmp((*open)->path, path)) return 1;
+    dual_file_close(*open);
     *open = dual_file_open(c, path);
     return *open != NULL;
 }
 
 int dual_model_load(dual_ctx *c, dual_model *m, const char *folder) {
-    char path[1024], current[512] = "";
+    char path[1024], why[160] = "no weight_map";
     dual_file *file = NULL;
-    size_t length;
+    size_t length, first;
     unsigned types = 0;                /* of the matrices, a bit each */
     int ok = 1;
     dual_json map = slice(NULL, NULL);
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    FILE *whole = fopen(path, "rb");   /* goes before an index, as in transformers */
     snprintf(path, sizeof path, "%s/model.safetensors.index.json", folder);
-    FILE *probe = fopen(path, "rb");
-    if (probe) fclose(probe);
-    char *index = probe ? dual_text_read(c, path, &length) : NULL;
-    if (probe && !index) return 0;
-    if (index) {
-        map = dual_json_get(dual_json_text(index, length), "weight_map");
-        if (!dual_json_type(map)) ok = dual_failed(c, "%s: has no weight_map", path);
-    }
+    FILE *parts = whole ? NULL : fopen(path, "rb");
+    if (whole) fclose(whole);
+    if (parts) fclose(parts);
+    char *index = parts ? dual_text_read(c, path, &length) : NULL;
+    if (parts && !index) return 0;
+    if (index) map = dual_json_get(dual_json_text(index, length, why, sizeof why), "weight_map");
+    if (index && !dual_json_type(map)) ok = dual_failed(c, "%s: %s", path, why);
     for (size_t i = 0; ok && i < m->n_params; i++) {
         const dual_param *p = &m->param[i];
-        ok = open_shard(c, folder, map, p->name, &file, current, sizeof current);
+        ok = open_shard(c, folder, map, p->name, &file);
         if (!ok) break;
         size_t at = dual_file_find(file, p->name);
-        if (at == SIZE_MAX && !strncmp(p->name, "transformer.", 12))
-            at = dual_file_find(file, p->name + 12); /* the hub's gpt2 has no prefix */
+        if (at == SIZE_MAX) at = dual_file_find(file, bare(p->name));
         if (at == SIZE_MAX) {
-            ok = dual_failed(c, "%s/%s: no tensor %s", folder, current, p->name);
+            ok = dual_failed(c, "%s: no tensor %s%s", file->path, p->name,
+                             index ? ", though the index names it there" : "");
             break;
         }
         const dual_entry t = dual_file_entry(file, at);
         if (t.rows != p->tensor->rows || t.cols != p->tensor->cols)
-            ok = dual_failed(c, "%s/%s: %s is [%zu,%zu], the config says [%zu,%zu]", folder,
-                             current, p->name, t.rows, t.cols, p->tensor->rows, p->tensor->cols);
+            ok = dual_failed(c, "%s: %s is [%zu,%zu], the config says [%zu,%zu]", file->path,
+                             p->name, t.rows, t.cols, p->tensor->rows, p->tensor->cols);
         else if (numbers(p->tensor)) ok = read_tensor(c, file, at, p->tensor);
+        const size_t bad = ok ? dual_not_finite(p->tensor, &first) : 0;
+        if (bad)
+            ok = dual_failed(c, "%s: %s: %zu of %zu numbers are NaN or infinite, the first at "
+                             "index %zu", file->path, p->name, bad, t.count, first);
         if (!p->vector) types |= 1u << file->tensor[at].type;
     }
     m->file_type = DUAL_FULL;
@@ -3786,8 +3788,6 @@ int dual_model_load(dual_ctx *c, dual_model *m, const char *folder) {
 int dual_model_save(dual_ctx *c, const dual_model *m, const char *folder, const char *note) {
     char path[1024];
     static const char *const torch_dtype[] = {"float32", "float16", "bfloat16"};   /* by type */
-    if (!dual_make_folder(folder))
-        return dual_failed(c, "%s: this folder cannot be created", folder);
     const dual_param **all = calloc(m->n_params, sizeof *all);
     if (!all) return dual_failed(c, "%s: no memory to write it", folder);
     for (size_t i = 0; i < m->n_params; i++) all[i] = &m->param[i];

@@ -89,8 +89,6 @@ dual_mark dual_mark_here(const dual_ctx *);
 void dual_release(dual_ctx *, dual_mark);                 /* forget all made since the mark */
 int dual_failed(dual_ctx *, const char *format, ...);     /* sets error, returns 0 */
 void dual_threads(int n);      /* 0: leave it to OpenMP. Before counting: a thread takes memory */
-double dual_seconds(void);                                /* wall clock, arbitrary origin */
-int dual_make_folder(const char *path);                   /* parents too; 1 if it then exists */
 
 /* ---- random numbers: splitmix64, one word of state ------------------------------------------- */
 
@@ -117,6 +115,7 @@ dual_tensor *dual_tensor_new(dual_ctx *, size_t rows, size_t cols);      /* not 
 dual_tensor *dual_view(dual_ctx *, dual_tensor *, size_t row, size_t rows, size_t col, size_t cols);
 dual_tensor *dual_detach(dual_ctx *, dual_tensor *);      /* same data, gradient stops here */
 dual_real dual_number(const dual_tensor *, size_t i);     /* data[i], or half[i] widened */
+size_t dual_not_finite(const dual_tensor *, size_t *first);    /* how many, where the first is */
 void dual_need_grad(dual_ctx *, dual_tensor *);           /* make it a trained leaf, grad = 0 */
 /* Runs the tape backwards from a [1,1] loss: adds into the grad of every leaf that is trained. */
 void dual_backward(dual_ctx *, dual_tensor *loss);
@@ -233,7 +232,7 @@ typedef struct {
     int centred, values;           /* its forms: minus the batch mean; kv: of values, not states */
 } dual_system;
 
-/* none pause soft prompt wide coconut liu h1 h2 h1h2; an unknown name has latents SIZE_MAX. */
+/* none pause soft prompt wide coconut liu h1 h2 h1h2; else latents SIZE_MAX, and no exchange. */
 dual_system dual_system_preset(const char *name);
 const char *dual_injection_name(dual_injection);
 int dual_system_needs_coprocessor(const dual_system *);
@@ -319,7 +318,8 @@ double dual_schedule(uint64_t step, uint64_t steps, double warmup, double peak);
 
 /* JSON read in place: a value is a slice of the text, nothing is allocated. begin NULL: absent. */
 typedef struct { const char *begin, *end; } dual_json;
-dual_json dual_json_text(const char *text, size_t length); /* checks all of it; absent if wrong */
+/* Checks all of it. Absent if wrong: why then says line, column and what stands there. */
+dual_json dual_json_text(const char *text, size_t length, char *why, size_t size);
 int dual_json_type(dual_json);     /* '{' '[' '"' '0' (number) 't' 'f' 'n'; 0: absent */
 dual_json dual_json_get(dual_json object, const char *key);
 int dual_json_each(dual_json container, dual_json *key, dual_json *value); /* first: value absent */
@@ -329,7 +329,7 @@ size_t dual_json_string(dual_json, char *out, size_t size); /* decoded, cut; ret
 size_t dual_json_quote(const char *text, char *out, size_t size);
 
 /* A named tensor of a safetensors file, as the reader hands them out one by one. */
-typedef struct { char name[128]; char type[8]; size_t rows, cols, count; } dual_entry;
+typedef struct { char name[128]; char type[24]; size_t rows, cols, count; } dual_entry;
 typedef struct dual_file dual_file;
 dual_file *dual_file_open(dual_ctx *, const char *path);  /* safetensors; header checked whole */
 size_t dual_file_count(const dual_file *);

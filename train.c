@@ -8,6 +8,7 @@
  * stderr. No arithmetic beyond means for the eye: that is dual.c. Exit 2: usage, 1: the run failed,
  * 130: stopped by Ctrl-C after saving. */
 #include "data/files/files.h"
+#include "data/files/system.h"
 #include "data/runs/batches.h"
 #include "data/runs/cli.h"
 #include "data/runs/cost.h"
@@ -549,7 +550,7 @@ static void keep_best(job *j, double score) {
     if ((size_t)snprintf(path, sizeof path, "%s/best", j->r.set.out) >= sizeof best.set.out)
         cli_fail(1, "%s: path too long for its best/", j->r.set.out);
     strcpy(best.set.out, path);
-    if (!dual_make_folder(path) || !run_save_settings(&j->c, &best.set) ||
+    if (!data_make_folder(path) || !run_save_settings(&j->c, &best.set) ||
         !run_save(&j->c, &best, &j->adamw))
         cli_fail(1, "%s: %s", path, *j->c.error ? j->c.error : "this folder cannot be made");
     if (!tokenizer_save(j->task.tokens, path, error, sizeof error)) cli_fail(1, "%s", error);
@@ -634,7 +635,7 @@ static void report_step(job *j, const progress *p, const step_result *s, double 
     if (score) snprintf(scored, sizeof scored, "%.6g", score_now(j));
     if (!set->brief) print_metrics(j, p, s, mean, tflop, scored);
     snprintf(line, sizeof line, "%llu,%.9g,%.9g,%.9g,%s,%.9g,%.1f\n", (unsigned long long)j->r.step,
-             mean, s->norm, s->rate, scored, tflop, before + dual_seconds() - p->begun);
+             mean, s->norm, s->rate, scored, tflop, before + data_seconds() - p->begun);
     if (!run_log_add(&j->log, line)) cli_fail(1, "out of memory for the log");
     j->r.loss_sum = 0;
     j->r.loss_steps = 0;
@@ -831,7 +832,7 @@ static void print_header(job *j) {
 static void open_folder(job *j) {
     const run_settings *set = &j->r.set;
     char error[300];
-    if (!dual_make_folder(set->out)) cli_fail(1, "%s: this folder cannot be made", set->out);
+    if (!data_make_folder(set->out)) cli_fail(1, "%s: this folder cannot be made", set->out);
     if (!run_save_settings(&j->c, set)) cli_fail(1, "%s", j->c.error);
     if (!tokenizer_save(j->task.tokens, set->out, error, sizeof error)) cli_fail(1, "%s", error);
 }

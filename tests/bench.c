@@ -15,6 +15,8 @@
  * training calls. Refuses: judging. Which share is good enough is said in README.md. */
 #define _DEFAULT_SOURCE                /* madvise */
 #include "../dual.c"
+#include <time.h>
+#include "../data/files/system.h"
 #include "../data/runs/platform.h"
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -184,14 +186,14 @@ static double measure_peak(int all, int runs) {
     double best = 0;
     (void)all;
     for (int i = 0; i < runs; i++) {
-        const double begin = dual_seconds();
+        const double begin = data_seconds();
         OMP(omp parallel if (all))
         {
             lanes io[SUMS + 2];
             fill_random((dual_real *)io, (SUMS + 2) * width, 0.2);
             call_multiply_adds(io, rounds);
         }
-        const double rate = (all ? (double)workers() : 1) * flops / (dual_seconds() - begin);
+        const double rate = (all ? (double)workers() : 1) * flops / (data_seconds() - begin);
         if (rate > best) best = rate;
     }
     return best;
@@ -215,14 +217,14 @@ static double measure_bandwidth(const void *at, size_t bytes, int runs) {
     const lanes *buffer = at;
     double best = 0;
     for (int i = 0; i < runs; i++) {
-        const double begin = dual_seconds();
+        const double begin = data_seconds();
         OMP(omp parallel for schedule(static))
         for (size_t p = 0; p < parts; p++) {
             lanes out[READERS];
             call_read_streams(buffer + p * READERS * each, each, out);
         }
         const double rate = (double)(parts * READERS * each * sizeof(lanes)) /
-                            (dual_seconds() - begin);
+                            (data_seconds() - begin);
         if (rate > best) best = rate;
     }
     return best;
@@ -399,9 +401,9 @@ static double time_library(product_job *j, size_t which, size_t calls) {
         nanosleep(&nap, NULL);
         LIBRARY[which].run(j);
     }
-    const double begin = dual_seconds();
+    const double begin = data_seconds();
     for (size_t i = 0; i < calls; i++) LIBRARY[which].run(j);
-    return (dual_seconds() - begin) / (double)calls;
+    return (data_seconds() - begin) / (double)calls;
 }
 
 /* A peer's speed, and dual's share of it, on the line that is begun. */
@@ -600,9 +602,9 @@ static void setup_make(dual_ctx *c, const plan *p, setup *s, int train) {
 static double matmul_seconds;
 
 static void timed_backward(dual_ctx *c, node *n) {
-    const double begin = dual_seconds();
+    const double begin = data_seconds();
     linear_backward(c, n);
-    matmul_seconds += dual_seconds() - begin;
+    matmul_seconds += data_seconds() - begin;
 }
 
 static void time_matmuls(dual_ctx *c) {
@@ -611,9 +613,9 @@ static void time_matmuls(dual_ctx *c) {
     for (node *n = c->tape; n; n = n->earlier) {
         if (n->backward != linear_backward) continue;
         const dual_mark m = dual_mark_here(c);
-        const double begin = dual_seconds();
+        const double begin = data_seconds();
         dual_linear(c, n->in[0], n->in[1], n->in[2], n->args.linear.layout);
-        matmul_seconds += dual_seconds() - begin;
+        matmul_seconds += data_seconds() - begin;
         c->used = m.used;
         n->backward = timed_backward;
     }
@@ -659,9 +661,9 @@ static cost train_cost(const plan *p, size_t steps, int apart) {
     setup_make(&c, p, &s, 1);
     step(&c, &s, 0);                   /* the first one pays for what all share */
     for (size_t i = 0; i < steps; i++) {
-        const double limit = measure_peak(1, 5), begin = dual_seconds();
+        const double limit = measure_peak(1, 5), begin = data_seconds();
         step(&c, &s, 0);
-        seconds[i] = dual_seconds() - begin;
+        seconds[i] = data_seconds() - begin;
         share[i] = r.flops / seconds[i] / limit;
     }
     r.seconds = median(seconds, steps);
@@ -741,11 +743,11 @@ static decode_rate decode(dual_config shape, int type, size_t streams, size_t to
     for (size_t i = 0; i < rounds; i++) {
         const double bandwidth = measure_bandwidth(c.memory, c.used, 3);
         double at[3];
-        at[0] = dual_seconds();
+        at[0] = data_seconds();
         generate(&c, &s, 1);
-        at[1] = dual_seconds();
+        at[1] = data_seconds();
         generate(&c, &s, tokens + 1);
-        at[2] = dual_seconds();
+        at[2] = data_seconds();
         rate[i] = (double)(streams * tokens) / ((at[2] - at[1]) - (at[1] - at[0]));
         per_byte[i] = rate[i] / bandwidth;
     }
@@ -904,10 +906,10 @@ static void recompute_lines(const char *name, dual_config shape, size_t sequence
     step(&c, &s, 0);
     for (size_t i = 0; i < rounds; i++) {
         for (int on = 0; on < 2; on++) {
-            const double begin = dual_seconds();
+            const double begin = data_seconds();
             c.recompute = on;
             step(&c, &s, 0);
-            time[on] = dual_seconds() - begin;
+            time[on] = data_seconds() - begin;
         }
         seconds[i] = time[1];
         ratio[i] = time[1] / time[0];

@@ -3,6 +3,7 @@
 #ifndef DUAL_TEST_FILES_H
 #define DUAL_TEST_FILES_H
 #include "check.h"
+#include "../data/files/system.h"
 #if defined(__unix__) || defined(__APPLE__)
 #define POSIX 1                    /* a folder can be listed */
 #include <dirent.h>
@@ -79,7 +80,7 @@ static inline void write_tensors(const char *path, const char *header, const voi
 static inline void *files_begin(int argc, char **argv, const char *name) {
     void *memory = check_begin(&ctx, (size_t)32 << 20);
     snprintf(folder, sizeof folder, "%s/%s.tmp", argc > 1 ? argv[1] : ".", name);
-    if (!dual_make_folder(folder)) check_fatal("cannot make a folder for the test's files");
+    if (!data_make_folder(folder)) check_fatal("cannot make a folder for the test's files");
     return memory;
 }
 

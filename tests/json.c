@@ -8,7 +8,7 @@ int main(int argc, char **argv) {
     size_t length = 0;
     dual_init(&c, NULL, 0);
     char *text = argc > 1 ? dual_text_read(&c, argv[1], &length) : NULL;
-    const int good = text && dual_json_type(dual_json_text(text, length)) == '{';
+    const int good = text && dual_json_type(dual_json_text(text, length, NULL, 0)) == '{';
     puts(good ? "valid" : "not JSON");
     free(text);
     return !good;

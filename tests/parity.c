@@ -153,7 +153,7 @@ static dual_json json_read(const char *path) {
     size_t length;
     char *text = read_whole(path, &length);
     dual_json json = {NULL, NULL};
-    if (text) json = dual_json_text(text, length);
+    if (text) json = dual_json_text(text, length, NULL, 0);
     if (!json.begin) refused(path);
     return json;
 }
@@ -241,7 +241,7 @@ static int archive_read(archive *a, const char *path) {
     if (text == NULL || length < 8) return refused(path);
     for (size_t i = 0; i < 8; i++) head |= (size_t)(unsigned char)text[i] << 8 * i;
     if (head > length - 8) return refused(path);
-    const dual_json header = dual_json_text(text + 8, head);
+    const dual_json header = dual_json_text(text + 8, head, NULL, 0);
     const unsigned char *data = (unsigned char *)text + 8 + head;
     for (dual_json key = {0}, value = {0}; dual_json_each(header, &key, &value);) n++;
     a->array = new_cleared(n, sizeof *a->array);

@@ -108,7 +108,7 @@ static int is_json(const char *text, size_t length) {
     char *copy = malloc(length ? length : 1);
     if (!copy) check_fatal("out of memory");
     memcpy(copy, text, length);
-    const int ok = dual_json_text(copy, length).begin != NULL;
+    const int ok = dual_json_text(copy, length, NULL, 0).begin != NULL;
     free(copy);
     return ok;
 }
@@ -173,7 +173,7 @@ static void json_each(dual_json all) {
 }
 
 static void test_json_values(void) {
-    const dual_json all = dual_json_text(sample, sizeof sample - 1);
+    const dual_json all = dual_json_text(sample, sizeof sample - 1, NULL, 0);
     json_strings(all);
     json_members(all);
     json_each(all);
@@ -199,7 +199,7 @@ static void half_pairs(void) {
                                        "\"\\ud83d\\\"", "\"\\ud83dx\""};
     for (size_t i = 0; i < sizeof half / sizeof *half; i++) {
         char out[16] = "";
-        const dual_json j = dual_json_text(half[i], strlen(half[i]));
+        const dual_json j = dual_json_text(half[i], strlen(half[i]), NULL, 0);
         if (j.begin) dual_json_string(j, out, sizeof out);
         check_that(strlen(out) < 16, "json: half a surrogate pair");
     }
@@ -227,6 +227,52 @@ static void test_json_syntax(void) {
     check_that(is_json(sample, sizeof sample - 1), "json: expected the sample accepted");
     deep_json();
     half_pairs();
+}
+
+/* What is wrong, and where. */
+static void says(const char *text, size_t length, const char *expected) {
+    char why[160] = "";
+    const dual_json j = dual_json_text(text, length, why, sizeof why);
+    check_that(!j.begin && !strcmp(why, expected), "json %s: expected \"%s\", got \"%s\"", text,
+               expected, why);
+}
+
+static void test_json_reasons(void) {
+    static const char *const wrong[][2] = {
+        {"{\n  \"a\": 1,\n}", "line 3, column 1: a comma before the end, at: }"},
+        {"[1, NaN]", "line 1, column 5: no JSON value, or a string without its end, at: NaN]"},
+        {"{\"\xc3\xa9\": -Infinity}", "line 1, column 7: no JSON value, or a string without its end,"
+         " at: -Infinity}"},
+        {"\xef\xbb\xbf{}", "line 1, column 1: a byte order mark: save it as UTF-8 without one,"
+         " at: \xef\xbb\xbf{}"},
+        {"{\"a\": [1, 2", "line 1, column 12: the text ends too early"},
+        {"{\"a\": ", "line 1, column 7: the text ends too early"},
+        {"{\"a\" 1}", "line 1, column 6: no colon after the key, at: 1}"},
+        {"{a: 1}", "line 1, column 2: not a key in double quotes, at: a: 1}"},
+        {"[1 2]", "line 1, column 4: no comma after the value, at: 2]"},
+        {"{}\n{}", "line 2, column 1: more text after the end of the value, at: {}"},
+        {"{\"a\": 1, \"b\": 2, \"a\": 3}", "line 1, column 18: this key stands twice, at:"
+         " \"a\": 3}"},
+        {"{\"x\": {\"a\": 1,\n\"\\u0061\": 1}}", "line 2, column 1: this key stands twice, at:"
+         " \"\\u0061\": 1}}"},
+        {"[{\"\": 1, \"\": 1}]", "line 1, column 10: this key stands twice, at: \"\": 1}]"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        says(wrong[i][0], strlen(wrong[i][0]), wrong[i][1]);
+    const char *const apart = "{\"a\":{\"a\":1},\"aa\":[{\"a\":1},{\"a\":1}]}";
+    check_that(is_json(apart, strlen(apart)), "json: one key in several objects");
+}
+
+/* Long keys that differ in their last letter alone, or not at all. */
+static void test_long_keys(void) {
+    enum { KEY = 1000, SIZE = 3 * KEY };
+    for (size_t n = 100; n <= KEY; n += 100)
+        for (int same = 0; same < 2; same++) {
+            char key[KEY + 1] = "", text[SIZE] = "";
+            memset(key, 'k', n);
+            check_append(text, sizeof text, "{\"%s1\":1,\"%s%d\":2}", key, key, same ? 1 : 2);
+            check_that(is_json(text, strlen(text)) != same, "json: keys of %d letters, %s",
+                       (int)n + 1, same ? "the same" : "different");
+        }
 }
 
 /* ---- schedule -------------------------------------------------------------------------------- */
@@ -374,6 +420,8 @@ int main(void) {
     test_rng();
     test_json_values();
     test_json_syntax();
+    test_json_reasons();
+    test_long_keys();
     test_schedule();
     test_memory();
     return check_done();

@@ -5,6 +5,7 @@
  *
  * The tokenizers tested without DATA are written here: 256 bytes and a few merges. */
 #include "check.h"
+#include "../data/files/system.h"
 #include "../data/files/files.h"
 #include "../data/tokenizers/tokenizer.h"
 #include "../data/tokenizers/unicode.h"
@@ -649,7 +650,7 @@ static void test_copies(const face *f) {
     int32_t ids[20], again[20];
     snprintf(other, sizeof other, "%s/copy", folder);
     snprintf(nowhere, sizeof nowhere, "%s/nowhere", folder);
-    dual_make_folder(other);
+    data_make_folder(other);
     const size_t n = tokenizer_encode(t, "12+3\n(4", 7, 0, ids, 20, error, sizeof error);
     check_that(tokenizer_save(t, other, error, sizeof error) &&
                tokenizer_save(t, folder, error, sizeof error), "saved twice: %s", error);
@@ -685,7 +686,7 @@ static void test_no_tokenizer(void) {
 static void test_copied_pair(void) {
     char other[500];
     snprintf(other, sizeof other, "%s/copy", folder);
-    dual_make_folder(other);
+    data_make_folder(other);
     make_pair("encoder.json", "vocab.bpe", NULL, CONFIG);
     tokenizer *t = open_tokenizer(folder);
     check_that(tokenizer_save(t, other, error, sizeof error), "a pair is saved: %s", error);
@@ -721,7 +722,7 @@ static void fetch(const char *data, const char *from, const char *to) {
 
 /* One case: text to ids, ids to text. line: its JSON, of k bytes. */
 static void case_passes(const bpe *b, const char *line, size_t k, const char *name) {
-    const dual_json row = dual_json_text(line, k), expected = dual_json_get(row, "ids");
+    const dual_json row = dual_json_text(line, k, NULL, 0), expected = dual_json_get(row, "ids");
     dual_json none, id = {NULL, NULL};
     char *hex = malloc(k + 1), *s = malloc(k + 1), *back = malloc(3 * k + 1);
     int32_t *ids = malloc((k + 1) * sizeof *ids);
@@ -840,7 +841,7 @@ int main(int argc, char **argv) {
     }
     snprintf(folder, sizeof folder, "%.300s/test_bpe.tmp", argv[1]);
     tables = unicode_new();
-    if (!dual_make_folder(folder) || !tables)
+    if (!data_make_folder(folder) || !tables)
         check_fatal("cannot make a folder for the test's files");
     test_small(BPE_GPT2);
     test_small(BPE_QWEN3);

@@ -5,6 +5,7 @@
  *     test_eval FOLDER             FOLDER: for its own files
  */
 #include "check.h"
+#include "../data/files/system.h"
 #include "../data/eval/multiple_choice.h"
 #include "../data/eval/latents_report.h"
 #include "../data/eval/perplexity.h"
@@ -71,7 +72,7 @@ static void test_json_escapes(void) {
         json_text(&j, "end", "x");
         json_close(&j, '}');
         const char *written = text_of(f);
-        const dual_json all = dual_json_text(written, strlen(written));
+        const dual_json all = dual_json_text(written, strlen(written), NULL, 0);
         check_that(dual_json_type(all) == '{', "a text of %lu bytes leaves JSON valid",
                    (unsigned long)length);
         dual_json_string(dual_json_get(all, text), back, sizeof back);
@@ -589,7 +590,8 @@ static void test_report(void) {
     f = stream();
     report_comparison_json(f, &k);
     text = text_of(f);
-    const dual_json all = dual_json_text(text, strlen(text)), arms = dual_json_get(all, "arms");
+    const dual_json all = dual_json_text(text, strlen(text), NULL, 0);
+    const dual_json arms = dual_json_get(all, "arms");
     dual_json key, arm_0 = {NULL, NULL}, first = {NULL, NULL};
     check_that(dual_json_each(arms, &key, &arm_0), "JSON: an arm");
     check_close(dual_json_number(dual_json_get(arm_0, "accuracy"), -1), 0.875, 1e-9, "accuracy");
@@ -768,7 +770,7 @@ static void make_run(const char *folder, const char *task, const char *objective
     r.set.context = 40;
     r.set.steps = 1;
     if (!run_task_open(&r.set, NULL, 0, &t, error, sizeof error) ||
-        !run_system(&r.set, &r.system, error, sizeof error) || !dual_make_folder(folder) ||
+        !run_system(&r.set, &r.system, error, sizeof error) || !data_make_folder(folder) ||
         !tokenizer_save(t.tokens, folder, error, sizeof error))
         check_fatal(error);
     const dual_config shape = {DUAL_GPT2, 1, tokenizer_size(t.tokens), 40, 2, 8, 2, 2, 4, 32, 1e-5,

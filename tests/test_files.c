@@ -224,6 +224,41 @@ static void unknown_type(void) {
     dual_file_close(f);
 }
 
+/* Every byte behind the header belongs to one tensor; empty tensors may stand anywhere between. */
+static void covered(void) {
+    static const struct { const char *header, *word; } file[] = {
+        {"{" TENSOR("a", "F32", "[2]", "[0,8]") "}", "after the last tensor"},
+        {"{" TENSOR("a", "F32", "[2]", "[8,16]") "}", "between tensors"},
+        {"{" TENSOR("a", "F32", "[1]", "[0,4]") "," TENSOR("b", "F32", "[2]", "[8,16]") "}",
+         "between tensors"},
+        {"{" TENSOR("e", "F32", "[0]", "[4,4]") "," TENSOR("a", "F32", "[2,2]", "[0,16]") "}",
+         "overlap"},
+        {"{" TENSOR("a", "F32", "[2]", "[0,8]") "," TENSOR("e", "F32", "[0,3]", "[8,8]") ","
+         TENSOR("b", "F32", "[2]", "[8,16]") "}", NULL},
+        {"{" TENSOR("b", "F32", "[2]", "[8,16]") "," TENSOR("e", "F32", "[0,3]", "[8,8]") ","
+         TENSOR("d", "F32", "[0]", "[0,0]") "," TENSOR("c", "F32", "[0]", "[16,16]") ","
+         TENSOR("a", "F32", "[2]", "[0,8]") "}", NULL},
+        {"{" TENSOR("a", "F8_E4M3FNUZ", "[4,4]", "[0,16]") "}", NULL}};
+    for (size_t i = 0; i < sizeof file / sizeof *file; i++) {
+        write_tensors(in("bad"), file[i].header, no_data, DATA);
+        dual_file *f = dual_file_open(&ctx, in("bad"));
+        if (file[i].word) {
+            check_that(f || strstr(ctx.error, file[i].word), "%s: expected \"%s\", got \"%s\"",
+                       file[i].header, file[i].word, ctx.error);
+            check_refused(&ctx, f != NULL, file[i].header);
+        } else {
+            check_that(f != NULL, "%s: %s", file[i].header, ctx.error);
+        }
+        dual_file_close(f);
+    }
+}
+
+static void lfs_pointer(void) {
+    write_text(in("bad"), "version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 5\n");
+    check_that(!dual_file_open(&ctx, in("bad")) && strstr(ctx.error, "Git LFS"),
+               "a pointer: expected Git LFS named, got \"%s\"", ctx.error);
+}
+
 /* Names and metadata larger than any buffer: no crash, whatever the answer. */
 static void long_names(void) {
     enum { NOTE = 9000, NAME = 5000 };
@@ -252,6 +287,8 @@ static void test_bad_files(void) {
     refuse_headers();
     refuse_lengths();
     unknown_type();
+    covered();
+    lfs_pointer();
     long_names();
     refuse_file(in("nothing here"), "no such file");
     refuse_file(folder, "a folder as file");
@@ -342,6 +379,7 @@ static void test_writing(void) {
     memset(w.text, 'y', sizeof w.text);
     check_that(dual_file_save(&ctx, in("keep.safetensors"), 1, list, NULL), "%s", ctx.error);
     check_that(dual_text_save(&ctx, in("keep.txt"), "old", 3), "%s", ctx.error);
+    data_make_folder(in("model"));
     check_that(dual_model_save(&ctx, w.model, in("model"), NULL), "%s", ctx.error);
     write_to_wrong_places(&w);
     if (POSIX) {
@@ -385,11 +423,11 @@ static void test_text(void) {
 }
 
 static void test_folders(void) {
-    check_that(dual_make_folder(in("deep/er/still")) && dual_make_folder(in("deep/er/still")) &&
-               dual_make_folder(in("deep/")), "folders: expected parents too, and again");
+    check_that(data_make_folder(in("deep/er/still")) && data_make_folder(in("deep/er/still")) &&
+               data_make_folder(in("deep/")), "folders: expected parents too, and again");
     check_that(dual_text_save(&ctx, in("deep/er/still/file"), "x", 1), "%s", ctx.error);
-    check_that(!dual_make_folder(in("deep/er/still/file")), "folders: not over a file");
-    check_that(!dual_make_folder(in("deep/er/still/file/under")), "folders: not below a file");
+    check_that(!data_make_folder(in("deep/er/still/file")), "folders: not over a file");
+    check_that(!data_make_folder(in("deep/er/still/file/under")), "folders: not below a file");
     remove(in("deep/er/still/file"));
     remove(in("deep/er/still"));
     remove(in("deep/er"));

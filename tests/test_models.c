@@ -31,6 +31,10 @@ static void save_some(const char *path, const dual_model *m, size_t first, size_
     free(list);
 }
 
+static int save_model(const dual_model *m, const char *note) {
+    return data_make_folder(in("model")) && dual_model_save(&ctx, m, in("model"), note);
+}
+
 static void refuse_load(dual_model *m, const char *what) {
     check_refused(&ctx, dual_model_load(&ctx, m, in("model")), what);
 }
@@ -65,7 +69,7 @@ static void save_again(const dual_model *m, const char *note) {
     size_t n, again_n;
     unsigned char *once = read_bytes(in("model/model.safetensors"), &n);
     const size_t entries = count_entries(in("model"));
-    check_that(dual_model_save(&ctx, m, in("model"), note), "save: %s", ctx.error);
+    check_that(save_model(m, note), "save: %s", ctx.error);
     unsigned char *again = read_bytes(in("model/model.safetensors"), &again_n);
     check_that(n == again_n && !memcmp(once, again, n), "save: expected the same bytes again");
     check_size(count_entries(in("model")), entries, "files after a second save");
@@ -79,7 +83,7 @@ static void save_and_load(int family, int tied) {
     const dual_config shape = small_config(family, tied);
     dual_model *m = dual_model_new(&ctx, &shape), *back = dual_model_new(&ctx, &shape);
     fill_model(m, 3);
-    check_that(dual_model_save(&ctx, m, in("model"), note), "save: %s", ctx.error);
+    check_that(save_model(m, note), "save: %s", ctx.error);
     dual_config read = {.family = -1};
     check_that(dual_config_read(&ctx, in("model"), &read), "config: %s", ctx.error);
     check_that(same_config(&read, &shape), "%s %s: expected the config that was saved", what,
@@ -143,10 +147,10 @@ static void check_fields(dual_json config, const expected_field *field) {
 static char *saved_config(const dual_config *shape, dual_json *config) {
     dual_model *m = dual_model_new(&ctx, shape);
     fill_model(m, 4);
-    check_that(dual_model_save(&ctx, m, in("model"), NULL), "save: %s", ctx.error);
+    check_that(save_model(m, NULL), "save: %s", ctx.error);
     size_t length;
     char *text = dual_text_read(&ctx, in("model/config.json"), &length);
-    *config = dual_json_text(text, length);
+    *config = dual_json_text(text, length, NULL, 0);
     return text;
 }
 
@@ -206,7 +210,7 @@ static void no_prefix(void) {
         snprintf(list[n + i].name, sizeof list[n + i].name, "h.%d.attn.bias", (int)i);
     }
     for (size_t i = 0; i < n + MASKS; i++) pointers[i] = &list[i];
-    dual_make_folder(in("model"));
+    data_make_folder(in("model"));
     check_that(dual_file_save(&ctx, in("model/model.safetensors"), n + MASKS, pointers, NULL),
                "save: %s", ctx.error);
     forget_model(back);
@@ -227,7 +231,7 @@ static void two_shards(const dual_model *m, dual_model *back) {
     const char *const file[] = {"model/model-00001-of-00002.safetensors",
                                 "model/model-00002-of-00002.safetensors"};
     const size_t half = m->n_params / 2, size = m->n_params * 160 + 200;
-    dual_make_folder(in("model"));
+    data_make_folder(in("model"));
     save_some(in(file[0]), m, 0, half);
     save_some(in(file[1]), m, half, m->n_params);
     char *index = new_bytes(size);
@@ -257,7 +261,7 @@ static void tied_with_head(dual_model *m) {
     dual_model *tied = dual_model_new(&ctx, &shape);
     const size_t bytes = elements(m->wte) * sizeof *m->wte->data;
     forget_model(tied);
-    dual_make_folder(in("model"));
+    data_make_folder(in("model"));
     memcpy(m->head->data, m->wte->data, bytes);
     save_some(in("model/model.safetensors"), m, 0, m->n_params);
     check_that(dual_model_load(&ctx, tied, in("model")), "tied with a head: %s", ctx.error);
@@ -305,6 +309,52 @@ static void transposed_embedding(dual_model *m, dual_model *back) {
     refuse_load(back, "a transposed tensor");
 }
 
+/* An export of the bare Qwen-3 model, without "model." before its names. */
+static void bare_qwen3(dual_model *m, dual_model *back) {
+    dual_param *list = new_bytes(m->n_params * sizeof *list);
+    dual_model renamed = *m;
+    memcpy(list, m->param, m->n_params * sizeof *list);
+    for (size_t i = 0; i < m->n_params; i++)
+        if (!strncmp(list[i].name, "model.", 6))
+            memmove(list[i].name, list[i].name + 6, strlen(list[i].name + 6) + 1);
+    renamed.param = list;
+    data_make_folder(in("model"));
+    save_some(in("model/model.safetensors"), &renamed, 0, m->n_params);
+    forget_model(back);
+    check_that(dual_model_load(&ctx, back, in("model")), "bare qwen3: %s", ctx.error);
+    check_size(count_unlike(m, back), 0, "bare qwen3: tensors that differ");
+    free(list);
+}
+
+/* The whole file goes before an index, which may be of another model, as in transformers. */
+static void file_before_index(dual_model *m, dual_model *back) {
+    write_text(in("model/model.safetensors.index.json"),
+               "{\"weight_map\":{\"model.norm.weight\":\"model-1-of-2.safetensors\"}}");
+    forget_model(back);
+    check_that(dual_model_load(&ctx, back, in("model")), "beside an index: %s", ctx.error);
+    check_size(count_unlike(m, back), 0, "beside an index: tensors that differ");
+    remove(in("model/model.safetensors.index.json"));
+}
+
+/* NaN and infinity are no weights: file, tensor, how many, where the first is. */
+static void no_numbers(dual_model *m, dual_model *back) {
+    const size_t last = m->n_params - 1;
+    dual_real *const values = m->param[last].tensor->data, kept[] = {values[3], values[5]};
+    char words[200];
+    values[3] = (dual_real)NAN;
+    values[5] = (dual_real)-INFINITY;
+    save_some(in("model/model.safetensors"), m, 0, m->n_params);
+    ctx.error[0] = 0;
+    const int loaded = dual_model_load(&ctx, back, in("model"));
+    snprintf(words, sizeof words, "model.safetensors: %s: 2 of %lu numbers", m->param[last].name,
+             (unsigned long)elements(m->param[last].tensor));
+    check_that(strstr(ctx.error, words) && strstr(ctx.error, "index 3"),
+               "expected \"%s .. index 3\", got \"%s\"", words, ctx.error);
+    check_refused(&ctx, loaded, "weights that are no numbers");
+    values[3] = kept[0];
+    values[5] = kept[1];
+}
+
 static void test_other_layouts(void) {
     const dual_config shape = small_config(DUAL_QWEN3, 0);
     dual_model *m = dual_model_new(&ctx, &shape), *back = dual_model_new(&ctx, &shape);
@@ -312,6 +362,9 @@ static void test_other_layouts(void) {
     fill_model(m, 5);
     two_shards(m, back);
     tied_with_head(m);
+    no_numbers(m, back);
+    bare_qwen3(m, back);
+    file_before_index(m, back);
     each_tensor(m, back);
     transposed_embedding(m, back);
     remove_model("model");
@@ -423,14 +476,15 @@ static void types_in_files(const sixteen *s) {
     dual_file_close(f);
     check_size(f ? wrong : 1, 0, "%s, saved: tensors of another type", s->name);
     char *text = dual_text_read(&ctx, in("model/config.json"), &n), word[64];
-    dual_json_string(dual_json_get(dual_json_text(text, n), "torch_dtype"), word, sizeof word);
+    const dual_json config = dual_json_text(text, n, NULL, 0);
+    dual_json_string(dual_json_get(config, "torch_dtype"), word, sizeof word);
     check_that(!strcmp(word, torch), "%s: torch_dtype %s", s->name, word);
     free(text);
 }
 
 /* Saved and loaded, or copied: the same bits again, in both kinds of model. */
 static void save_sixteen(const sixteen *s) {
-    check_that(dual_model_save(&ctx, s->kept, in("model"), NULL), "%s: %s", s->name, ctx.error);
+    check_that(save_model(s->kept, NULL), "%s: %s", s->name, ctx.error);
     types_in_files(s);
     load_and_compare(s, s->back, "saved: bits that changed");
     check_that(s->back->file_type == s->type, "%s, saved: expected the files' type", s->name);
@@ -450,7 +504,7 @@ static void cut_sixteen(const sixteen *s) {
     const char *path = "model/model.safetensors";
     size_t n, again_n;
     unsigned char *bytes = read_bytes(in(path), &n);
-    check_that(dual_model_save(&ctx, s->back, in("model"), NULL), "%s: %s", s->name, ctx.error);
+    check_that(save_model(s->back, NULL), "%s: %s", s->name, ctx.error);
     unsigned char *again = read_bytes(in(path), &again_n);
     check_that(n == again_n && !memcmp(bytes, again, n), "%s: expected the same bytes again",
                s->name);
@@ -488,7 +542,7 @@ static void kept_model(int family, int type) {
         .type = type, .name = type_name(type), .full = full,
         .kept = dual_model_kept(&ctx, &shape, type), .back = dual_model_kept(&ctx, &shape, type),
         .bits = random_bits(dual_model_params(full), type)};
-    dual_make_folder(in("model"));
+    data_make_folder(in("model"));
     write_sixteen(full, type, s.bits, in("model/model.safetensors"));
     load_sixteen(&s);
     save_sixteen(&s);
@@ -550,8 +604,8 @@ static void rounding(int type) {
     dual_real *number = full->wte->data;
     dual_model_init(full, dual_rng_seed(1, 1));
     for (size_t i = 0; i < ALL_BITS; i++) numbers_around(number + AROUND * i, i, type);
-    check_that(dual_model_save(&ctx, full, in("model"), NULL), "%s", ctx.error);
-    check_that(dual_model_load(&ctx, kept, in("model")), "%s", ctx.error);
+    check_that(save_model(full, NULL), "%s", ctx.error);
+    refuse_load(kept, "numbers that round to infinity");     /* and are read all the same */
     check_that(kept->type == type && kept->file_type == DUAL_FULL, "types");
     count_rounded_otherwise(kept, type, "loaded");
     dual_model_copy(kept, full);
@@ -617,7 +671,7 @@ static void test_truncation(void) {
         .heads = 2, .kv_heads = 2, .head_dim = 2, .mlp = 4, .norm_eps = 1e-5};
     dual_model *m = dual_model_new(&ctx, &shape);
     fill_model(m, 6);
-    check_that(dual_model_save(&ctx, m, in("model"), "x"), "save: %s", ctx.error);
+    check_that(save_model(m, "x"), "save: %s", ctx.error);
     cut_weights(m);
     cut_config();
     remove_model("model");
@@ -728,6 +782,12 @@ static void other_models(void) {
     refuse_config(gpt2_fields, "activation_function", "\"relu\"");
     refuse_config(qwen3_fields, "hidden_act", "\"gelu\"");
     refuse_config(qwen3_fields, "rope_scaling", "{\"type\":\"yarn\",\"factor\":4.0}");
+    refuse_config(qwen3_fields, "rope_scaling", "{\"rope_type\":\"linear\",\"factor\":4.0}");
+    refuse_config(qwen3_fields, "rope_parameters", "{\"type\":\"yarn\",\"factor\":4.0}");
+    refuse_config(qwen3_fields, "rope_parameters", "{\"rope_type\":\"dynamic\"}");
+    refuse_config(qwen3_fields, "rope_parameters", "{\"full_attention\":{\"type\":\"linear\"}}");
+    refuse_config(qwen3_fields, "rope_parameters", "{\"partial_rotary_factor\":0.5}");
+    refuse_config(qwen3_fields, "rope_parameters", "{\"rope_theta\":0}");
     refuse_config(qwen3_fields, "use_sliding_window", "true");
     refuse_config(qwen3_fields, "attention_bias", "true");
     refuse_config(gpt2_fields, "scale_attn_weights", "false");
@@ -737,6 +797,23 @@ static void other_models(void) {
     refuse_config(qwen3_fields, "rms_norm_eps", "-1e-6");
     refuse_config(qwen3_fields, "rope_theta", "0");
     refuse_config(qwen3_fields, "rope_theta", "-5");
+}
+
+/* The rotary base stands inside or outside; null and "default" are harmless. */
+static void rotary_settings(void) {
+    static const struct { const char *key, *value; double theta; } set[] = {
+        {"rope_theta", "null", 1e4}, {"rope_theta", "5000", 5e3},
+        {"rope_scaling", "{\"rope_type\":\"default\"}", 1e6},
+        {"rope_scaling", "{\"type\":\"default\",\"rope_theta\":77}", 77},
+        {"rope_parameters", "null", 1e6}, {"rope_parameters", "{}", 1e6},
+        {"rope_parameters", "{\"rope_type\":\"default\",\"rope_theta\":2e5}", 2e5},
+        {"rope_parameters", "{\"rope_theta\":null}", 1e6},
+        {"rope_parameters", "{\"full_attention\":{\"rope_theta\":3e5}}", 3e5},
+        {"rope_parameters", "{\"full_attention\":{\"rope_theta\":3e5,\"rope_type\":\"default\"},"
+                            "\"sliding_attention\":{\"rope_theta\":1e4}}", 3e5}};
+    for (size_t i = 0; i < sizeof set / sizeof *set; i++)
+        check_close(accept_config(qwen3_fields, set[i].key, set[i].value).rope_theta, set[i].theta,
+                    0, "qwen3 with %s %s: the rotary base", set[i].key, set[i].value);
 }
 
 static void accepted_variants(void) {
@@ -758,6 +835,10 @@ static void no_config(void) {
     dual_config c;
     write_text(in("config.json"), "[]");
     check_refused(&ctx, dual_config_read(&ctx, folder, &c), "config.json is a list");
+    write_text(in("config.json"), "{\"model_type\":\"gpt2\",\n\"n_head\":1,\"n_head\":2}");
+    check_that(!dual_config_read(&ctx, folder, &c) &&
+               strstr(ctx.error, "config.json: not a JSON object: line 2, column 12") &&
+               strstr(ctx.error, "\"n_head\""), "a key twice: \"%s\"", ctx.error);
     write_text(in("config.json"), "");
     check_refused(&ctx, dual_config_read(&ctx, folder, &c), "config.json is empty");
     remove(in("config.json"));
@@ -788,6 +869,7 @@ static void test_configs(void) {
     impossible_sizes();
     other_models();
     accepted_variants();
+    rotary_settings();
     no_config();
     impossible_shapes();
 }

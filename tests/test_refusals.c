@@ -4,6 +4,12 @@
  *
  *   cc -std=c99 -O2 tests/test_refusals.c dual.c -lm -o t && ./t */
 #include "exchange.h"
+#if defined(__unix__) || defined(__APPLE__)
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#define POSIX
+#endif
 
 /* ---- two models ------------------------------------------------------------------------------ */
 
@@ -159,11 +165,83 @@ static void test_flags(void) {
     check_end(&c, memory);
 }
 
+/* ---- what would train nothing, or crash ------------------------------------------------------ */
+
+enum { NOTHING_TRAINED = 1, RELEASED_LOSS, NO_LOSS, NO_WEIGHTS };
+
+static void make_mistake(dual_ctx *c, int which) {
+    const dual_config config = shape_config(GPT2_TIED);
+    dual_model *base = dual_model_new(c, &config);
+    dual_system none = dual_system_preset("none");
+    dual_exchange e;
+    dual_adamw adamw;
+    dual_outcome out;
+    ragged data;
+    memset(base->norm_w->data, 0, base->norm_w->cols * sizeof(dual_real));
+    if (which != NO_WEIGHTS) dual_model_init(base, dual_rng_seed(1, 1));
+    if (!dual_exchange_new(c, &e, &none, base, NULL)) return;
+    if (which == NOTHING_TRAINED) dual_adamw_new(c, &adamw, &e);
+    dual_exchange_train(c, &e);
+    ragged_init(&data, 1);
+    for (size_t g = 0; which == NO_LOSS && g < GROUPS; g++) data.group[g].n_target = 0;
+    const dual_mark mark = dual_mark_here(c);
+    dual_run(c, &e, &data.batch, &out);
+    if (which == RELEASED_LOSS) dual_release(c, mark);
+    dual_backward(c, out.loss);
+}
+
+static void test_mistakes(void) {
+    static const char *const words[] = {"", "dual_exchange_train", "released", "no loss",
+                                        "weights"};
+    dual_ctx c;
+    void *memory = check_begin(&c, (size_t)16 << 20);
+    for (int which = NOTHING_TRAINED; which <= NO_WEIGHTS; which++) {
+        const dual_mark mark = dual_mark_here(&c);
+        check_that(check_ends(&c, make_mistake, which) && strstr(check_last_words, words[which]),
+                   "mistake %d: expected a word about \"%s\", got \"%s\"", which, words[which],
+                   check_last_words);
+        dual_release(&c, mark);
+    }
+    const dual_config config = shape_config(GPT2_TIED);
+    dual_system s = dual_system_preset("H2");
+    dual_exchange e;
+    s.latents = 4;
+    const int accepted = dual_exchange_new(&c, &e, &s, dual_model_new(&c, &config),
+                                           dual_model_new(&c, &config));
+    check_that(accepted || strstr(c.error, "H2"), "an unknown preset: named, got \"%s\"", c.error);
+    check_refused(&c, accepted, "an unknown preset with latents");
+    check_end(&c, memory);
+}
+
+static void go_on(const char *message) { (void)message; }
+
+/* A fatal that returns ends in abort, not in whatever comes next. */
+static void test_returning_fatal(void) {
+#ifdef POSIX
+    for (int which = NOTHING_TRAINED; which <= NO_WEIGHTS; which++) {
+        const pid_t child = fork();
+        if (!child) {
+            dual_ctx c;
+            check_begin(&c, (size_t)16 << 20);
+            c.fatal = go_on;
+            make_mistake(&c, which);
+            _exit(0);
+        }
+        int status = 0;
+        waitpid(child, &status, 0);
+        check_that(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT,
+                   "mistake %d, a fatal that returns: expected an abort", which);
+    }
+#endif
+}
+
 int main(void) {
     dual_threads(1);               /* models this small only lose time to threads */
     test_pairs();
     test_batches();
     test_presets();
     test_flags();
+    test_mistakes();
+    test_returning_fatal();
     return check_done();
 }

@@ -4,6 +4,7 @@
  *     test_tasks FOLDER [DATA]     FOLDER: for its own files; DATA: with gsm8k/ prosqa/ text/ mc/
  */
 #include "check.h"
+#include "../data/files/system.h"
 #include "../data/tasks/tasks.h"
 
 static char scratch[600];              /* FOLDER/test_tasks; behind it .txt, .json .. */
@@ -382,7 +383,7 @@ static void test_text_folder(void) {
     task_set set;
     char error[300] = "", folder[700], path[760];
     snprintf(folder, sizeof folder, "%s.folder", scratch);
-    if (!dual_make_folder(folder)) check_fatal("a folder of the test's own cannot be made");
+    if (!data_make_folder(folder)) check_fatal("a folder of the test's own cannot be made");
     for (size_t i = 0; i < 4; i++) {
         snprintf(path, sizeof path, "%s/%s", folder, file[i].name);
         check_write(path, file[i].text, strlen(file[i].text));

@@ -298,7 +298,7 @@ static void overfit(const dual_config *config, const dual_model *copier, const c
     fixture_open_config(&f, config, &system);
     dual_model_copy(f.base, copier);
     dual_exchange_init(&f.e, 1);
-    double start;
+    double start = 0;
     const double end = train(&f, 1, BY_HEART, system.base_trained ? 100 : 200, &start);
     if (system.base_trained)
         check_that(end < 0.05, "%s, %s: expected eight problems overfitted to a loss below 0.05,"

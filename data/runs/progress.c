@@ -1,6 +1,7 @@
 /* progress.c: see progress.h. */
 #include "progress.h"
 #include "../../dual.h"
+#include "../files/system.h"
 #include "platform.h"
 #include "header.h"
 #include <stdio.h>
@@ -16,13 +17,13 @@ progress progress_begin(progress_style style, const char *folder, uint64_t first
     p.terminal = run_is_terminal(2);
     p.first = first;
     p.steps = steps;
-    p.begun = p.shown = dual_seconds();
+    p.begun = p.shown = data_seconds();
     snprintf(p.name, sizeof p.name, "%s", slash && slash[1] ? slash + 1 : folder);
     return p;
 }
 
 double progress_speed(const progress *p, uint64_t step) {
-    return (double)(step - p->first) / (dual_seconds() - p->begun + 1e-9);
+    return (double)(step - p->first) / (data_seconds() - p->begun + 1e-9);
 }
 
 void progress_left(const progress *p, uint64_t step, char *out, size_t size) {
@@ -31,8 +32,8 @@ void progress_left(const progress *p, uint64_t step, char *out, size_t size) {
 
 static void verbose_line(progress *p, uint64_t step, double loss) {
     char left[16];
-    if (!p->terminal || dual_seconds() - p->shown < 0.3) return;
-    p->shown = dual_seconds();
+    if (!p->terminal || data_seconds() - p->shown < 0.3) return;
+    p->shown = data_seconds();
     progress_left(p, step, left, sizeof left);
     fprintf(stderr, "\r%s step %llu/%llu  loss %.4f  %.1f steps/s  %s left \033[K", p->name,
             (unsigned long long)step, (unsigned long long)p->steps, loss, progress_speed(p, step),
@@ -41,7 +42,7 @@ static void verbose_line(progress *p, uint64_t step, double loss) {
 
 static void brief_line(progress *p, uint64_t step, double loss, int scored) {
     const int quarter = step * 4 / p->steps != (step - 1) * 4 / p->steps, last = step == p->steps;
-    const double now = dual_seconds();
+    const double now = data_seconds();
     char bar[BAR + 1], time[16];
     if (p->terminal ? now - p->shown < 0.3 && !last : !quarter && !scored) return;
     p->shown = now;

@@ -1,6 +1,7 @@
 /* run.c: see run.h. */
 #include "run.h"
 #include "../files/files.h"
+#include "../files/system.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,10 +75,12 @@ static int state_entry(dual_ctx *c, dual_file *f, const char *prefix, char owner
     if (dual_file_entry(f, i).count != p->tensor->rows * p->tensor->cols)
         return dual_failed(c, "state.safetensors: %s has another shape than the model", name);
     if (!dual_file_read(c, f, i, to)) return 0;
-    for (size_t k = 0; k < p->tensor->rows * p->tensor->cols; k++)
-        if (!(to[k] - to[k] == 0))     /* neither infinite nor not a number */
-            return dual_failed(c, "state.safetensors: %s holds values that are no numbers", name);
-    return 1;
+    const dual_tensor values = {.rows = p->tensor->rows, .cols = p->tensor->cols, .data = to};
+    size_t first;
+    const size_t bad = dual_not_finite(&values, &first);
+    return !bad || dual_failed(c, "state.safetensors: %s: %zu of %zu numbers are NaN or infinite, "
+                               "the first at index %zu", name, bad, dual_file_entry(f, i).count,
+                               first);
 }
 
 size_t run_stage(const run *r) { return run_stage_of(&r->set, r->step ? r->step - 1 : 0); }
@@ -115,14 +118,20 @@ int run_load(dual_ctx *c, run *r, const char *folder, dual_adamw *moments) {
     return ok;
 }
 
+static int save_model(dual_ctx *c, const dual_model *m, const char *folder) {
+    if (!data_make_folder(folder))
+        return dual_failed(c, "%s: this folder cannot be created", folder);
+    return dual_model_save(c, m, folder, NULL);
+}
+
 /* base/ and coprocessor/ as Hugging Face folders. A frozen Base is written once. */
 static int save_models(dual_ctx *c, const run *r) {
     char path[RUN_PATH + 40];
     snprintf(path, sizeof path, "%s/base", r->set.out);
     const int wanted = r->system.base_trained || !data_has(path, "config.json");
-    if (wanted && !dual_model_save(c, r->base, path, NULL)) return 0;
+    if (wanted && !save_model(c, r->base, path)) return 0;
     snprintf(path, sizeof path, "%s/coprocessor", r->set.out);
-    return !r->coprocessor || dual_model_save(c, r->coprocessor, path, NULL);
+    return !r->coprocessor || save_model(c, r->coprocessor, path);
 }
 
 /* latents.safetensors: soft tokens and gain. */

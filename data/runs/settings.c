@@ -245,7 +245,7 @@ int run_load_settings(dual_ctx *c, const char *folder, run_settings *set) {
         return dual_failed(c, "%.60s..: path too long", folder);
     char *text = dual_text_read(c, path, &length);
     if (!text) return dual_failed(c, "%s: no run there (no readable run.json)", folder);
-    const dual_json j = dual_json_text(text, length);
+    const dual_json j = dual_json_text(text, length, NULL, 0);
     int ok = dual_json_type(j) == '{' || dual_failed(c, "%s: not a JSON object", path);
     ok = ok && read_options(c, path, j, set);
     free(text);

@@ -159,7 +159,7 @@ static int walk_ends(task_walk *w, dual_json *row) {
     const int lost = w->array == ARRAY;
     w->array = LINES;
     w->length = 0;
-    *row = dual_json_text("", 0);
+    *row = dual_json_text("", 0, NULL, 0);
     return lost;
 }
 
@@ -182,7 +182,7 @@ int task_walk_next(task_walk *w, dual_json *row) {
     w->at = stop;
     while (stop > w->begin && task_is_blank(stop[-1])) stop--;
     w->length = (size_t)(stop - w->begin);
-    *row = dual_json_text(w->begin, w->length);
+    *row = dual_json_text(w->begin, w->length, NULL, 0);
     if (w->array && w->at == w->end && !dual_json_type(*row))
         w->array = ARRAY_ENDED;                       /* this very row has lost its end */
     return 1;

@@ -583,7 +583,7 @@ static int make_pool(loader *l, size_t bytes) {
 }
 
 static dual_json read_object(loader *l, const char *text, size_t length) {
-    const dual_json root = dual_json_text(text, length);
+    const dual_json root = dual_json_text(text, length, NULL, 0);
     if (dual_json_type(root) != '{') refused(l, "no JSON object, or one that is broken off");
     return root;
 }

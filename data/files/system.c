@@ -1,0 +1,53 @@
+/* system.c: see system.h. POSIX and Windows; elsewhere folders must exist and seconds are whole. */
+#if defined(__unix__) || defined(__APPLE__) || defined(__wasi__)
+#define SYSTEM_POSIX
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
+#define _FILE_OFFSET_BITS 64   /* or stat fails on large file systems where a long has 32 bits */
+#endif
+#include "system.h"
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#ifdef SYSTEM_POSIX
+#include <sys/stat.h>
+#include <sys/types.h>
+#elif defined(_WIN32)
+#include <direct.h>
+#endif
+
+double data_seconds(void) {
+#ifdef SYSTEM_POSIX
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+#else
+    return (double)time(NULL);
+#endif
+}
+
+static int make_one_folder(const char *path) {
+#ifdef SYSTEM_POSIX
+    struct stat s;
+    return mkdir(path, 0777) == 0 || (errno == EEXIST && stat(path, &s) == 0 && S_ISDIR(s.st_mode));
+#elif defined(_WIN32)
+    return _mkdir(path) == 0 || errno == EEXIST;
+#else
+    (void)path;                /* no way to make one: the first file written there will tell */
+    return 1;
+#endif
+}
+
+int data_make_folder(const char *path) {
+    char part[1024];
+    const size_t n = strlen(path);
+    if (n == 0 || n >= sizeof part) return 0;
+    for (size_t i = 1; i < n; i++)
+        if (path[i] == '/') {
+            memcpy(part, path, i);
+            part[i] = 0;
+            make_one_folder(part);
+        }
+    return make_one_folder(path);
+}

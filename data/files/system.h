@@ -1,0 +1,8 @@
+/* system.h: the two things that programs, not the library, ask of the system. */
+#ifndef SYSTEM_H
+#define SYSTEM_H
+
+double data_seconds(void);                     /* wall clock, arbitrary origin; 0: there is none */
+int data_make_folder(const char *path);        /* parents too; 1 if it then exists */
+
+#endif
