@@ -429,6 +429,49 @@ mv $work/base-wide.away $work/base-wide
 rm $work/by-tokenizer/vocab.json
 expect 1 'by-tokenizer.*its tokenizer' ./train --resume --out $work/by-tokenizer
 
+# ---- answers and paths of any bytes: a model that says 18 is given other tokens for the 8
+printf '%s\n' '{"question":"How many?","answer":"<<9+9=18>>\n#### 18"}' > $work/says-18.jsonl
+printf '%s\n' '{"question":"How many?","answer":"<<1*1=1>>\n#### 1"}' > $work/wants-1.jsonl
+latin=$work/caf$(printf '\351')
+cp $work/says-18.jsonl $latin.jsonl
+expect 0 step=100 ./train --task gsm8k --data $latin.jsonl --context 32 --batch 4 --quiet --lr 0.01 \
+    --steps 100 --score-points 0 $shape --tokenizer $work/bytes --out $latin
+expect 0 'accuracy .* 100.0 %' ./eval score $latin --data $work/says-18.jsonl
+expect 0 'is finished' ./train --resume --out $latin
+# says BYTE: the run with 8 and this byte, as the vocabulary spells it, in each other's place
+says() {
+    cp $work/bytes/vocab.json $latin/vocab.json
+    eight=$(sed 's/.*"\\u0038": \([0-9]*\).*/\1/' $latin/vocab.json)
+    other=$(sed 's/.*"\\u'$1'": \([0-9]*\).*/\1/' $latin/vocab.json)
+    sed -i 's/"\\u0038": [0-9]*/"\\u0038": '$other'/; s/"\\u'$1'": [0-9]*/"\\u'$1'": '$eight'/' $latin/vocab.json
+}
+answer() { ./eval generate $latin --prompt 'How many?' "$@" 2>&1; }
+says 0100
+expect 0 'verdicts: correct 0, no number 1,' ./eval score $latin --data $work/wants-1.jsonl
+expect 0 '^### 1\\0$' answer
+expect 0 '"answer": "### 1\\u0000"' answer --json
+expect 0 '^y: ### 1\\0<.endoftext.> ' ./eval trace $latin --prompt 'How many?'
+expect 0 ' \\0 \(y\) ' ./eval trace $latin --prompt 'How many?'
+says 00c3
+expect 0 '"answer": "### 1\\\\xC3"' answer --json
+for cmd in "generate $latin --prompt How" "score $latin --data $latin.jsonl" \
+           "compare $latin --data $latin.jsonl --no-analysis" "latents $latin"; do
+    ./eval $cmd --json > "$work/out.json" 2> /dev/null
+    expect 0 'valid' "$1/json-f32" "$work/out.json"
+done
+expect 0 'valid' "$1/json-f32" $latin/run.json
+./eval generate $latin --json --prompt "$(printf '\300\257\355\240\200')" > $work/out.json
+expect 0 'valid' "$1/json-f32" $work/out.json
+cp $work/text.txt $latin.txt
+cp -r $work/text-h2 $latin-text
+./eval perplexity $latin-text $latin.txt --sequences 2 --json > $work/out.json
+expect 0 'valid' "$1/json-f32" $work/out.json
+cp $work/mc.jsonl $latin-mc.jsonl
+./eval choices $latin-text $latin-mc.jsonl --json > $work/out.json
+expect 0 'valid' "$1/json-f32" $work/out.json
+./eval latents $latin-text --prompts 3 --json > $work/out.json
+expect 0 'valid' "$1/json-f32" $work/out.json
+
 # ---- options that would do nothing; what the header says
 for o in "--stages 2" "--stage-epochs 2" "--reset-optimizer" "--groups 3" "--held-out 0.3"; do
     expect 2 "${o%% *} is for .*would do nothing" $gsm $o --steps 4 --out $work/x
