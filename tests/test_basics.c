@@ -241,8 +241,8 @@ static void test_json_reasons(void) {
     static const char *const wrong[][2] = {
         {"{\n  \"a\": 1,\n}", "line 3, column 1: a comma before the end, at: }"},
         {"[1, NaN]", "line 1, column 5: no JSON value, or a string without its end, at: NaN]"},
-        {"{\"\xc3\xa9\": -Infinity}", "line 1, column 7: no JSON value, or a string without its end,"
-         " at: -Infinity}"},
+        {"{\"\xc3\xa9\": -Infinity}", "line 1, column 7: no JSON value, or a string without its"
+         " end, at: -Infinity}"},
         {"\xef\xbb\xbf{}", "line 1, column 1: a byte order mark: save it as UTF-8 without one,"
          " at: \xef\xbb\xbf{}"},
         {"{\"a\": [1, 2", "line 1, column 12: the text ends too early"},

@@ -8,9 +8,10 @@
 /* ---- Wording ------------------------------------------------------------------------------- */
 
 static const char *spell(const run_task *t, int32_t id, char room[16]) {
-    const char *word = tokenizer_token(t->tokens, id, NULL);
-    if (!word) snprintf(room, 16, "#%ld", (long)id);
-    else snprintf(room, 16, "%.15s", strcmp(word, "\n") ? word : "\\n");
+    size_t length;
+    const char *word = tokenizer_token(t->tokens, id, &length);
+    if (word) text_shown(word, length, 1, room, 16);
+    else snprintf(room, 16, "#%ld", (long)id);
     return room;
 }
 
@@ -187,13 +188,14 @@ static int show(dual_ctx *c, const loaded_run *loaded, const trace_job *j, const
                 const dual_tensor *logits, size_t n_x) {
     const example *row = j->prompt->rows;
     const int ended = row->n_y > 0 && row->y[row->n_y - 1] == loaded->task.end;
-    char *y = tokens_text(c, &loaded->task, row->y, row->n_y);
-    char *graded = tokens_text(c, &loaded->task, row->y, row->n_y - (size_t)ended);
+    size_t length;
+    char *y = tokens_shown(c, &loaded->task, row->y, row->n_y);
+    char *graded = tokens_text(c, &loaded->task, row->y, row->n_y - (size_t)ended, &length);
     const int ok = y && graded;
     if (ok) {
         const trace_view v = {loaded, j->prompt, out, logits, n_x, row, j->given,
                               (double)out->loss->data[0], y,
-                              prompt_grade(j->prompt, graded, ended)};
+                              prompt_grade(j->prompt, graded, length, ended)};
         j->show(&v, j->to);
     }
     free(y);
