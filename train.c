@@ -9,10 +9,12 @@
  * 130: stopped by Ctrl-C after saving. */
 #include "data/files/files.h"
 #include "data/runs/batches.h"
+#include "data/runs/checks.h"
 #include "data/runs/cli.h"
 #include "data/runs/cost.h"
 #include "data/runs/dataset.h"
 #include "data/runs/describe.h"
+#include "data/runs/lock.h"
 #include "data/runs/log.h"
 #include "data/runs/platform.h"
 #include "data/runs/progress.h"
@@ -188,56 +190,6 @@ static void check_effect(const job *j) {
         cli_fail(2, "--stage-steps and --stage-epochs: one of them");
 }
 
-/* What each objective and task can do, and what of it makes no sense together. */
-static void check_objective(const run_settings *set, const dual_system *system) {
-    const int lm = run_is_lm(set), pretrain = run_is_pretrain(set);
-    const int text = !strcmp(set->task, "text"), countdown = !strcmp(set->task, "countdown");
-    if (options_word(set->objective, "answer lm pretrain") < 0)
-        cli_fail(2, "--objective: answer, lm or pretrain, not %s", set->objective);
-    if (lm && (system->inject != DUAL_NONE || !system->base_trained))
-        cli_fail(2, "--objective lm trains a Base: leave --system at none");
-    if ((lm || pretrain) && !text && !countdown)
-        cli_fail(2, "--objective %s is for --task text, or for the text that --task countdown "
-                 "makes", set->objective);
-    if ((lm || pretrain) && countdown && *set->data)
-        cli_fail(2, "--data holds problems with answers; --objective %s makes its own text",
-                 set->objective);
-    if (text && !*set->data) cli_fail(2, "--task text wants --data, a file or a folder");
-    if (text && !lm && !pretrain)
-        cli_fail(2, "--task text has no questions: --objective lm or pretrain");
-    if (!strcmp(set->task, "gsm8k") && !*set->data)
-        cli_fail(2, "--task gsm8k wants --data: a file of its rows");
-    if (system->inject == DUAL_NONE && !system->base_trained)
-        cli_fail(2, "no latents and a frozen Base: nothing would be trained");
-    if (*set->from && system->inject == DUAL_NONE && !lm)
-        cli_fail(2, "--from takes Coprocessor and soft tokens too; --system none has neither: "
-                 "--base");
-}
-
-/* Words and numbers that an option cannot have. */
-static void check_values(const run_settings *set, const dual_system *system) {
-    if (options_word(set->base_stored, "real file bf16") < 0)
-        cli_fail(2, "--base-stored: real, file or bf16, not %s", set->base_stored);
-    if (strcmp(set->base_stored, "real") && system->base_trained)
-        cli_fail(2, "--base-stored %s: weights of 16 bits cannot be trained; it is for a frozen "
-                 "Base (liu, h1, prompt)", set->base_stored);
-    if (options_word(set->broken, "fatal skip") < 0)
-        cli_fail(2, "--broken: fatal or skip, not %s", set->broken);
-    if (options_word(set->schedule, "cosine constant") < 0)
-        cli_fail(2, "--schedule: cosine or constant, not %s", set->schedule);
-    if (options_word(set->steps_shown, "none all curriculum") < 0)
-        cli_fail(2, "--steps-shown: none, all or curriculum, not %s", set->steps_shown);
-    if (set->warmup > 1 || set->facts > 1 || set->uniform_stage > 1 || set->held_out > 0.9)
-        cli_fail(2, "--warmup, --facts and --uniform-stage are shares: 0 to 1, --held-out 0 to "
-                 "0.9");
-    if (set->stages > RUN_STAGES) cli_fail(2, "--stages: at most %d", RUN_STAGES);
-    if (set->score_points > 1000) cli_fail(2, "--score-points: at most 1000");
-    if (!set->batch || set->context < 2)
-        cli_fail(2, "--batch must be above 0, --context above 1");
-    if (!set->log_every || !set->save_every)
-        cli_fail(2, "--log-every and --save-every must be above 0");
-}
-
 /* How many steps a stage has, once the rows are read and the steps known. */
 static void settle_stages(run_settings *set, const run_task *t) {
     if (!run_is_curriculum(set)) return;
@@ -319,8 +271,9 @@ static void check_options(job *j) {
         cli_fail(2, "--out DIR is required: where the run is kept");
     if (!run_system(set, &j->r.system, error, sizeof error)) cli_fail(2, "%s", error);
     if (!set->describe) {
-        check_objective(set, &j->r.system);
-        check_values(set, &j->r.system);
+        dual_ctx c;
+        dual_init(&c, NULL, 0);
+        if (!run_check_settings(&c, set, &j->r.system)) cli_fail(2, "%s", c.error);
         check_effect(j);
     }
     if (*set->match_flops && set->steps && !set->resume)
@@ -549,7 +502,7 @@ static void keep_best(job *j, double score) {
     if ((size_t)snprintf(path, sizeof path, "%s/best", j->r.set.out) >= sizeof best.set.out)
         cli_fail(1, "%s: path too long for its best/", j->r.set.out);
     strcpy(best.set.out, path);
-    if (!dual_make_folder(path) || !run_save_settings(&j->c, &best.set) ||
+    if (!dual_make_folder(path) || !run_lock(&j->c, path) || !run_save_settings(&j->c, &best.set) ||
         !run_save(&j->c, &best, &j->adamw))
         cli_fail(1, "%s: %s", path, *j->c.error ? j->c.error : "this folder cannot be made");
     if (!tokenizer_save(j->task.tokens, path, error, sizeof error)) cli_fail(1, "%s", error);
@@ -727,10 +680,19 @@ static void warn_of_gain(job *j) {
 
 /* ---- From the command line to the first step ------------------------------------------------- */
 
+/* Nothing is changed in a folder that another process trains into. */
+static void hold_folder(const char *folder) {
+    dual_ctx c;
+    dual_init(&c, NULL, 0);
+    if (!run_lock(&c, folder)) cli_fail(1, "%s", c.error);
+    if (*c.error) fprintf(stderr, "train: warning: %s\n", c.error);
+}
+
 /* Whether the folder holds a run, and whether it may be gone on with. */
 static void check_folder(job *j) {
     run_settings *set = &j->r.set;
     if (!*set->out) return;
+    if (!set->dry_run && !set->describe) hold_folder(set->out);
     if (run_exists(set->out)) {
         if (set->resume) take_saved_settings(j);
         else if (!set->dry_run)
@@ -832,6 +794,9 @@ static void open_folder(job *j) {
     const run_settings *set = &j->r.set;
     char error[300];
     if (!dual_make_folder(set->out)) cli_fail(1, "%s: this folder cannot be made", set->out);
+    hold_folder(set->out);             /* one that was new until now */
+    if (!set->resume && run_exists(set->out))
+        cli_fail(1, "%s: another run was begun in it meanwhile; choose another --out", set->out);
     if (!run_save_settings(&j->c, set)) cli_fail(1, "%s", j->c.error);
     if (!tokenizer_save(j->task.tokens, set->out, error, sizeof error)) cli_fail(1, "%s", error);
 }

@@ -180,6 +180,31 @@ same $work/straight/state.safetensors $work/killed/state.safetensors
 losses $work/killed
 same $work/straight/losses $work/killed/losses
 
+# ---- one program at a time trains into a folder; what a crashed one left blocks nobody
+begun $work/held $long
+expect 1 "held is in use: process $pid on .*trains into it" $long --out $work/held
+expect 1 "held is in use: process $pid on" ./train --resume --out $work/held
+expect 1 "held/ is in use: process $pid on" ./train --resume --out $work/../drivers/held/
+expect 0 'trained .*parameters' ./train --resume --dry-run --out $work/held
+kill -KILL $pid; wait $pid 2> /dev/null
+[ -e $work/held/lock ] && ok || bad "no lock in a folder whose holder was killed"
+echo 'process 1 on elsewhere' > $work/held/lock
+expect 0 'step=400' $long --resume --out $work/held
+same $work/straight/state.safetensors $work/held/state.safetensors
+[ -e $work/held/lock ] && bad "a lock is left in a finished run" || ok
+ran=0
+for i in 1 2 3; do
+    (sh -c "$long --out $work/race; echo \$?" > $work/race-$i 2>&1) & eval "race$i=\$!"
+done
+wait $race1; wait $race2; wait $race3
+for i in 1 2 3; do [ "$(tail -n 1 $work/race-$i)" = 0 ] && ran=$((ran + 1)); done
+[ $ran -eq 1 ] && ok || bad "of three runs begun at once in one folder $ran went through"
+same $work/straight/state.safetensors $work/race/state.safetensors
+begun $work/parent $long --keep-best --score-points 8
+while [ ! -e $work/parent/best/state.safetensors ]; do sleep 0.02; done
+expect 1 "best is in use: process $pid on" ./train --resume --out $work/parent/best
+kill -TERM $pid; wait $pid 2> /dev/null
+
 # ---- bound threads, as batch systems have them: each worker has a core of its own
 cores() { cat /proc/$1/task/*/status 2> /dev/null | grep '^Cpus_allowed_list' | sort -u | wc -l; }
 if [ -r /proc/self/status ] && [ "$(nproc)" -gt 1 ] && [ -n "$(ldd ./train | grep omp)" ]; then
