@@ -14,6 +14,7 @@
 #include "data/runs/cost.h"
 #include "data/runs/dataset.h"
 #include "data/runs/describe.h"
+#include "data/runs/gradients.h"
 #include "data/runs/lock.h"
 #include "data/runs/log.h"
 #include "data/runs/platform.h"
@@ -381,32 +382,6 @@ static void open_scored(job *j) {
 
 /* ---- Memory: counted by running the very code, before it is taken ---------------------------- */
 
-/* What would make a run take less, by what most of it is. */
-static const char *how_to_save_memory(const run *r, const run_memory *m) {
-    if (m->tape > m->all / 2 && r->set.recompute)
-        return "most of it is the tape, which a smaller --batch (or --groups, --sequence) makes "
-               "smaller in proportion";
-    if (m->tape > m->all / 2)
-        return "most of it is the tape, which --recompute halves or better and a smaller --batch "
-               "(or --groups, --sequence) makes smaller";
-    if (m->scoring > m->all / 2) return "most of it is for scoring: a smaller --max-new";
-    if (r->system.base_trained)
-        return "most of it is parameters with gradients and moments: a frozen Base (liu, h1, "
-               "prompt) or a smaller model takes less";
-    return "most of it is parameters: a smaller model takes less, or a Base in 16 bits "
-           "(--base-stored)";
-}
-
-/* More than --memory, or than the machine has, is refused with what would help most. */
-static void refuse_too_much(const run *r, const run_memory *m) {
-    const double gib = 1073741824.0, all = (double)m->all;
-    const double has = r->set.memory > 0 ? r->set.memory * gib : run_machine_memory();
-    if (!(has > 0) || all <= has) return;
-    cli_fail(1, "it takes %.2f GiB and %s %.2f: %s", all / gib,
-             r->set.memory > 0 ? "--memory says" : "the machine has", has / gib,
-             how_to_save_memory(r, m));
-}
-
 static void take_memory(job *j) {
     dual_ctx counting;
     dual_init(&counting, NULL, 0);
@@ -420,7 +395,7 @@ static void take_memory(job *j) {
         run_memory_report(&j->r, &j->memory, &n);
         fputs(n.text, stderr);
     }
-    refuse_too_much(&j->r, &j->memory);
+    if (!run_memory_check(&j->c, &j->r, &j->memory, "")) cli_fail(1, "%s", j->c.error);
     j->block = malloc(j->memory.all + 64);
     if (!j->block)
         cli_fail(1, "this machine does not give %zu MiB; a smaller --batch, --width or --context "
@@ -533,17 +508,17 @@ static step_result train_step(job *j) {
     const run_settings *set = &j->r.set;
     const dual_mark m = dual_mark_here(&j->c);
     step_result s;
+    batch_means means;
     run_batch b;
-    dual_outcome out;
     char error[300];
     if (!run_batch_make(set, &j->task, j->r.step, &b, error, sizeof error))
         cli_fail(1, "%s", error);
     dual_exchange e = run_exchange(&j->c, &j->r, run_latents_of(set, &j->r.system, b.stage));
-    dual_run(&j->c, &e, &b.batch, &out);
-    s.loss = (double)out.target_loss->data[0];         /* of the targets alone */
-    s.penalty = out.penalty ? (double)out.penalty->data[0] : NAN;
+    if (!run_gradients(&j->c, &e, &b.batch, set->accumulate, &means))
+        cli_fail(1, "%s", j->c.error);
+    s.loss = means.loss;
+    s.penalty = means.penalty;
     s.rate = rate_at(set, j->r.step);
-    dual_backward(&j->c, out.loss);
     s.norm = dual_adamw_step(&j->c, &j->adamw, s.rate);
     dual_release(&j->c, m);
     run_batch_free(&b);

@@ -15,6 +15,9 @@ expect() {
     else ok; fi
 }
 same() { if cmp -s "$1" "$2"; then ok; else bad "$1 and $2 differ"; fi; }
+# near, close WHAT NUMBER NUMBER: equal but for 1e-6, or for a thousandth of it
+near() { if awk -v a="$2" -v b="$3" 'BEGIN { exit !(a != "" && b != "" && (a - b) ^ 2 < 1e-12) }'; then ok; else bad "$1: $2 and $3 differ"; fi; }
+close() { if awk -v a="$2" -v b="$3" 'BEGIN { exit !(a != 0 && (a / b - 1) ^ 2 < 1e-6) }'; then ok; else bad "$1: $2 and $3 differ"; fi; }
 # log.csv without its seconds, which no two runs share
 losses() { sed 's/,[^,]*$//' "$1/log.csv" > "$1/losses"; }
 
@@ -205,6 +208,32 @@ while [ ! -e $work/parent/best/state.safetensors ]; do sleep 0.02; done
 expect 1 "best is in use: process $pid on" ./train --resume --out $work/parent/best
 kill -TERM $pid; wait $pid 2> /dev/null
 
+# ---- --accumulate: one mean over the whole batch, the same bits with any threads, less memory
+parts="$arm --accumulate 5"
+for s in none soft coconut liu h1 h2 h1h2; do expect 0 'step=12 .*accuracy=' $parts --system $s --out $work/$s-parts; done
+expect 0 step=12 $parts --system h2 --threads 1 --recompute --out $work/h2-parts-one
+same $work/h2-parts/state.safetensors $work/h2-parts-one/state.safetensors
+cmp -s $work/h2-parts/state.safetensors $work/h2/state.safetensors && bad "in parts, yet the same roundings" || ok
+column() { sed -n "${3}p" "$1/log.csv" | cut -d, -f$2; }
+for s in none soft coconut liu h1 h2 h1h2; do
+    for row in 2 4; do close "$s in parts, row $row: loss" "$(column $work/$s 2 $row)" "$(column $work/$s-parts 2 $row)"; done
+    close "$s in parts: gradient norm" "$(column $work/$s 3 2)" "$(column $work/$s-parts 3 2)"
+done
+expect 0 step=12 $arm --system h2 --orthogonality 0.3 --orthogonality-form centred --text-loss 0.5 --out $work/h2-terms
+expect 0 step=12 $parts --system h2 --orthogonality 0.3 --orthogonality-form centred --text-loss 0.5 --out $work/h2-terms-parts
+for row in 2 4; do close "terms in parts, row $row" "$(column $work/h2-terms 3 $row)" "$(column $work/h2-terms-parts 3 $row)"; done
+tape() { ./train --base $work/base --system h2 --batch $1 --accumulate $2 --score-points 0 --dry-run --out $work/dry 2>&1 | sed -n 's/^  tape of one [^.]* \([0-9.]*\) MiB$/\1/p'; }
+near 'the tape of 16 in 4 parts is that of 4' "$(tape 16 4)" "$(tape 4 1)"
+near 'the tape of 15 in 4 parts is that of 4' "$(tape 15 4)" "$(tape 4 1)"
+for words in 'tape of one part, longest' 'batch 15 in 4 parts'; do expect 0 "$words" ./train --base $work/base --system h2 --batch 15 --accumulate 4 --dry-run --out $work/dry; done
+for n in 0 17; do expect 2 'accumulate: 1 to the batch, 16, not' $arm --system h2 --accumulate $n --out $work/x; done
+expect 2 'was begun with --accumulate 5' ./train --resume --accumulate 4 --out $work/h2-parts
+expect 0 step=400 $long --accumulate 3 --out $work/parts-straight
+begun $work/parts-stopped $long --accumulate 3
+kill -TERM $pid; wait $pid
+expect 0 step=400 $long --accumulate 3 --resume --out $work/parts-stopped
+same $work/parts-straight/state.safetensors $work/parts-stopped/state.safetensors
+
 # ---- bound threads, as batch systems have them: each worker has a core of its own
 cores() { cat /proc/$1/task/*/status 2> /dev/null | grep '^Cpus_allowed_list' | sort -u | wc -l; }
 if [ -r /proc/self/status ] && [ "$(nproc)" -gt 1 ] && [ -n "$(ldd ./train | grep omp)" ]; then
@@ -310,6 +339,8 @@ expect 1 'no .*/prosqa/valid.json' sh data/plans/real.sh $work
 stages="./train --task prosqa --nodes 6-8 --path 2-3 --context 192 $tiny --steps-shown curriculum --stages 2 --latents-per-stage 1 --reset-optimizer --keep-best --save-every 7 --schedule constant --uniform-stage 0.3 --steps 100"
 for s in coconut h2; do expect 0 'step=100 .*accuracy=' $stages --system $s --out $work/stages-$s; done
 expect 0 'which option' ./eval score $work/stages-h2 --count 8
+expect 0 'step=100 .*accuracy=' $stages --system coconut --accumulate 2 --out $work/stages-parts
+for row in 2 9; do close "a curriculum in parts, row $row" "$(column $work/stages-coconut 2 $row)" "$(column $work/stages-parts 2 $row)"; done
 expect 0 'trained .*parameters' ./train --resume --dry-run --out $work/stages-h2
 expect 0 'N_L 2.*step .*stage 3 of 0..3' ./eval score $work/stages-h2/best --count 8
 expect 0 'which option' ./eval score $work/stages-coconut --count 8 --latents 5 --latents-from swapped
@@ -333,6 +364,12 @@ for s in none h2 h1 soft coconut; do
 done
 expect 0 'step=8' $text --objective pretrain --base $work/text-lm --system h1 --latents 2 --ahead 4 --steps 8 --kv-layers 1 --orthogonality 0.1 --orthogonality-form values --out $work/text-options
 expect 0 'step=8' $text --objective pretrain --base $work/text-lm --system h2 --latents 2 --ahead 4 --steps 8 --fused --text-loss 0.5 --out $work/text-fused
+expect 0 'step=8' $text --objective pretrain --base $work/text-lm --system h2 --latents 2 --ahead 4 --groups 3 --steps 8 --accumulate 3 --out $work/text-parts
+expect 0 'step=12' $text --objective lm --context 64 --steps 12 --accumulate 4 --out $work/text-lm-parts
+for row in 2 3; do
+    close "pretraining in parts, row $row" "$(column $work/text-h2 2 $row)" "$(column $work/text-parts 2 $row)"
+    close "a Base in parts, row $row" "$(column $work/text-lm 2 $row)" "$(column $work/text-lm-parts 2 $row)"
+done
 expect 0 'layers 1, 0.1 x orthogonality, of values' ./eval perplexity $work/text-options
 expect 2 'does not fit' $text --objective pretrain --base $work/text-lm --system h2 --sequence 63 --out $work/x
 expect 0 'held out' ./eval perplexity $work/text-h2 --sequences 4
@@ -353,7 +390,6 @@ twin='{"ctx":"One and one is","choices":["six","odd"],"gold":1}'
 rows() { printf '%s\n' "$@" > "$work/mc-rows.jsonl"; }
 loss() { ./eval choices $1 "$work/mc-rows.jsonl" --latents-from $2 --json 2> /dev/null | sed -n 's/^ *"loss": \([^,]*\),$/\1/p'; }
 mean() { echo "$@" | awk 'NF > 1 { for (i = 1; i <= NF; i++) s += $i; printf "%.9f", s / NF }'; }
-near() { if awk -v a="$2" -v b="$3" 'BEGIN { exit !(a != "" && b != "" && (a - b) ^ 2 < 1e-12) }'; then ok; else bad "$1: $2 and $3 differ"; fi; }
 apart() { if awk -v a="$2" -v b="$3" 'BEGIN { exit !(a != "" && b != "" && (a - b) ^ 2 > 1e-10) }'; then ok; else bad "$1: $2 and $3 are too near"; fi; }
 for run in text-h1 text-h2 text-coconut from; do
     run=$work/$run

@@ -49,6 +49,9 @@ static int check_values(dual_ctx *c, const run_settings *set, const dual_system 
     if (set->score_points > 1000) return dual_failed(c, "--score-points: at most 1000");
     if (!set->batch || set->context < 2)
         return dual_failed(c, "--batch must be above 0, --context above 1");
+    if (!set->accumulate || set->accumulate > set->batch)
+        return dual_failed(c, "--accumulate: 1 to the batch, %zu, not %zu", set->batch,
+                           set->accumulate);
     if (!set->log_every || !set->save_every)
         return dual_failed(c, "--log-every and --save-every must be above 0");
     return 1;

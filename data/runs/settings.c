@@ -97,6 +97,8 @@ const option RUN_OPTIONS[] = {
     {"match-flops", AT(OPTION_TEXT, match_flops), "",
      "a run: as many steps as cost its training FLOPs", FIXED},
     {"batch", AT(OPTION_SIZE, batch), "128", "sequences per step", FIXED},
+    {"accumulate", AT(OPTION_SIZE, accumulate), "1",
+     "take the batch in N parts: less memory, the same mean over the whole batch", FIXED},
     {"lr", AT(OPTION_REAL, rate), "0", "peak learning rate; 0: the documented table's", FIXED},
     {"schedule", AT(OPTION_TEXT, schedule), "cosine",
      "after the warm-up: cosine to 0, or constant", FIXED},
