@@ -430,10 +430,14 @@ static void checkpoint(job *j) {
         cli_fail(1, "%s; then: ./train --resume --out %s", j->c.error, j->r.set.out);
 }
 
-/* Whether one of the equal shares of the steps ends here. */
+/* The step at which the i-th of the equal shares of the steps ends. */
+static uint64_t score_step(const run_settings *set, size_t i) {
+    return (set->steps * i + set->score_points / 2) / set->score_points;
+}
+
 static int is_score_step(const run_settings *set, uint64_t step) {
     for (size_t i = 1; i <= set->score_points; i++)
-        if (step == (set->steps * i + set->score_points / 2) / set->score_points) return 1;
+        if (step == score_step(set, i)) return 1;
     return 0;
 }
 
@@ -596,6 +600,62 @@ static void train(job *j) {
     }
     if (style == PROGRESS_VERBOSE || stopped) progress_clear(&p);
     checkpoint(j);
+}
+
+/* ---- How long it will take: --dry-run -------------------------------------------------------- */
+
+/* The next step, of which nothing is kept. Returns its seconds. */
+static double try_step(job *j) {
+    const double begun = dual_seconds();
+    train_step(j);
+    j->r.step--;
+    return dual_seconds() - begun;
+}
+
+/* Seconds of one FLOP. A short step is done again and again, without the first, which also touches
+ * the memory. */
+static double time_step(job *j) {
+    const double enough = 0.3;
+    double took = try_step(j);
+    size_t done = 1;
+    if (took < enough) {
+        took = 0;
+        done = 0;
+    }
+    while (took < enough) {
+        took += try_step(j);
+        done++;
+    }
+    return took / ((double)done * j->flops[run_stage_of(&j->r.set, j->r.step)]);
+}
+
+/* Seconds of one scoring, from a part of it. */
+static double time_scoring(job *j) {
+    const size_t all = j->n_test, some = all < PROMPTS_MAX ? all : PROMPTS_MAX;
+    const double begun = dual_seconds();
+    j->n_test = some;
+    if (j->test) score_problems(j, GREEDY);
+    else score_now(j);
+    j->n_test = all;
+    return (dual_seconds() - begun) * (double)all / (double)some;
+}
+
+static void print_duration(job *j) {
+    const run_settings *set = &j->r.set;
+    const uint64_t first = j->r.step, left = set->steps - first;
+    size_t scorings = run_is_lm(set) && j->test && j->n_test;     /* its gate */
+    char in_all[16], work[16];
+    for (size_t i = 1; j->scoring != SCORES_NOTHING && i <= set->score_points; i++)
+        scorings += score_step(set, i) > first && score_step(set, i) > score_step(set, i - 1);
+    const double flops = run_flops(set, j->flops, set->steps) - run_flops(set, j->flops, first);
+    const double each = left ? time_step(j) * flops / (double)left : 0;
+    const double scoring = scorings ? time_scoring(j) : 0;
+    run_duration(each * (double)left + scoring * (double)scorings, in_all, sizeof in_all);
+    printf("time        about %s: %llu steps of %.3g s", in_all, (unsigned long long)left, each);
+    run_human(flops, work, sizeof work);
+    if (left) printf(" (%sFLOP, %.3g GFLOP/s)", work, 1e-9 * flops / (each * (double)left));
+    if (scorings) printf(", %zu scoring%s of %.3g s", scorings, scorings > 1 ? "s" : "", scoring);
+    printf("\n");
 }
 
 /* ---- The gate --------------------------------------------------------------------------------
@@ -814,7 +874,10 @@ int main(int argc, char **argv) {
     warn_of_gain(&j);
     if (!set->dry_run) open_folder(&j);
     print_header(&j);
-    if (set->dry_run) return 0;
+    if (set->dry_run) {
+        print_duration(&j);
+        return 0;
+    }
     catch_signal(SIGINT);
     catch_signal(SIGTERM);
 #ifdef SIGHUP

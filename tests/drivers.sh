@@ -234,6 +234,17 @@ kill -TERM $pid; wait $pid
 expect 0 step=400 $long --accumulate 3 --resume --out $work/parts-stopped
 same $work/parts-straight/state.safetensors $work/parts-stopped/state.safetensors
 
+# ---- --dry-run: one step and one scoring are timed; a finished run has none left
+expect 0 '^time +about [0-9]+m[0-9]+s: 12 steps of [0-9.e-]+ s \([0-9.]+MFLOP, [0-9.]+ GFLOP/s\), 2 scorings of [0-9.e-]+ s$' $arm --system h2 --dry-run --out $work/x
+expect 0 '^time +about [0-9]+m[0-9]+s: 12 steps of .*, 1 scoring of' $base --dry-run --out $work/x
+expect 0 '^time +about 0m00s: 0 steps of 0 s$' ./train --resume --dry-run --out $work/h2
+cp $work/stopped/state.safetensors $work/state
+expect 0 '^time +about [^:]*: 0 steps' ./train --resume --dry-run --out $work/stopped
+same $work/state $work/stopped/state.safetensors
+days=$(./train --base $work/base --steps 100000000000 --score-points 0 --dry-run --out $work/x 2> /dev/null | sed 's/^time *about \([0-9]*\)d.* steps of \([^ ]*\) s.*/\1 \2/')
+if echo "$days" | awk '{ exit !(NF == 2 && (($1 + 0.5) / ($2 * 1e11 / 86400) - 1) ^ 2 < 1e-3) }'; then ok; else bad "days, seconds of one step of 1e11: $days"; fi
+[ -e "$work/x" ] && bad "a dry run left $work/x behind" || ok
+
 # ---- bound threads, as batch systems have them: each worker has a core of its own
 cores() { cat /proc/$1/task/*/status 2> /dev/null | grep '^Cpus_allowed_list' | sort -u | wc -l; }
 if [ -r /proc/self/status ] && [ "$(nproc)" -gt 1 ] && [ -n "$(ldd ./train | grep omp)" ]; then
@@ -314,6 +325,13 @@ done > "$work/gsm.jsonl"
 gsm="./train --task gsm8k --data $work/gsm.jsonl --context 128 $tiny"
 expect 0 'nodes      2' ./train --task prosqa --describe
 expect 0 '12 rows, .*bytes.*question 4' ./train --task gsm8k --data $work/gsm.jsonl --describe
+expect 0 '^3$' sh -c './train --describe | grep -c ^row'
+expect 0 '^  answer    [-+*/()0-9]+$' ./train --describe
+expect 0 '^  question  numbers: 44 19 35 target: 98$' ./train --data $work/mine.jsonl --describe
+expect 0 '^            44 ?[+] ?54 ?= ?98$' ./train --data $work/mine.jsonl --describe
+expect 0 '^2$' sh -c "./train --data $work/mine.jsonl --describe | grep -c ^row"
+printf '{"question":"One\\nand a\\ttab?","answer":"#### 1"}\n' > $work/breaks.jsonl
+expect 0 '^  question  One.nand a.x09tab[?]$' ./train --task gsm8k --data $work/breaks.jsonl --describe
 expect 2 'gsm8k wants --data' ./train --task gsm8k --out $work/x
 expect 2 'steps-shown' $gsm --steps-shown some --out $work/x
 expect 2 'keep-best wants --valid' $gsm --keep-best --out $work/x
