@@ -34,7 +34,7 @@ $(B)/flags: always
 
 # dual.c and data/ are compiled once, for programs and tests; in double what the tests there use.
 IN_FLOAT := $(SOURCES:%.c=$(B)/f32/%.o)
-IN_DOUBLE := $(B)/f64/dual.o $(B)/f64/data/runs/latents.o
+IN_DOUBLE := $(B)/f64/dual.o $(B)/f64/data/runs/latents.o $(B)/f64/data/runs/gradients.o
 $(IN_FLOAT): $(B)/f32/%.o: %.c $(HEADERS) $(B)/flags
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -c $< -o $@

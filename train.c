@@ -10,10 +10,13 @@
 #include "data/files/files.h"
 #include "data/files/system.h"
 #include "data/runs/batches.h"
+#include "data/runs/checks.h"
 #include "data/runs/cli.h"
 #include "data/runs/cost.h"
 #include "data/runs/dataset.h"
 #include "data/runs/describe.h"
+#include "data/runs/gradients.h"
+#include "data/runs/lock.h"
 #include "data/runs/log.h"
 #include "data/runs/platform.h"
 #include "data/runs/progress.h"
@@ -190,56 +193,6 @@ static void check_effect(const job *j) {
         cli_fail(2, "--stage-steps and --stage-epochs: one of them");
 }
 
-/* What each objective and task can do, and what of it makes no sense together. */
-static void check_objective(const run_settings *set, const dual_system *system) {
-    const int lm = run_is_lm(set), pretrain = run_is_pretrain(set);
-    const int text = !strcmp(set->task, "text"), countdown = !strcmp(set->task, "countdown");
-    if (options_word(set->objective, "answer lm pretrain") < 0)
-        cli_fail(2, "--objective: answer, lm or pretrain, not %s", set->objective);
-    if (lm && (system->inject != DUAL_NONE || !system->base_trained))
-        cli_fail(2, "--objective lm trains a Base: leave --system at none");
-    if ((lm || pretrain) && !text && !countdown)
-        cli_fail(2, "--objective %s is for --task text, or for the text that --task countdown "
-                 "makes", set->objective);
-    if ((lm || pretrain) && countdown && *set->data)
-        cli_fail(2, "--data holds problems with answers; --objective %s makes its own text",
-                 set->objective);
-    if (text && !*set->data) cli_fail(2, "--task text wants --data, a file or a folder");
-    if (text && !lm && !pretrain)
-        cli_fail(2, "--task text has no questions: --objective lm or pretrain");
-    if (!strcmp(set->task, "gsm8k") && !*set->data)
-        cli_fail(2, "--task gsm8k wants --data: a file of its rows");
-    if (system->inject == DUAL_NONE && !system->base_trained)
-        cli_fail(2, "no latents and a frozen Base: nothing would be trained");
-    if (*set->from && system->inject == DUAL_NONE && !lm)
-        cli_fail(2, "--from takes Coprocessor and soft tokens too; --system none has neither: "
-                 "--base");
-}
-
-/* Words and numbers that an option cannot have. */
-static void check_values(const run_settings *set, const dual_system *system) {
-    if (options_word(set->base_stored, "real file bf16") < 0)
-        cli_fail(2, "--base-stored: real, file or bf16, not %s", set->base_stored);
-    if (strcmp(set->base_stored, "real") && system->base_trained)
-        cli_fail(2, "--base-stored %s: weights of 16 bits cannot be trained; it is for a frozen "
-                 "Base (liu, h1, prompt)", set->base_stored);
-    if (options_word(set->broken, "fatal skip") < 0)
-        cli_fail(2, "--broken: fatal or skip, not %s", set->broken);
-    if (options_word(set->schedule, "cosine constant") < 0)
-        cli_fail(2, "--schedule: cosine or constant, not %s", set->schedule);
-    if (options_word(set->steps_shown, "none all curriculum") < 0)
-        cli_fail(2, "--steps-shown: none, all or curriculum, not %s", set->steps_shown);
-    if (set->warmup > 1 || set->facts > 1 || set->uniform_stage > 1 || set->held_out > 0.9)
-        cli_fail(2, "--warmup, --facts and --uniform-stage are shares: 0 to 1, --held-out 0 to "
-                 "0.9");
-    if (set->stages > RUN_STAGES) cli_fail(2, "--stages: at most %d", RUN_STAGES);
-    if (set->score_points > 1000) cli_fail(2, "--score-points: at most 1000");
-    if (!set->batch || set->context < 2)
-        cli_fail(2, "--batch must be above 0, --context above 1");
-    if (!set->log_every || !set->save_every)
-        cli_fail(2, "--log-every and --save-every must be above 0");
-}
-
 /* How many steps a stage has, once the rows are read and the steps known. */
 static void settle_stages(run_settings *set, const run_task *t) {
     if (!run_is_curriculum(set)) return;
@@ -321,8 +274,9 @@ static void check_options(job *j) {
         cli_fail(2, "--out DIR is required: where the run is kept");
     if (!run_system(set, &j->r.system, error, sizeof error)) cli_fail(2, "%s", error);
     if (!set->describe) {
-        check_objective(set, &j->r.system);
-        check_values(set, &j->r.system);
+        dual_ctx c;
+        dual_init(&c, NULL, 0);
+        if (!run_check_settings(&c, set, &j->r.system)) cli_fail(2, "%s", c.error);
         check_effect(j);
     }
     if (*set->match_flops && set->steps && !set->resume)
@@ -430,32 +384,6 @@ static void open_scored(job *j) {
 
 /* ---- Memory: counted by running the very code, before it is taken ---------------------------- */
 
-/* What would make a run take less, by what most of it is. */
-static const char *how_to_save_memory(const run *r, const run_memory *m) {
-    if (m->tape > m->all / 2 && r->set.recompute)
-        return "most of it is the tape, which a smaller --batch (or --groups, --sequence) makes "
-               "smaller in proportion";
-    if (m->tape > m->all / 2)
-        return "most of it is the tape, which --recompute halves or better and a smaller --batch "
-               "(or --groups, --sequence) makes smaller";
-    if (m->scoring > m->all / 2) return "most of it is for scoring: a smaller --max-new";
-    if (r->system.base_trained)
-        return "most of it is parameters with gradients and moments: a frozen Base (liu, h1, "
-               "prompt) or a smaller model takes less";
-    return "most of it is parameters: a smaller model takes less, or a Base in 16 bits "
-           "(--base-stored)";
-}
-
-/* More than --memory, or than the machine has, is refused with what would help most. */
-static void refuse_too_much(const run *r, const run_memory *m) {
-    const double gib = 1073741824.0, all = (double)m->all;
-    const double has = r->set.memory > 0 ? r->set.memory * gib : run_machine_memory();
-    if (!(has > 0) || all <= has) return;
-    cli_fail(1, "it takes %.2f GiB and %s %.2f: %s", all / gib,
-             r->set.memory > 0 ? "--memory says" : "the machine has", has / gib,
-             how_to_save_memory(r, m));
-}
-
 static void take_memory(job *j) {
     dual_ctx counting;
     dual_init(&counting, NULL, 0);
@@ -469,7 +397,7 @@ static void take_memory(job *j) {
         run_memory_report(&j->r, &j->memory, &n);
         fputs(n.text, stderr);
     }
-    refuse_too_much(&j->r, &j->memory);
+    if (!run_memory_check(&j->c, &j->r, &j->memory, "")) cli_fail(1, "%s", j->c.error);
     j->block = malloc(j->memory.all + 64);
     if (!j->block)
         cli_fail(1, "this machine does not give %zu MiB; a smaller --batch, --width or --context "
@@ -504,10 +432,14 @@ static void checkpoint(job *j) {
         cli_fail(1, "%s; then: ./train --resume --out %s", j->c.error, j->r.set.out);
 }
 
-/* Whether one of the equal shares of the steps ends here. */
+/* The step at which the i-th of the equal shares of the steps ends. */
+static uint64_t score_step(const run_settings *set, size_t i) {
+    return (set->steps * i + set->score_points / 2) / set->score_points;
+}
+
 static int is_score_step(const run_settings *set, uint64_t step) {
     for (size_t i = 1; i <= set->score_points; i++)
-        if (step == (set->steps * i + set->score_points / 2) / set->score_points) return 1;
+        if (step == score_step(set, i)) return 1;
     return 0;
 }
 
@@ -551,7 +483,7 @@ static void keep_best(job *j, double score) {
     if ((size_t)snprintf(path, sizeof path, "%s/best", j->r.set.out) >= sizeof best.set.out)
         cli_fail(1, "%s: path too long for its best/", j->r.set.out);
     strcpy(best.set.out, path);
-    if (!data_make_folder(path) || !run_save_settings(&j->c, &best.set) ||
+    if (!data_make_folder(path) || !run_lock(&j->c, path) || !run_save_settings(&j->c, &best.set) ||
         !run_save(&j->c, &best, &j->adamw))
         cli_fail(1, "%s: %s", path, *j->c.error ? j->c.error : "this folder cannot be made");
     if (!tokenizer_save(j->task.tokens, path, error, sizeof error)) cli_fail(1, "%s", error);
@@ -582,17 +514,17 @@ static step_result train_step(job *j) {
     const run_settings *set = &j->r.set;
     const dual_mark m = dual_mark_here(&j->c);
     step_result s;
+    batch_means means;
     run_batch b;
-    dual_outcome out;
     char error[300];
     if (!run_batch_make(set, &j->task, j->r.step, &b, error, sizeof error))
         cli_fail(1, "%s", error);
     dual_exchange e = run_exchange(&j->c, &j->r, run_latents_of(set, &j->r.system, b.stage));
-    dual_run(&j->c, &e, &b.batch, &out);
-    s.loss = (double)out.target_loss->data[0];         /* of the targets alone */
-    s.penalty = out.penalty ? (double)out.penalty->data[0] : NAN;
+    if (!run_gradients(&j->c, &e, &b.batch, set->accumulate, &means))
+        cli_fail(1, "%s", j->c.error);
+    s.loss = means.loss;
+    s.penalty = means.penalty;
     s.rate = rate_at(set, j->r.step);
-    dual_backward(&j->c, out.loss);
     s.norm = dual_adamw_step(&j->c, &j->adamw, s.rate);
     dual_release(&j->c, m);
     run_batch_free(&b);
@@ -672,6 +604,62 @@ static void train(job *j) {
     checkpoint(j);
 }
 
+/* ---- How long it will take: --dry-run -------------------------------------------------------- */
+
+/* The next step, of which nothing is kept. Returns its seconds. */
+static double try_step(job *j) {
+    const double begun = data_seconds();
+    train_step(j);
+    j->r.step--;
+    return data_seconds() - begun;
+}
+
+/* Seconds of one FLOP. A short step is done again and again, without the first, which also touches
+ * the memory. */
+static double time_step(job *j) {
+    const double enough = 0.3;
+    double took = try_step(j);
+    size_t done = 1;
+    if (took < enough) {
+        took = 0;
+        done = 0;
+    }
+    while (took < enough) {
+        took += try_step(j);
+        done++;
+    }
+    return took / ((double)done * j->flops[run_stage_of(&j->r.set, j->r.step)]);
+}
+
+/* Seconds of one scoring, from a part of it. */
+static double time_scoring(job *j) {
+    const size_t all = j->n_test, some = all < PROMPTS_MAX ? all : PROMPTS_MAX;
+    const double begun = data_seconds();
+    j->n_test = some;
+    if (j->test) score_problems(j, GREEDY);
+    else score_now(j);
+    j->n_test = all;
+    return (data_seconds() - begun) * (double)all / (double)some;
+}
+
+static void print_duration(job *j) {
+    const run_settings *set = &j->r.set;
+    const uint64_t first = j->r.step, left = set->steps - first;
+    size_t scorings = run_is_lm(set) && j->test && j->n_test;     /* its gate */
+    char in_all[16], work[16];
+    for (size_t i = 1; j->scoring != SCORES_NOTHING && i <= set->score_points; i++)
+        scorings += score_step(set, i) > first && score_step(set, i) > score_step(set, i - 1);
+    const double flops = run_flops(set, j->flops, set->steps) - run_flops(set, j->flops, first);
+    const double each = left ? time_step(j) * flops / (double)left : 0;
+    const double scoring = scorings ? time_scoring(j) : 0;
+    run_duration(each * (double)left + scoring * (double)scorings, in_all, sizeof in_all);
+    printf("time        about %s: %llu steps of %.3g s", in_all, (unsigned long long)left, each);
+    run_human(flops, work, sizeof work);
+    if (left) printf(" (%sFLOP, %.3g GFLOP/s)", work, 1e-9 * flops / (each * (double)left));
+    if (scorings) printf(", %zu scoring%s of %.3g s", scorings, scorings > 1 ? "s" : "", scoring);
+    printf("\n");
+}
+
 /* ---- The gate --------------------------------------------------------------------------------
  * A Base that is to be frozen must know the form and the arithmetic, not the task. */
 
@@ -729,10 +717,19 @@ static void warn_of_gain(job *j) {
 
 /* ---- From the command line to the first step ------------------------------------------------- */
 
+/* Nothing is changed in a folder that another process trains into. */
+static void hold_folder(const char *folder) {
+    dual_ctx c;
+    dual_init(&c, NULL, 0);
+    if (!run_lock(&c, folder)) cli_fail(1, "%s", c.error);
+    if (*c.error) fprintf(stderr, "train: warning: %s\n", c.error);
+}
+
 /* Whether the folder holds a run, and whether it may be gone on with. */
 static void check_folder(job *j) {
     run_settings *set = &j->r.set;
     if (!*set->out) return;
+    if (!set->dry_run && !set->describe) hold_folder(set->out);
     if (run_exists(set->out)) {
         if (set->resume) take_saved_settings(j);
         else if (!set->dry_run)
@@ -834,6 +831,9 @@ static void open_folder(job *j) {
     const run_settings *set = &j->r.set;
     char error[300];
     if (!data_make_folder(set->out)) cli_fail(1, "%s: this folder cannot be made", set->out);
+    hold_folder(set->out);             /* one that was new until now */
+    if (!set->resume && run_exists(set->out))
+        cli_fail(1, "%s: another run was begun in it meanwhile; choose another --out", set->out);
     if (!run_save_settings(&j->c, set)) cli_fail(1, "%s", j->c.error);
     if (!tokenizer_save(j->task.tokens, set->out, error, sizeof error)) cli_fail(1, "%s", error);
 }
@@ -876,7 +876,10 @@ int main(int argc, char **argv) {
     warn_of_gain(&j);
     if (!set->dry_run) open_folder(&j);
     print_header(&j);
-    if (set->dry_run) return 0;
+    if (set->dry_run) {
+        print_duration(&j);
+        return 0;
+    }
     catch_signal(SIGINT);
     catch_signal(SIGTERM);
 #ifdef SIGHUP

@@ -15,6 +15,9 @@ expect() {
     else ok; fi
 }
 same() { if cmp -s "$1" "$2"; then ok; else bad "$1 and $2 differ"; fi; }
+# near, close WHAT NUMBER NUMBER: equal but for 1e-6, or for a thousandth of it
+near() { if awk -v a="$2" -v b="$3" 'BEGIN { exit !(a != "" && b != "" && (a - b) ^ 2 < 1e-12) }'; then ok; else bad "$1: $2 and $3 differ"; fi; }
+close() { if awk -v a="$2" -v b="$3" 'BEGIN { exit !(a != 0 && (a / b - 1) ^ 2 < 1e-6) }'; then ok; else bad "$1: $2 and $3 differ"; fi; }
 # log.csv without its seconds, which no two runs share
 losses() { sed 's/,[^,]*$//' "$1/log.csv" > "$1/losses"; }
 
@@ -180,6 +183,68 @@ same $work/straight/state.safetensors $work/killed/state.safetensors
 losses $work/killed
 same $work/straight/losses $work/killed/losses
 
+# ---- one program at a time trains into a folder; what a crashed one left blocks nobody
+begun $work/held $long
+expect 1 "held is in use: process $pid on .*trains into it" $long --out $work/held
+expect 1 "held is in use: process $pid on" ./train --resume --out $work/held
+expect 1 "held/ is in use: process $pid on" ./train --resume --out $work/../drivers/held/
+expect 0 'trained .*parameters' ./train --resume --dry-run --out $work/held
+kill -KILL $pid; wait $pid 2> /dev/null
+[ -e $work/held/lock ] && ok || bad "no lock in a folder whose holder was killed"
+echo 'process 1 on elsewhere' > $work/held/lock
+expect 0 'step=400' $long --resume --out $work/held
+same $work/straight/state.safetensors $work/held/state.safetensors
+[ -e $work/held/lock ] && bad "a lock is left in a finished run" || ok
+ran=0
+for i in 1 2 3; do
+    (sh -c "$long --out $work/race; echo \$?" > $work/race-$i 2>&1) & eval "race$i=\$!"
+done
+wait $race1; wait $race2; wait $race3
+for i in 1 2 3; do [ "$(tail -n 1 $work/race-$i)" = 0 ] && ran=$((ran + 1)); done
+[ $ran -eq 1 ] && ok || bad "of three runs begun at once in one folder $ran went through"
+same $work/straight/state.safetensors $work/race/state.safetensors
+begun $work/parent $long --keep-best --score-points 8
+while [ ! -e $work/parent/best/state.safetensors ]; do sleep 0.02; done
+expect 1 "best is in use: process $pid on" ./train --resume --out $work/parent/best
+kill -TERM $pid; wait $pid 2> /dev/null
+
+# ---- --accumulate: one mean over the whole batch, the same bits with any threads, less memory
+parts="$arm --accumulate 5"
+for s in none soft coconut liu h1 h2 h1h2; do expect 0 'step=12 .*accuracy=' $parts --system $s --out $work/$s-parts; done
+expect 0 step=12 $parts --system h2 --threads 1 --recompute --out $work/h2-parts-one
+same $work/h2-parts/state.safetensors $work/h2-parts-one/state.safetensors
+cmp -s $work/h2-parts/state.safetensors $work/h2/state.safetensors && bad "in parts, yet the same roundings" || ok
+column() { sed -n "${3}p" "$1/log.csv" | cut -d, -f$2; }
+for s in none soft coconut liu h1 h2 h1h2; do
+    for row in 2 4; do close "$s in parts, row $row: loss" "$(column $work/$s 2 $row)" "$(column $work/$s-parts 2 $row)"; done
+    close "$s in parts: gradient norm" "$(column $work/$s 3 2)" "$(column $work/$s-parts 3 2)"
+done
+expect 0 step=12 $arm --system h2 --orthogonality 0.3 --orthogonality-form centred --text-loss 0.5 --out $work/h2-terms
+expect 0 step=12 $parts --system h2 --orthogonality 0.3 --orthogonality-form centred --text-loss 0.5 --out $work/h2-terms-parts
+for row in 2 4; do close "terms in parts, row $row" "$(column $work/h2-terms 3 $row)" "$(column $work/h2-terms-parts 3 $row)"; done
+tape() { ./train --base $work/base --system h2 --batch $1 --accumulate $2 --score-points 0 --dry-run --out $work/dry 2>&1 | sed -n 's/^  tape of one [^.]* \([0-9.]*\) MiB$/\1/p'; }
+near 'the tape of 16 in 4 parts is that of 4' "$(tape 16 4)" "$(tape 4 1)"
+near 'the tape of 15 in 4 parts is that of 4' "$(tape 15 4)" "$(tape 4 1)"
+for words in 'tape of one part, longest' 'batch 15 in 4 parts'; do expect 0 "$words" ./train --base $work/base --system h2 --batch 15 --accumulate 4 --dry-run --out $work/dry; done
+for n in 0 17; do expect 2 'accumulate: 1 to the batch, 16, not' $arm --system h2 --accumulate $n --out $work/x; done
+expect 2 'was begun with --accumulate 5' ./train --resume --accumulate 4 --out $work/h2-parts
+expect 0 step=400 $long --accumulate 3 --out $work/parts-straight
+begun $work/parts-stopped $long --accumulate 3
+kill -TERM $pid; wait $pid
+expect 0 step=400 $long --accumulate 3 --resume --out $work/parts-stopped
+same $work/parts-straight/state.safetensors $work/parts-stopped/state.safetensors
+
+# ---- --dry-run: one step and one scoring are timed; a finished run has none left
+expect 0 '^time +about [0-9]+m[0-9]+s: 12 steps of [0-9.e-]+ s \([0-9.]+MFLOP, [0-9.]+ GFLOP/s\), 2 scorings of [0-9.e-]+ s$' $arm --system h2 --dry-run --out $work/x
+expect 0 '^time +about [0-9]+m[0-9]+s: 12 steps of .*, 1 scoring of' $base --dry-run --out $work/x
+expect 0 '^time +about 0m00s: 0 steps of 0 s$' ./train --resume --dry-run --out $work/h2
+cp $work/stopped/state.safetensors $work/state
+expect 0 '^time +about [^:]*: 0 steps' ./train --resume --dry-run --out $work/stopped
+same $work/state $work/stopped/state.safetensors
+days=$(./train --base $work/base --steps 100000000000 --score-points 0 --dry-run --out $work/x 2> /dev/null | sed 's/^time *about \([0-9]*\)d.* steps of \([^ ]*\) s.*/\1 \2/')
+if echo "$days" | awk '{ exit !(NF == 2 && (($1 + 0.5) / ($2 * 1e11 / 86400) - 1) ^ 2 < 1e-3) }'; then ok; else bad "days, seconds of one step of 1e11: $days"; fi
+[ -e "$work/x" ] && bad "a dry run left $work/x behind" || ok
+
 # ---- bound threads, as batch systems have them: each worker has a core of its own
 cores() { cat /proc/$1/task/*/status 2> /dev/null | grep '^Cpus_allowed_list' | sort -u | wc -l; }
 if [ -r /proc/self/status ] && [ "$(nproc)" -gt 1 ] && [ -n "$(ldd ./train | grep omp)" ]; then
@@ -260,6 +325,13 @@ done > "$work/gsm.jsonl"
 gsm="./train --task gsm8k --data $work/gsm.jsonl --context 128 $tiny"
 expect 0 'nodes      2' ./train --task prosqa --describe
 expect 0 '12 rows, .*bytes.*question 4' ./train --task gsm8k --data $work/gsm.jsonl --describe
+expect 0 '^3$' sh -c './train --describe | grep -c ^row'
+expect 0 '^  answer    [-+*/()0-9]+$' ./train --describe
+expect 0 '^  question  numbers: 44 19 35 target: 98$' ./train --data $work/mine.jsonl --describe
+expect 0 '^            44 ?[+] ?54 ?= ?98$' ./train --data $work/mine.jsonl --describe
+expect 0 '^2$' sh -c "./train --data $work/mine.jsonl --describe | grep -c ^row"
+printf '{"question":"One\\nand a\\ttab?","answer":"#### 1"}\n' > $work/breaks.jsonl
+expect 0 '^  question  One.nand a.x09tab[?]$' ./train --task gsm8k --data $work/breaks.jsonl --describe
 expect 2 'gsm8k wants --data' ./train --task gsm8k --out $work/x
 expect 2 'steps-shown' $gsm --steps-shown some --out $work/x
 expect 2 'keep-best wants --valid' $gsm --keep-best --out $work/x
@@ -285,6 +357,8 @@ expect 1 'no .*/prosqa/valid.json' sh data/plans/real.sh $work
 stages="./train --task prosqa --nodes 6-8 --path 2-3 --context 192 $tiny --steps-shown curriculum --stages 2 --latents-per-stage 1 --reset-optimizer --keep-best --save-every 7 --schedule constant --uniform-stage 0.3 --steps 100"
 for s in coconut h2; do expect 0 'step=100 .*accuracy=' $stages --system $s --out $work/stages-$s; done
 expect 0 'which option' ./eval score $work/stages-h2 --count 8
+expect 0 'step=100 .*accuracy=' $stages --system coconut --accumulate 2 --out $work/stages-parts
+for row in 2 9; do close "a curriculum in parts, row $row" "$(column $work/stages-coconut 2 $row)" "$(column $work/stages-parts 2 $row)"; done
 expect 0 'trained .*parameters' ./train --resume --dry-run --out $work/stages-h2
 expect 0 'N_L 2.*step .*stage 3 of 0..3' ./eval score $work/stages-h2/best --count 8
 expect 0 'which option' ./eval score $work/stages-coconut --count 8 --latents 5 --latents-from swapped
@@ -308,6 +382,12 @@ for s in none h2 h1 soft coconut; do
 done
 expect 0 'step=8' $text --objective pretrain --base $work/text-lm --system h1 --latents 2 --ahead 4 --steps 8 --kv-layers 1 --orthogonality 0.1 --orthogonality-form values --out $work/text-options
 expect 0 'step=8' $text --objective pretrain --base $work/text-lm --system h2 --latents 2 --ahead 4 --steps 8 --fused --text-loss 0.5 --out $work/text-fused
+expect 0 'step=8' $text --objective pretrain --base $work/text-lm --system h2 --latents 2 --ahead 4 --groups 3 --steps 8 --accumulate 3 --out $work/text-parts
+expect 0 'step=12' $text --objective lm --context 64 --steps 12 --accumulate 4 --out $work/text-lm-parts
+for row in 2 3; do
+    close "pretraining in parts, row $row" "$(column $work/text-h2 2 $row)" "$(column $work/text-parts 2 $row)"
+    close "a Base in parts, row $row" "$(column $work/text-lm 2 $row)" "$(column $work/text-lm-parts 2 $row)"
+done
 expect 0 'layers 1, 0.1 x orthogonality, of values' ./eval perplexity $work/text-options
 expect 2 'does not fit' $text --objective pretrain --base $work/text-lm --system h2 --sequence 63 --out $work/x
 expect 0 'held out' ./eval perplexity $work/text-h2 --sequences 4
@@ -328,7 +408,6 @@ twin='{"ctx":"One and one is","choices":["six","odd"],"gold":1}'
 rows() { printf '%s\n' "$@" > "$work/mc-rows.jsonl"; }
 loss() { ./eval choices $1 "$work/mc-rows.jsonl" --latents-from $2 --json 2> /dev/null | sed -n 's/^ *"loss": \([^,]*\),$/\1/p'; }
 mean() { echo "$@" | awk 'NF > 1 { for (i = 1; i <= NF; i++) s += $i; printf "%.9f", s / NF }'; }
-near() { if awk -v a="$2" -v b="$3" 'BEGIN { exit !(a != "" && b != "" && (a - b) ^ 2 < 1e-12) }'; then ok; else bad "$1: $2 and $3 differ"; fi; }
 apart() { if awk -v a="$2" -v b="$3" 'BEGIN { exit !(a != "" && b != "" && (a - b) ^ 2 > 1e-10) }'; then ok; else bad "$1: $2 and $3 are too near"; fi; }
 for run in text-h1 text-h2 text-coconut from; do
     run=$work/$run

@@ -1,5 +1,5 @@
 /* test_runs.c - rows as token ids: which steps are shown in which stage, groups in text, batches;
- * texts of any bytes in run.json and in answers.
+ * texts of any bytes in run.json and in answers; how much memory a run may take.
  *
  *     test_runs FOLDER     for its own files
  */
@@ -7,6 +7,8 @@
 #include "../data/files/system.h"
 #include "../data/runs/batches.h"
 #include "../data/runs/json.h"
+#include "../data/runs/cost.h"
+#include "../data/runs/platform.h"
 #include "../data/runs/run.h"
 #include "../data/runs/scoring.h"
 
@@ -451,6 +453,89 @@ static void test_batches_of_prompts(void) {
     }
 }
 
+/* ---- Memory: the machine's, or its cgroup's -------------------------------------------------- */
+
+/* A file below the fake root, with the folders on its way. */
+static void write_below(const char *root, const char *name, const char *text) {
+    char path[700];
+    snprintf(path, sizeof path, "%s/%s", root, name);
+    char *slash = strrchr(path, '/');
+    *slash = 0;
+    if (!data_make_folder(path)) check_fatal("no folder for a fake root");
+    *slash = '/';
+    check_write(path, text, strlen(text));
+}
+
+enum { LIMIT_FILES = 4 };
+typedef struct {
+    const char *what;
+    const char *cgroup;            /* /proc/self/cgroup */
+    struct { const char *name, *text; } file[LIMIT_FILES];   /* below /sys/fs/cgroup */
+    double limit;                  /* 0: the machine's */
+} limit_case;
+
+static const limit_case limit_cases[] = {
+    {"no cgroups", NULL, {{NULL, NULL}}, 0},
+    {"v2, a limit", "0::/job\n", {{"job/memory.max", "1000000\n"}}, 1e6},
+    {"v2, none", "0::/job\n", {{"job/memory.max", "max\n"}}, 0},
+    {"v2, of a parent", "0::/a/b/c\n",
+     {{"a/b/c/memory.max", "3000000\n"}, {"a/b/memory.max", "max\n"},
+      {"a/memory.max", "2000000\n"}}, 2e6},
+    {"v2, in a container", "0::/\n", {{"memory.max", "4000000\n"}}, 4e6},
+    {"v2, a name with colons", "0::/a:b:c\n", {{"a:b:c/memory.max", "1500000\n"}}, 1.5e6},
+    {"v2, more than the machine", "0::/job\n", {{"job/memory.max", "99999999999999999\n"}}, 0},
+    {"v1, a limit", "5:cpu,cpuacct:/x\n4:memory:/slurm/job\n1:name=systemd:/\n0::/\n",
+     {{"memory/slurm/job/memory.limit_in_bytes", "5000000\n"},
+      {"memory/memory.limit_in_bytes", "9223372036854771712\n"}}, 5e6},
+    {"v1, none", "4:memory:/\n", {{"memory/memory.limit_in_bytes", "9223372036854771712\n"}}, 0},
+    {"v1, of a parent", "4:hugetlb,memory:/slurm/job\n",
+     {{"memory/slurm/memory.limit_in_bytes", "6000000\n"},
+      {"memory/slurm/job/memory.limit_in_bytes", "7000000\n"}}, 6e6},
+    {"v1, in a container that shows the machine's name", "4:memory:/docker/0123\n0::/docker/0123\n",
+     {{"memory/memory.limit_in_bytes", "8000000\n"}}, 8e6},
+    {"v1, another group's", "4:memory:/mine\n3:cpu:/other\n",
+     {{"memory/other/memory.limit_in_bytes", "10\n"}}, 0},
+    {"what is no line of it", "memory\n:\n\n4:memory\n", {{"memory.max", "x\n"}}, 0},
+};
+
+static void test_memory_limits(void) {
+    const char *whose;
+    const double machine = run_memory_limit("/nowhere", &whose);
+    for (size_t k = 0; k < sizeof limit_cases / sizeof *limit_cases; k++) {
+        const limit_case *l = &limit_cases[k];
+        char root[440], name[100];
+        snprintf(root, sizeof root, "%s.root%zu", scratch, k);
+        if (l->cgroup) write_below(root, "proc/self/cgroup", l->cgroup);
+        for (size_t i = 0; i < LIMIT_FILES && l->file[i].name; i++) {
+            snprintf(name, sizeof name, "sys/fs/cgroup/%s", l->file[i].name);
+            write_below(root, name, l->file[i].text);
+        }
+        const double limit = run_memory_limit(root, &whose);
+        check_close(limit, l->limit > 0 ? l->limit : machine, 0, "memory: %s", l->what);
+        check_that(strstr(whose, l->limit > 0 ? "cgroup" : "machine") != NULL,
+                   "memory, %s: whose limit it is, got \"%s\"", l->what, whose);
+    }
+}
+
+/* A run that the machine could hold and its cgroup cannot. */
+static void test_memory_check(void) {
+    const run_memory needs = {.tape = 1500000, .all = 2000000};
+    char root[440];
+    dual_ctx c;
+    run r = {.set = settings_of("countdown")};
+    dual_init(&c, NULL, 0);
+    snprintf(root, sizeof root, "%s.root", scratch);
+    check_that(run_memory_check(&c, &r, &needs, "/nowhere"), "memory: a machine that has enough");
+    write_below(root, "proc/self/cgroup", "0::/job\n");
+    write_below(root, "sys/fs/cgroup/job/memory.max", "1000000\n");
+    check_refused(&c, run_memory_check(&c, &r, &needs, root), "memory: more than the cgroup has");
+    run_memory_check(&c, &r, &needs, root);
+    check_that(strstr(c.error, "its cgroup allows") && strstr(c.error, "--accumulate"),
+               "memory: expected whose limit and what helps, got \"%s\"", c.error);
+    r.set.memory = 1;
+    check_that(run_memory_check(&c, &r, &needs, root), "memory: --memory has the last word");
+}
+
 int main(int argc, char **argv) {
     if (argc < 2) {
         printf("usage: test_runs FOLDER\n");
@@ -468,5 +553,7 @@ int main(int argc, char **argv) {
     test_quotes();
     test_settings_of_any_bytes();
     test_nul_in_an_answer();
+    test_memory_limits();
+    test_memory_check();
     return check_done();
 }

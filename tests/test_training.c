@@ -1,9 +1,11 @@
 /* test_training.c - from the start to a model that has learnt something: what an exchange begins
  * with, AdamW's first step by its formula, training steps that are the same bits with any number of
- * threads and with recomputed blocks, and eight problems learnt by heart by every system.
+ * threads and with recomputed blocks, a batch in parts, and eight problems learnt by heart by
+ * every system.
  *
- *   cc -std=c99 -O2 -fopenmp tests/test_training.c dual.c -lm -o t && ./t */
+ *   cc -std=c99 -O2 -fopenmp tests/test_training.c dual.c data/runs/gradients.c -lm -o t && ./t */
 #include "exchange.h"
+#include "../data/runs/gradients.h"
 
 /* ---- what an exchange starts from ------------------------------------------------------------ */
 
@@ -232,6 +234,120 @@ static void test_threads(void) {
     dual_threads(1);
 }
 
+/* ---- a batch in parts ------------------------------------------------------------------------ */
+
+/* Of one system's loss on one batch, at once and in parts. */
+typedef struct {
+    double loss, penalty, *gradients;
+    size_t peak;
+} divided;
+
+static divided in_parts(fixture *f, const dual_batch *batch, size_t parts) {
+    batch_means m;
+    f->c.peak = f->c.used;
+    if (!run_gradients(&f->c, &f->e, batch, parts, &m)) check_fatal(f->c.error);
+    return (divided){m.loss, m.penalty, take_gradients(&f->e), f->c.peak};
+}
+
+static void same_in_parts(fixture *f, const dual_batch *batch, const char *what) {
+    const dual_mark mark = dual_mark_here(&f->c);
+    const size_t before = f->c.used;
+    dual_outcome out;
+    dual_run(&f->c, &f->e, batch, &out);
+    const double loss = loss_value(out.target_loss), penalty = loss_value(out.penalty);
+    dual_backward(&f->c, out.loss);
+    double *expected = take_gradients(&f->e);
+    dual_release(&f->c, mark);
+    for (size_t parts = 1; parts <= batch->n_sequences; parts++) {
+        const char *worst;
+        divided d = in_parts(f, batch, parts);
+        const double apart = gradient_distance(&f->e, d.gradients, expected, "BCS", &worst);
+        check_that(apart <= check_limit(1e-12, 1e-3), "%s: %d parts: gradients %.3g apart at %s",
+                   what, (int)parts, apart, worst);
+        check_close(d.loss, loss, check_limit(1e-12, 1e-5), "%s: loss of %d parts", what,
+                    (int)parts);
+        if (f->e.system.orthogonality > 0)
+            check_close(d.penalty, penalty, check_limit(1e-12, 1e-5), "%s: penalty of %d parts",
+                        what, (int)parts);
+        else check_that(isnan(d.penalty), "%s: no penalty", what);
+        check_that(parts > 1 || same_bits(d.gradients, expected, exchange_elements(&f->e)),
+                   "%s: the bits of a batch that is not divided", what);
+        check_size(f->c.used, before, "%s: memory that is not given back", what);
+        free(d.gradients);
+    }
+    free(expected);
+}
+
+/* Sequences of unequal length, with one to three groups of one to six targets. */
+static void divide(int shape, const dual_system *system, int recompute) {
+    ragged data;
+    ragged_init(&data, 1);
+    fixture f;
+    fixture_open_layers(&f, shape, 3, system);
+    f.c.recompute = recompute;
+    same_in_parts(&f, &data.batch, label(shape, system_title(system), "divided"));
+    fixture_close(&f);
+}
+
+static void test_parts(void) {
+    for (size_t i = 0; i < SYSTEMS; i++)
+        for (int shape = 0; shape < SHAPES; shape++) {
+            dual_system s = preset(all_systems[i]);
+            divide(shape, &s, 0);
+            divide(shape, &s, 1);
+            if (!s.base_trained) continue;
+            s.text_loss = 0.7;
+            divide(shape, &s, 0);
+            if (!dual_system_needs_coprocessor(&s)) continue;
+            s.fused = 1;
+            divide(shape, &s, 0);
+            s.detach = !(s.fused = 0);
+            divide(shape, &s, 1);
+        }
+}
+
+static void test_penalties_in_parts(void) {
+    static const char *const names[] = {"liu", "h2", "h1", "h1h2"};
+    for (int k = 0; k < 4 * 2 * 2 * SHAPES; k++) {
+        const int shape = k % SHAPES, centred = k / SHAPES % 2, values = k / SHAPES / 2 % 2;
+        dual_system s = preset(names[k / SHAPES / 4]);
+        if (values && s.inject != DUAL_KV) continue;
+        s.orthogonality = 3;
+        s.centred = centred;
+        s.values = values;
+        divide(shape, &s, 0);
+        s.gain = s.inject == DUAL_EMBED;
+        if (values) s.kv_layers = 5;   /* layers 0 and 2 */
+        divide(shape, &s, 1);
+    }
+}
+
+/* The same bits with any number of threads, and the less memory the more parts. */
+static void test_parts_and_threads(void) {
+    static large_batch data;
+    large_batch_init(&data);
+    dual_system system = preset("h2");
+    const dual_config config = large_config(DUAL_GPT2);
+    system.orthogonality = 0.5;
+    divided d[3];
+    for (int k = 0; k < 3; k++) {
+        fixture f;
+        dual_threads(k ? 4 : 1);
+        fixture_open_config(&f, &config, &system);
+        if (k == 2) dual_threads(1);   /* counted with 4: the same work space */
+        d[k] = in_parts(&f, &data.batch, k == 2 ? 1 : 5);
+        if (k == 1)
+            check_that(same_bits(d[0].gradients, d[1].gradients, exchange_elements(&f.e)) &&
+                       d[0].loss > 0 && d[0].loss == d[1].loss && d[0].penalty == d[1].penalty,
+                       "parts: expected the same bits with 1 and with 4 threads");
+        fixture_close(&f);
+    }
+    dual_threads(1);
+    check_that(d[0].peak < d[2].peak, "parts: expected less memory, got %lu and %lu at once",
+               (unsigned long)d[0].peak, (unsigned long)d[2].peak);
+    for (int k = 0; k < 3; k++) free(d[k].gradients);
+}
+
 /* ---- eight problems by heart ----------------------------------------------------------------- */
 
 enum { EIGHT = 8, QUESTION = 5, ANSWER = 3 };
@@ -334,6 +450,9 @@ int main(void) {
     test_start();
     test_first_step();
     test_threads();
+    test_parts();
+    test_penalties_in_parts();
+    test_parts_and_threads();
     test_overfit();
     return check_done();
 }

@@ -1,22 +1,20 @@
 /* cost.c: see cost.h. */
 #include "cost.h"
+#include "gradients.h"
+#include "platform.h"
 #include <stdio.h>
 
 /* One training step of a batch in a counting context. 0: the batch does not fit the run. */
 static int count_step(const run *r, const run_batch *b, double *flops) {
     run copy = *r;
     dual_ctx c;
-    dual_outcome out;
+    batch_means m;
     dual_init(&c, NULL, 0);
     int ok = run_build(&c, &copy);
     if (ok) {
         dual_exchange_train(&c, &copy.exchange);
         dual_exchange e = run_exchange(&c, &copy, run_latents_of(&r->set, &r->system, b->stage));
-        ok = dual_batch_check(&c, &e, &b->batch);
-        if (ok) {
-            dual_run(&c, &e, &b->batch, &out);
-            dual_backward(&c, out.loss);
-        }
+        ok = run_gradients(&c, &e, &b->batch, r->set.accumulate, &m);
     }
     *flops = ok ? c.flops : 0;
     dual_done(&c);
@@ -46,16 +44,10 @@ double run_flops(const run_settings *set, const double flops[RUN_STAGES + 2], ui
 /* Backward of one step on the longest batch that can come. */
 static int count_longest(dual_ctx *c, const run *r, const run_task *t, dual_exchange *e) {
     run_batch b;
-    dual_outcome out;
+    batch_means m;
     char error[300];
     if (!run_batch_longest(&r->set, t, &b, error, sizeof error)) c->fatal(error);
-    const int fits = dual_batch_check(c, e, &b.batch);
-    if (fits) {
-        const dual_mark mark = dual_mark_here(c);
-        dual_run(c, e, &b.batch, &out);
-        dual_backward(c, out.loss);
-        dual_release(c, mark);
-    }
+    const int fits = run_gradients(c, e, &b.batch, r->set.accumulate, &m);
     run_batch_free(&b);
     return fits;
 }
@@ -83,4 +75,30 @@ int run_count_memory(dual_ctx *c, const run *r, const run_task *t, const example
     m->all = c->peak;
     m->scoring = m->all - m->tape - kept;
     return 1;
+}
+
+/* What would make a run take less, by what most of it is. */
+static const char *how_to_save_memory(const run *r, const run_memory *m) {
+    if (m->tape > m->all / 2 && r->set.recompute)
+        return "most of it is the tape, which a larger --accumulate or a smaller --batch (or "
+               "--groups, --sequence) makes smaller in proportion";
+    if (m->tape > m->all / 2)
+        return "most of it is the tape, which --recompute halves or better; --accumulate 2 halves "
+               "it again, as a smaller --batch (or --groups, --sequence) does";
+    if (m->scoring > m->all / 2) return "most of it is for scoring: a smaller --max-new";
+    if (r->system.base_trained)
+        return "most of it is parameters with gradients and moments: a frozen Base (liu, h1, "
+               "prompt) or a smaller model takes less";
+    return "most of it is parameters: a smaller model takes less, or a Base in 16 bits "
+           "(--base-stored)";
+}
+
+int run_memory_check(dual_ctx *c, const run *r, const run_memory *m, const char *root) {
+    const double gib = 1073741824.0, all = (double)m->all;
+    const char *whose = "--memory says";
+    double has = r->set.memory * gib;
+    if (!(has > 0)) has = run_memory_limit(root, &whose);
+    if (!(has > 0) || all <= has) return 1;
+    return dual_failed(c, "it takes %.2f GiB and %s %.2f: %s", all / gib, whose, has / gib,
+                       how_to_save_memory(r, m));
 }

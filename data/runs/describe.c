@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { GENERATED = 2000, STEPS_MOST = 8 };
+enum { GENERATED = 2000, STEPS_MOST = 8, SHOWN = 3 };
 
 /* Of n generated problems. */
 static int measure_generated(const run_settings *set, const run_task *t, prosqa_stats *s) {
@@ -62,6 +62,29 @@ static void describe_lengths(const run_settings *set, const run_task *t, const e
     note_add(n, "\n");
 }
 
+/* A text on one line: what would break it is written as \n or \x1b. */
+static void show_text(note *n, const char *label, const char *text) {
+    note_add(n, "  %-9s ", label);
+    for (const char *p = text; *p; p++) {
+        const unsigned char byte = (unsigned char)*p;
+        if (byte == '\n') note_add(n, "\\n");
+        else if (byte < 32 || byte == 127) note_add(n, "\\x%02x", byte);
+        else note_add(n, "%c", *p);
+    }
+    note_add(n, "\n");
+}
+
+static void show_rows(const example *rows, size_t n_rows, note *n) {
+    for (size_t i = 0; i < n_rows && i < SHOWN; i++) {
+        const task_row *row = &rows[i].row;
+        note_add(n, "row %zu\n", i + 1);
+        show_text(n, "question", row->question);
+        for (size_t k = 0; k < row->n_steps; k++)
+            show_text(n, k ? "" : "steps", task_step(row, k));
+        show_text(n, "answer", row->answer);
+    }
+}
+
 int run_describe_rows(const run_settings *set, const run_task *t, note *n, note *left_out,
                       char *error, size_t size) {
     run_settings all = *set;
@@ -78,6 +101,7 @@ int run_describe_rows(const run_settings *set, const run_task *t, note *n, note 
     if (!rows) return 0;
     note_add(left_out, "%s", report);
     describe_lengths(set, t, rows, n_rows, n);
+    show_rows(rows, n_rows, n);
     examples_free(rows, n_rows);
     return 1;
 }

@@ -1,5 +1,6 @@
 /* header.c: see header.h. */
 #include "header.h"
+#include "gradients.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -49,7 +50,8 @@ void run_human(double x, char *out, size_t size) {
 
 void run_duration(double seconds, char *out, size_t size) {
     const unsigned long s = (unsigned long)(seconds + 0.5);
-    if (s >= 3600) snprintf(out, size, "%luh%02lum", s / 3600, s / 60 % 60);
+    if (s >= 172800) snprintf(out, size, "%lud%02luh", s / 86400, s / 3600 % 24);
+    else if (s >= 3600) snprintf(out, size, "%luh%02lum", s / 3600, s / 60 % 60);
     else snprintf(out, size, "%lum%02lus", s / 60, s % 60);
 }
 
@@ -60,13 +62,15 @@ static void megabytes(note *n, const char *what, size_t bytes) {
 }
 
 void run_memory_report(const run *r, const run_memory *m, note *n) {
+    char tape[48];
     note_add(n, "memory\n");
     megabytes(n, r->base_type == DUAL_FULL ? "parameters" : "parameters (Base in 16 bits)",
               m->parameters);
     megabytes(n, "gradients of what is trained", m->gradients);
     megabytes(n, "AdamW moments", m->moments);
-    megabytes(n, r->set.recompute ? "tape of one step, recomputing"
-                                  : "tape of one step, longest batch", m->tape);
+    snprintf(tape, sizeof tape, "tape of one %s, %s", r->set.accumulate > 1 ? "part" : "step",
+             r->set.recompute ? "recomputing" : "longest batch");
+    megabytes(n, tape, m->tape);
     megabytes(n, "more for scoring (decoding)", m->scoring);
     megabytes(n, "in all", m->all);
 }
@@ -171,14 +175,16 @@ int run_header(dual_ctx *c, run *r, run_task *t, const double flops[RUN_STAGES +
                run_scoring scoring, note *n, char *error, size_t size) {
     const run_settings *set = &r->set;
     const dual_mark mark = dual_mark_here(c);
-    char step[16], trained[16];
+    char step[16], trained[16], parts[40] = "";
     run_batch b;
     dual_outcome out;
     if (!run_batch_make(set, t, 0, &b, error, size)) return 0;
     c->inference = 1;
     dual_exchange e = run_exchange(c, r, run_latents_of(set, &r->system, b.stage));
-    dual_run(c, &e, &b.batch, &out);
+    const dual_batch part = run_batch_part(&b.batch, 0, set->accumulate, b.group);
+    dual_run(c, &e, &part, &out);
     c->inference = 0;
+    if (set->accumulate > 1) snprintf(parts, sizeof parts, " in %zu parts", set->accumulate);
     run_human(flops[run_stage_of(set, set->steps)], step, sizeof step);
     run_human((double)dual_exchange_trained(&r->exchange), trained, sizeof trained);
     add_task(r, t, n);
@@ -187,9 +193,9 @@ int run_header(dual_ctx *c, run *r, run_task *t, const double flops[RUN_STAGES +
     note_add(n, "trained     %s parameters; %zu pass%s, %s FLOPs per step; %zu steps, peak rate "
              "%g\n", trained, out.n_passes, out.n_passes == 1 ? "" : "es", step, set->steps,
              set->rate);
-    note_add(n, "optimiser   batch %zu, %s schedule after a warm-up of %g of the steps, weight "
-             "decay %g, clip %g, seed %zu\n", set->batch, set->schedule, set->warmup, set->decay,
-             set->clip, set->seed);
+    note_add(n, "optimiser   batch %zu%s, %s schedule after a warm-up of %g of the steps, weight "
+             "decay %g, clip %g, seed %zu\n", set->batch, parts, set->schedule, set->warmup,
+             set->decay, set->clip, set->seed);
     add_scoring(set, scoring, n);
     add_options(set, n);
     note_add(n, "row norms   wte %.3f", mean_norm(r->base->wte));

@@ -10,7 +10,7 @@ void note_add(note *, const char *format, ...);
 
 void run_describe_system(const dual_system *, char *out, size_t size);   /* "h2 = inject .." */
 void run_human(double x, char *out, size_t size);   /* 1234567 -> "1.23M" */
-/* 95 s -> "1m35s", 2 h -> "2h00m" */
+/* 95 s -> "1m35s", 2 h -> "2h00m", 50 h -> "2d02h" */
 void run_duration(double seconds, char *out, size_t size);
 
 /* How a run of this task is scored while it trains. */

@@ -4,6 +4,8 @@
 #include <unistd.h>
 #endif
 #include "platform.h"
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,12 +30,74 @@ void run_spin_briefly(char **argv) {
 #endif
 }
 
-double run_machine_memory(void) {
+static double machine_memory(void) {
 #if (defined(__unix__) || defined(__APPLE__)) && defined(_SC_PHYS_PAGES)
     return (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
 #else
     return 0;
 #endif
+}
+
+/* The number in a file; HUGE_VAL: no such file, or no limit (version 2: "max", 1: near 2^63). */
+static const double NO_LIMIT = 1e18;
+static double number_in(const char *path) {
+    char text[64];
+    FILE *f = fopen(path, "r");
+    const int got = f && fgets(text, sizeof text, f);
+    if (f) fclose(f);
+    const double number = got && *text >= '0' && *text <= '9' ? strtod(text, NULL) : HUGE_VAL;
+    return number < NO_LIMIT ? number : HUGE_VAL;
+}
+
+/* The least limit from a group up to the root of its hierarchy: each of them holds. The group is
+ * named as the machine sees it, which in a container may be a path that is not there; its own limit
+ * then stands in the root. */
+static double least_limit(const char *mount, char *group, const char *file) {
+    char path[1400];
+    double least = HUGE_VAL;
+    for (;;) {
+        char *slash = strrchr(group, '/');
+        snprintf(path, sizeof path, "%s%s/%s", mount, group, file);
+        least = fmin(least, number_in(path));
+        if (!slash) return least;
+        *slash = 0;
+    }
+}
+
+/* One line of /proc/self/cgroup: NUMBER:CONTROLLERS:GROUP. Version 2 has no controllers there. */
+static double limit_of_line(const char *root, char *line) {
+    char mount[700];
+    char *controllers = strchr(line, ':'), *group = NULL;
+    if (controllers) group = strchr(controllers + 1, ':');
+    if (!group) return HUGE_VAL;
+    *controllers++ = 0;
+    *group++ = 0;
+    group[strcspn(group, "\n")] = 0;
+    if (!strcmp(group, "/")) *group = 0;
+    if (!*controllers) {
+        snprintf(mount, sizeof mount, "%s/sys/fs/cgroup", root);
+        return least_limit(mount, group, "memory.max");
+    }
+    for (char *name = strtok(controllers, ","); name; name = strtok(NULL, ","))
+        if (!strcmp(name, "memory")) {
+            snprintf(mount, sizeof mount, "%s/sys/fs/cgroup/memory", root);
+            return least_limit(mount, group, "memory.limit_in_bytes");
+        }
+    return HUGE_VAL;
+}
+
+double run_memory_limit(const char *root, const char **whose) {
+    char path[700], line[700];
+    const double machine = machine_memory();
+    double least = HUGE_VAL;
+    snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
+    FILE *f = fopen(path, "r");
+    while (f && fgets(line, sizeof line, f)) least = fmin(least, limit_of_line(root, line));
+    if (f) fclose(f);
+    *whose = "the machine has";
+    if (least == HUGE_VAL || (machine > 0 && machine <= least)) return machine;
+    *whose = "its cgroup allows";
+    return least;
 }
 
 int run_is_terminal(int fd) {

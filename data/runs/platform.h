@@ -4,7 +4,10 @@
 #define RUN_PLATFORM_H
 
 int run_is_terminal(int fd);
-double run_machine_memory(void);                    /* bytes; 0: not known */
+/* Bytes that this process may have: those of the machine or, where it is less, of its cgroup (v1
+ * or v2, as containers and batch systems set it); 0: not known. root: what stands before /proc and
+ * /sys, "" but in tests. *whose: "the machine has" or "its cgroup allows". */
+double run_memory_limit(const char *root, const char **whose);
 void run_spin_briefly(char **argv);                 /* first thing in main */
 
 #endif

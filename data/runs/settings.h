@@ -29,7 +29,7 @@ typedef struct {
     double facts;
     char nodes[32], path[32];
     size_t concepts, names;
-    size_t steps, batch, seed, max_new;
+    size_t steps, batch, accumulate, seed, max_new;
     char schedule[16];                              /* cosine constant */
     double rate, warmup, decay, clip;
     int keep_best;
