@@ -619,7 +619,8 @@ static void test_bad_settings(void) {
 
 static void test_bad_vocabularies(void) {
     bad_json("\"hello\": 260", "\"hello\": 260, \"hellp\": 260", "id 260 is there twice");
-    bad_json("\"hello\": 260", "\"hello\": 260, \"hello\": 298", "this key stands twice, at: \"hello\"");
+    bad_json("\"hello\": 260", "\"hello\": 260, \"hello\": 298",
+             "this key stands twice, at: \"hello\"");
     bad_json("\"hello\": 260", "\"hello\": 260, \"he llo\": 298", "is no token");
     bad_json("\"hello\": 260", "\"hello\": 260, \"\": 298", "is no token");
     bad_json("\"hello\": 260", "\"hello\": 260, \"\\u4e2d\": 298", "is no token");
