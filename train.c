@@ -8,6 +8,7 @@
  * stderr. No arithmetic beyond means for the eye: that is dual.c. Exit 2: usage, 1: the run failed,
  * 130: stopped by Ctrl-C after saving. */
 #include "data/files/files.h"
+#include "data/files/models.h"
 #include "data/files/system.h"
 #include "data/runs/batches.h"
 #include "data/runs/checks.h"
@@ -792,7 +793,7 @@ static void fill_run(job *j) {
     if (!goes_on(set)) {               /* else run_load below fills everything */
         base_folder(set, folder, sizeof folder);
         if (!*folder) dual_model_init(j->r.base, dual_rng_seed(set->seed, 0xBA5E));
-        else if (!dual_model_load(&j->c, j->r.base, folder)) cli_fail(1, "%s", j->c.error);
+        else if (!models_load(&j->c, j->r.base, folder)) cli_fail(1, "%s", j->c.error);
         dual_exchange_init(&j->r.exchange, set->seed);
         if (*set->from && !run_load_latents(&j->c, &j->r, set->from))
             cli_fail(1, "--from: %s", j->c.error);

@@ -6,6 +6,7 @@
  *   cc -std=c99 -O2 tests/test_models.c dual.c -lm -o test_models && ./test_models [folder] */
 #define _POSIX_C_SOURCE 200809L
 #include "files.h"
+#include "../data/files/models.h"
 
 static const char *const family_name[] = {"gpt2", "qwen3"};
 
@@ -216,6 +217,9 @@ static void no_prefix(void) {
     forget_model(back);
     check_that(dual_model_load(&ctx, back, in("model")), "no prefix, buffers: %s", ctx.error);
     check_size(count_unlike(m, back), 0, "no prefix: tensors that differ");
+    char warnings[400];
+    models_warnings(&ctx, back, in("model"), warnings, sizeof warnings);
+    check_that(!*warnings, "no prefix, buffers: expected no warning, got \"%s\"", warnings);
     free(list);
     free(pointers);
     remove_model("model");
@@ -353,6 +357,75 @@ static void no_numbers(dual_model *m, dual_model *back) {
     check_refused(&ctx, loaded, "weights that are no numbers");
     values[3] = kept[0];
     values[5] = kept[1];
+}
+
+/* ---- what a folder holds beside the model, and instead of it ---------------------------------- */
+
+static void warned(const dual_model *m, const char *expected, const char *what) {
+    char text[2000];
+    models_warnings(&ctx, m, in("model"), text, sizeof text);
+    check_that(*expected ? strstr(text, expected) != NULL : !*text,
+               "%s: expected \"%s\", got \"%s\"", what, expected, text);
+}
+
+/* Three layers by the config, four in the file: whole, and in two parts. */
+static void more_layers_than_said(int family) {
+    dual_config shape = small_config(family, 1);
+    shape.layers = 4;
+    dual_model *four = dual_model_new(&ctx, &shape);
+    shape.layers = 3;
+    dual_model *three = dual_model_new(&ctx, &shape);
+    const char *first = family == DUAL_GPT2 ? "transformer.h.3.ln_1.weight" :
+                                              "model.layers.3.input_layernorm.weight";
+    char words[200], *index = new_bytes(20000);
+    fill_model(four, 4);
+    save_model(four, NULL);
+    check_that(models_load(&ctx, four, in("model")), "four layers: %s", ctx.error);
+    warned(four, "", "as many layers as the file has");
+    check_that(dual_model_load(&ctx, three, in("model")), "three layers: %s", ctx.error);
+    const size_t extra = four->n_params - three->n_params;
+    snprintf(words, sizeof words, "%lu tensors are not used", (unsigned long)extra);
+    warned(three, words, "a layer too many");
+    warned(three, first, "a layer too many, its first tensor");
+    snprintf(index, 20000, "{\"weight_map\":{");
+    for (size_t i = 0; i < four->n_params; i++)
+        check_append(index, 20000, "%s\"%s\":\"%s\"", i ? "," : "", four->param[i].name,
+                     strstr(four->param[i].name, ".3.") ? "second.safetensors" : "first.safetensors");
+    check_append(index, 20000, "}}");
+    write_text(in("model/model.safetensors.index.json"), index);
+    warned(four, "model.safetensors was read, model.safetensors.index.json beside it was not",
+           "both layouts");
+    rename(in("model/model.safetensors"), in("model/first.safetensors"));
+    check_that(dual_model_load(&ctx, three, in("model")), "three layers of parts: %s", ctx.error);
+    warned(three, words, "a part too many");
+    warned(three, "never opened: second.safetensors", "a part too many, named");
+    ctx.error[0] = 0;
+    check_that(!models_load(&ctx, four, in("model")) && strstr(ctx.error, "index of another"),
+               "a part that is missing: got \"%s\"", ctx.error);
+    remove(in("model/first.safetensors"));
+    free(index);
+    remove_model("model");
+}
+
+static void instead_of_a_model(const char *name, const char *expected) {
+    const dual_config shape = small_config(DUAL_GPT2, 1);
+    dual_model *m = dual_model_new(&ctx, &shape);
+    data_make_folder(in("model"));
+    write_text(in(name), "x");
+    ctx.error[0] = 0;
+    const int loaded = models_load(&ctx, m, in("model"));
+    check_that(strstr(ctx.error, expected) != NULL, "%s: expected \"%s\", got \"%s\"", name,
+               expected, ctx.error);
+    check_refused(&ctx, loaded, name);
+    remove(in(name));
+    remove_model("model");
+}
+
+static void test_what_else_is_there(void) {
+    more_layers_than_said(DUAL_GPT2);
+    more_layers_than_said(DUAL_QWEN3);
+    instead_of_a_model("model/pytorch_model.bin", "pickle");
+    instead_of_a_model("model/model-00001-of-00003.safetensors", "index.json");
 }
 
 static void test_other_layouts(void) {
@@ -879,6 +952,7 @@ int main(int argc, char **argv) {
     test_model_folders();
     test_hugging_face_config();
     test_other_layouts();
+    test_what_else_is_there();
     test_sixteen_bits();
     test_truncation();
     test_configs();

@@ -1,5 +1,6 @@
 /* loaded.c: see loaded.h. */
 #include "loaded.h"
+#include "../files/models.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,7 +77,7 @@ int loaded_run_to_base(loaded_run *loaded) {
 /* ---- Working with it ----------------------------------------------------------------------- */
 
 static int load_weights(dual_ctx *c, loaded_run *loaded) {
-    if (*loaded->untouched) return dual_model_load(c, loaded->r.base, loaded->untouched);
+    if (*loaded->untouched) return models_load(c, loaded->r.base, loaded->untouched);
     return run_load(c, &loaded->r, loaded->r.set.out, NULL);
 }
 

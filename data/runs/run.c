@@ -1,6 +1,7 @@
 /* run.c: see run.h. */
 #include "run.h"
 #include "../files/files.h"
+#include "../files/models.h"
 #include "../files/system.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,7 +47,7 @@ int run_find_type(dual_ctx *c, run *r, const char *folder) {
     if (strcmp(r->set.base_stored, "file")) return 1;
     dual_init(&count, NULL, 0);
     dual_model *m = dual_model_new(&count, &r->shape);
-    const int ok = dual_model_load(&count, m, folder) || dual_failed(c, "%s", count.error);
+    const int ok = models_load(&count, m, folder) || dual_failed(c, "%s", count.error);
     r->base_type = m->file_type;
     dual_done(&count);
     return ok;
@@ -88,7 +89,7 @@ size_t run_stage(const run *r) { return run_stage_of(&r->set, r->step ? r->step 
 static int load_coprocessor(dual_ctx *c, run *r, const char *folder) {
     char path[RUN_PATH + 32];
     snprintf(path, sizeof path, "%s/coprocessor", folder);
-    return !r->coprocessor || dual_model_load(c, r->coprocessor, path);
+    return !r->coprocessor || models_load(c, r->coprocessor, path);
 }
 
 int run_load(dual_ctx *c, run *r, const char *folder, dual_adamw *moments) {
@@ -96,7 +97,7 @@ int run_load(dual_ctx *c, run *r, const char *folder, dual_adamw *moments) {
     dual_param *p;
     size_t k = 0;                      /* moments stand in the order of the trained tensors */
     snprintf(path, sizeof path, "%s/base", folder);
-    if (!dual_model_load(c, r->base, path) || !load_coprocessor(c, r, folder)) return 0;
+    if (!models_load(c, r->base, path) || !load_coprocessor(c, r, folder)) return 0;
     snprintf(path, sizeof path, "%s/state.safetensors", folder);
     dual_file *f = dual_file_open(c, path);
     if (!f) return 0;
