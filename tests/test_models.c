@@ -359,7 +359,7 @@ static void no_numbers(dual_model *m, dual_model *back) {
     values[5] = kept[1];
 }
 
-/* ---- what a folder holds beside the model, and instead of it ---------------------------------- */
+/* ---- what a folder holds beside the model, and instead of it --------------------------------- */
 
 static void warned(const dual_model *m, const char *expected, const char *what) {
     char text[2000];
@@ -390,7 +390,8 @@ static void more_layers_than_said(int family) {
     snprintf(index, 20000, "{\"weight_map\":{");
     for (size_t i = 0; i < four->n_params; i++)
         check_append(index, 20000, "%s\"%s\":\"%s\"", i ? "," : "", four->param[i].name,
-                     strstr(four->param[i].name, ".3.") ? "second.safetensors" : "first.safetensors");
+                     strstr(four->param[i].name, ".3.") ? "second.safetensors"
+                                                        : "first.safetensors");
     check_append(index, 20000, "}}");
     write_text(in("model/model.safetensors.index.json"), index);
     warned(four, "model.safetensors was read, model.safetensors.index.json beside it was not",
