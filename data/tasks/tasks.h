@@ -204,6 +204,14 @@ countdown_verdict countdown_grade(const countdown_problem *, const char *answer)
 /* 1: well formed, and each given number exactly once, whatever the value. */
 int countdown_uses_each_once(const countdown_problem *, const char *answer);
 
+/* 1: there is an expression that would be graded correct, fractions and negative values inside it
+ * included; 0: the problem has no solution. Takes up to a second for 6 numbers without one. */
+int countdown_solvable(const countdown_problem *);
+
+/* What an answer comes to, whatever numbers it uses, as a text: 45, -3, 7/2. COUNTDOWN_CORRECT: it
+ * has a value, else why not, and out is "". */
+countdown_verdict countdown_value(const char *answer, char *out, size_t size);
+
 /* 1: some expression with + and - alone reaches the target; 0: it needs * or /. */
 int countdown_plus_minus_suffice(const countdown_problem *);
 
