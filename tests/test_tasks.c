@@ -4,7 +4,7 @@
  *     test_tasks FOLDER [DATA]     FOLDER: for its own files; DATA: with gsm8k/ prosqa/ text/ mc/
  */
 #include "check.h"
-#include "../data/tasks/tasks.h"
+#include "../data/runs/dataset.h"
 
 static char scratch[600];              /* FOLDER/test_tasks; behind it .txt, .json .. */
 
@@ -607,6 +607,29 @@ static void test_real_choices_and_text(const char *folder) {
     if (read_real(TASK_TEXT, folder, "text", 302, &set)) task_free(&set);
 }
 
+/* ---- Streams of random numbers -------------------------------------------------------------- */
+
+/* All that a run with one seed draws from: each kind at numbers small and large, and the small
+ * streams of dual.c and train.c (weights, soft tokens, sampling). No two may be one. */
+static void test_streams(void) {
+    static const uint64_t kind[] = {STREAM_TRAIN, STREAM_TEXT, STREAM_TEST, STREAM_SHUFFLE,
+                                    STREAM_STAGE, STREAM_GROUPS};
+    static const uint64_t number[] = {0, 1, 77, 0xBA5E, 0x50F7, 1 << 20, UINT64_C(1) << 40};
+    enum { KINDS = sizeof kind / sizeof *kind, EACH = sizeof number / sizeof *number };
+    uint64_t stream[(KINDS + 1) * EACH], first[(KINDS + 1) * EACH];
+    size_t n = 0;
+    for (size_t i = 0; i < EACH; i++) stream[n++] = number[i];
+    for (size_t k = 0; k < KINDS; k++)
+        for (size_t i = 0; i < EACH; i++) stream[n++] = run_stream(kind[k], number[i]);
+    for (size_t i = 0; i < n; i++) {
+        dual_rng rng = dual_rng_seed(1, stream[i]);
+        first[i] = dual_rng_next(&rng);
+        for (size_t k = 0; k < i; k++)
+            check_that(stream[i] != stream[k] && first[i] != first[k],
+                       "streams %zu and %zu: expected two, got one", k, i);
+    }
+}
+
 int main(int argc, char **argv) {
     if (argc < 2) {
         printf("usage: test_tasks FOLDER [DATA]\n");
@@ -631,6 +654,7 @@ int main(int argc, char **argv) {
     test_skipped_rows();
     test_missing_files();
     test_any_bytes();
+    test_streams();
     if (argc > 2) {
         test_real_gsm8k(argv[2]);
         test_real_prosqa(argv[2]);
