@@ -129,6 +129,93 @@ static void test_gsm8k_grader(void) {
     }
 }
 
+/* The answer of a row in each of the three forms; what follows its last # is the gold answer. */
+static void gold_is(const char *behind, const char *gold) {
+    static const char *const form[] = {
+        "{\"question\": \"q\", \"answer\": \"x <<1+1=2>>\\n#### %s\"}\n",
+        "q||<<1+1=2>> #### %s\n",
+        "{\"question\": \"q\", \"steps\": [\"<<1+1=2>>\"], \"answer\": \"%s\"}\n"
+    };
+    for (size_t i = 0; i < 3; i++) {
+        task_set set;
+        char text[1200], error[300] = "";
+        snprintf(text, sizeof text, form[i], behind);
+        const char *file = write_text("", text);
+        const int read = task_read(TASK_GSM8K, file, 0, &set, error, sizeof error);
+        if (!gold) {
+            check_that(!read && strstr(error, "test_tasks:1: ") && strstr(error, "number"),
+                       "form %zu, \"%.60s\": expected no number in line 1, got \"%s\"", i, behind,
+                       error);
+            if (read) task_free(&set);
+            continue;
+        }
+        check_that(read, "form %zu, \"%.60s\": expected a row, got \"%s\"", i, behind, error);
+        if (!read) continue;
+        row_is(&set, 0, "q", "<<1+1=2>>|", gold);
+        const task_row row = task_get(&set, 0);
+        check_that(task_grade(TASK_GSM8K, &row, row.answer) == GSM8K_CORRECT,
+                   "the gold answer %s is correct", row.answer);
+        task_free(&set);
+    }
+}
+
+static void test_gsm8k_gold(void) {
+    char zeros[400], blanks[400];
+    memset(zeros, '0', sizeof zeros);
+    memset(blanks, ' ', sizeof blanks);
+    strcpy(zeros + 300, "6");
+    strcpy(blanks + 300, "6");
+    gold_is("2", "2");
+    gold_is(" 1,250.00 ", "1250.00");
+    gold_is("-.5", "-.5");
+    gold_is("+3.", "+3.");
+    gold_is("2 #### 3", "3");
+    gold_is("as #### above #### 3", "3");
+    gold_is("2 # 3", "3");
+    gold_is(zeros, zeros);
+    gold_is(blanks, "6");
+    gold_is("$1,250.00", NULL);
+    gold_is("3 boxes", NULL);
+    gold_is("see #### above", NULL);
+    gold_is("3\xC2\xA0", NULL);
+    gold_is("\xC2\xA0" "3", NULL);
+    gold_is("1 250", NULL);
+    gold_is("1/2", NULL);
+    gold_is("1.2.3", NULL);
+    gold_is("1e3", NULL);
+    gold_is("5%", NULL);
+    gold_is("", NULL);
+    gold_is(" , ", NULL);
+    gold_is("-", NULL);
+    gold_is("2 ####", NULL);
+}
+
+/* An answer of any length is read to its end. */
+static void test_gsm8k_long_answers(void) {
+    static const struct { const char *begin; char fill; const char *end; int verdict; } cases[] = {
+        {"### 6", ' ', "7", GSM8K_NO_NUMBER}, {"### ", '0', "6", GSM8K_CORRECT},
+        {"### 6.", '0', "", GSM8K_CORRECT}, {"### 6.", '0', "1", GSM8K_WRONG},
+        {"### 6", '0', "", GSM8K_WRONG}, {"### 6", ' ', "", GSM8K_CORRECT},
+        {"### 6", ',', "", GSM8K_CORRECT}, {"### 6", ' ', "boxes", GSM8K_NO_NUMBER},
+        {"### -", '0', "6", GSM8K_WRONG}, {"### ", ' ', "6", GSM8K_CORRECT},
+        {"### ", ',', "6.0", GSM8K_CORRECT}, {"### 5", ',', "6", GSM8K_WRONG}
+    };
+    const task_row row = {"q", "6", "", 0};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (size_t length = 200; length < 5000; length = length * 5 / 4 + 1) {
+            static char y[5100];
+            const size_t n = strlen(cases[i].begin);
+            strcpy(y, cases[i].begin);
+            memset(y + n, cases[i].fill, length);
+            strcpy(y + n + length, cases[i].end);
+            const int got = task_grade(TASK_GSM8K, &row, y);
+            check_that(got == cases[i].verdict, "%s, %zu times '%c', %s: expected %s, got %s",
+                       cases[i].begin, length, cases[i].fill, cases[i].end,
+                       task_verdict_name(TASK_GSM8K, cases[i].verdict),
+                       task_verdict_name(TASK_GSM8K, got));
+        }
+}
+
 /* ---- ProsQA --------------------------------------------------------------------------------- */
 
 #define ASKED "Tom is a lempus. Every lempus is a scrompus. Sam is a impus. Is Tom a impus or " \
@@ -436,6 +523,9 @@ static void broken_row(task_kind kind, const char *text, int line, size_t rows, 
 }
 
 static void test_broken_rows(void) {
+    static const char *const neither[] = {
+        "Tom is a lempus.", "yes", "scrompus or impus", "Tom is a scrompuses.", "Tom is a SCROMPUS."
+    };
     broken_row(TASK_GSM8K, OFFICIAL "{\"question\": \"q\", \"answer\": \"no mark\"}\n" OFFICIAL, 2,
                2, "####");
     broken_row(TASK_GSM8K, OFFICIAL "{\"question\": \"q\", \"ans\n" OFFICIAL, 2, 2, "expected");
@@ -448,11 +538,20 @@ static void test_broken_rows(void) {
                "{\"question\": \"q\", \"ste", 2, 1, "expected");
     broken_row(TASK_GSM8K, "[{\"question\": \"q\", \"steps\": [], \"answer\": \"5\"},\n", 2, 1,
                "array");
+    broken_row(TASK_GSM8K, "{\"question\": \"q\", \"answer\": \"5\"}", 1, 0, "\"steps\"");
+    broken_row(TASK_GSM8K, "{\"question\": \"q\", \"steps\": 5, \"answer\": \"5\"}", 1, 0,
+               "\"steps\"");
     broken_row(TASK_GSM8K, "[1, 2]", 1, 0, "object");
     broken_row(TASK_GSM8K, "{\"question\": \"q\\u0000\", \"answer\": \"#### 5\"}", 1, 0,
                "question");
     broken_row(TASK_PROSQA, "[{\"question\": \"Who?\", \"steps\": [], \"answer\": \"x\"},\n"
                PROSQA_ROW "]", 1, 1, "Is Tom a");
+    for (size_t i = 0; i < sizeof neither / sizeof *neither; i++) {
+        char row[600];
+        snprintf(row, sizeof row, "{\"question\": \"" ASKED "\", \"steps\": [], \"answer\": "
+                 "\"%s\"}\n", neither[i]);
+        broken_row(TASK_PROSQA, row, 1, 0, "option");
+    }
     broken_row(TASK_CHOICES, "{\"ctx\": \"c\", \"choices\": [\"a\", \"b\"], \"gold\": 2}", 1, 0,
                "gold");
     broken_row(TASK_CHOICES, "{\"ctx\": \"c\", \"choices\": [\"a\", \"\"], \"gold\": 0}", 1, 0,
@@ -469,8 +568,9 @@ static void test_skipped_rows(void) {
                                   "{\"question\": \"q\", \"answer\": \"<<1>> ####\"}\n" OFFICIAL);
     check_that(task_read(TASK_GSM8K, file, 1, &set, error, sizeof error) && set.broken == 2,
                "two rows are skipped, got \"%s\"", error);
-    check_that(!strcmp(set.complaints, "test_tasks:2: expected \"answer\" to end with #### and a "
-                       "number\ntest_tasks:3: expected a number behind ####\n"),
+    check_that(!strcmp(set.complaints, "test_tasks:2: expected \"steps\", a list of strings, or "
+                       "\"answer\" to end with #### and a number\ntest_tasks:3: expected a number "
+                       "behind ####, and nothing else\n"),
                "and both are named, got \"%s\"", set.complaints);
     row_is(&set, 0, "How many?", "<<2*3=6>>|<<6*200=1200>>|", "1200");
     row_is(&set, 1, "How many?", "<<2*3=6>>|<<6*200=1200>>|", "1200");
@@ -640,6 +740,8 @@ int main(int argc, char **argv) {
     test_set();
     test_gsm8k_readers();
     test_gsm8k_grader();
+    test_gsm8k_gold();
+    test_gsm8k_long_answers();
     test_prosqa_rows();
     test_prosqa_grader();
     test_prosqa_measured_file();

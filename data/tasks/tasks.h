@@ -228,7 +228,9 @@ int countdown_row_key(const task_row *, char *out, size_t size);
 int countdown_row_grade(const task_row *, const char *answer);
 
 /* ---- GSM8K (gsm8k.c) -------------------------------------------------------------------------
- * Correct: equal to the gold answer as a number, commas and blanks aside: 1,200.0 is 1200. */
+ * A number is an optional sign, digits and an optional point, commas within and blanks around it
+ * aside. Correct: a number equal to the gold answer: 1,200.0 is 1200. The gold answer is what
+ * follows the last # of its text; a row where that is no number is broken. */
 
 enum { GSM8K_CORRECT, GSM8K_NO_NUMBER, GSM8K_WRONG };
 
