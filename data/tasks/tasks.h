@@ -53,6 +53,7 @@ typedef struct {
     size_t open;                   /* where the row that is being written began */
     size_t broken;                 /* rows of the file that could not be used */
     char complaints[900];          /* the first of them, "file:7: why", one a line */
+    char why[120];                 /* what a reader says of the row it is at */
 } task_set;
 
 task_row task_get(const task_set *, size_t i);
@@ -67,7 +68,8 @@ void task_free(task_set *);
 /* ---- Files -----------------------------------------------------------------------------------
  * The format is seen from the content: a JSON array of objects, one object a line, or (gsm8k) lines
  * `question||<<..>> <<..>> #### 300`. For text: *.json and *.jsonl hold objects with "text", any
- * other file is one document, a folder stands for its .txt, .json and .jsonl files by name.
+ * other file is one document, a folder stands for its .txt, .json and .jsonl files by name, their
+ * endings in any letters; folders in it are not read.
  * A broken row ends the reading (skip 0) or is counted and left out (skip 1); a file without one
  * usable row is an error either way. */
 int task_read(task_kind, const char *file, int skip, task_set *, char *error, size_t size);
@@ -116,10 +118,11 @@ int task_walk_next(task_walk *, dual_json *row);
 
 int task_is_blank(char);                             /* a line break is one, too */
 void task_strip(const char **begin, const char **end);     /* of blanks at either end */
-/* A string's decoded text in a block of its own. NULL: no string, or a NUL byte in it, or no
- * memory. */
-char *task_string(dual_json);
-int task_put_string(task_set *, dual_json);          /* stripped; 0: as task_string */
+/* The decoded text of a string within the field `name`, in a block that the caller frees; then of a
+ * row's field itself. NULL: done, else what was expected, for a reader to return. */
+const char *task_text(task_set *, dual_json, const char *name, char **text);
+const char *task_field(task_set *, dual_json row, const char *name, char **text);
+const char *task_put_field(task_set *, dual_json row, const char *name);     /* stripped */
 /* A list of strings as steps, empty ones left out. Returns what a reader does. */
 const char *task_put_steps(task_set *, dual_json list, size_t *n_steps);
 
