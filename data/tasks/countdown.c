@@ -271,13 +271,14 @@ int countdown_parse(const char *prompt, countdown_problem *p) {
 }
 
 int countdown_put(const countdown_problem *p, task_set *set) {
+    const int steps = *p->solution ? p->count - 1 : 0;
     char prompt[COUNTDOWN_TEXT];
     countdown_prompt(p, prompt, sizeof prompt);
     int fine = task_put(set, prompt, strlen(prompt));
-    for (int i = 0; fine && i < p->count - 1; i++)
+    for (int i = 0; fine && i < steps; i++)
         fine = task_put(set, p->steps[i], strlen(p->steps[i]));
     return fine && task_put(set, p->solution, strlen(p->solution)) &&
-           task_close(set, (size_t)p->count - 1);
+           task_close(set, (size_t)steps);
 }
 
 /* ---- Keys and splits ----------------------------------------------------------------------
@@ -571,6 +572,11 @@ int countdown_row_grade(const task_row *row, const char *answer) {
     return (int)countdown_grade(&p, answer);
 }
 
+size_t countdown_row_steps(const task_row *row) {
+    countdown_problem p;
+    return countdown_parse(row->question, &p) ? (size_t)p.count - 1 : row->n_steps;
+}
+
 int countdown_uses_each_once(const countdown_problem *problem, const char *answer) {
     parser p;
     return parse_answer(problem, answer, &p) == COUNTDOWN_CORRECT;
@@ -738,12 +744,18 @@ static const char *read_answer(task_set *set, dual_json row, countdown_problem *
     return NULL;
 }
 
+static int is_there(dual_json row, const char *name) {
+    const int type = dual_json_type(dual_json_get(row, name));
+    return type && type != 'n';
+}
+
 static const char *read_object(task_set *set, dual_json row) {
     countdown_problem p;
     memset(&p, 0, sizeof p);
+    const int unsolved = !is_there(row, "steps") && !is_there(row, "answer");
     const char *wrong = read_numbers(row, &p);
-    if (!wrong) wrong = read_steps(set, row, &p);
-    if (!wrong) wrong = read_answer(set, row, &p);
+    if (!wrong && !unsolved) wrong = read_steps(set, row, &p);
+    if (!wrong && !unsolved) wrong = read_answer(set, row, &p);
     if (wrong) return wrong;
     return countdown_put(&p, set) ? NULL : TASK_NO_MEMORY;
 }

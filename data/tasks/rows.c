@@ -42,6 +42,7 @@ int task_close(task_set *set, size_t n_steps) {
     set->place = block;
     if (!fine) return 0;
     set->place[set->count].begin = set->open;
+    set->place[set->count].line = 0;
     set->place[set->count++].steps = n_steps;
     set->open = set->used;
     return 1;
@@ -73,6 +74,8 @@ const char *task_step(const task_row *row, size_t i) {
     for (; i > 0; i--) step = after(step);
     return step;
 }
+
+size_t task_line(const task_set *set, size_t i) { return set->place[i].line; }
 
 /* ---- Strings ------------------------------------------------------------------------------- */
 
@@ -264,7 +267,10 @@ int task_read_rows(const char *file, int skip, task_object_reader *object, task_
     while (fine && task_walk_next(&w, &row)) {
         const char *wrong = read_row(object, line, set, &w, row);
         number++;
-        if (!wrong) continue;
+        if (!wrong) {
+            set->place[set->count - 1].line = w.line;
+            continue;
+        }
         set->used = set->open;                        /* drops what was read of this row */
         /* the public arrays are one line each: there the row's number says more */
         if (w.array) snprintf(place, sizeof place, "%.200s:%zu: row %zu", shown, w.line, number);
