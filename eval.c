@@ -230,7 +230,7 @@ static void score_json(const settings *set, const loaded_run *loaded, const char
     score_counts_json(&j, loaded->task.kind, t);
     if (*set->data) {
         json_text(&j, "seen_in_training", result->seen_how);
-        json_number(&j, "keys_seen", (double)(t->all.of - t->unseen.of));
+        json_number(&j, "problems_seen", (double)(t->all.of - t->unseen.of));
         report_tally_json(&j, "accuracy_unseen", t->unseen);
     }
     json_close(&j, '}');
@@ -271,7 +271,7 @@ static void score_table(const settings *set, task_kind kind, const score_result 
         snprintf(label, sizeof label, "  %s %s", key, steps_word(kind, i));
         report_tally(stdout, label, t->by_steps[i]);
     }
-    if (*set->data) report_tally(stdout, "  of keys not seen in training", t->unseen);
+    if (*set->data) report_tally(stdout, "  of those not seen in training", t->unseen);
     report_tally(stdout, "which option (chance 50 %)", t->option);
     report_tally(stdout, "uses each number once", t->once);
     report_tally(stdout, "no end token (counted wrong)", t->no_end);
@@ -281,7 +281,7 @@ static void score_table(const settings *set, task_kind kind, const score_result 
         printf("%s %s %zu", i ? "," : "", task_verdict_name(kind, i), t->verdict[i]);
     printf("\n");
     if (*set->data)
-        printf("keys that training can have seen: %zu of %zu; %s\n", t->all.of - t->unseen.of,
+        printf("problems that training can have seen: %zu of %zu; %s\n", t->all.of - t->unseen.of,
                t->all.of, result->seen_how);
 }
 

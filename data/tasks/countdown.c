@@ -465,13 +465,17 @@ size_t countdown_targets(const int *numbers, int count, int low, int high, unsig
     return list.n;
 }
 
-int countdown_can_draw(const countdown_options *o, const countdown_problem *p) {
-    unsigned char seen = 0;
+int countdown_in_range(const countdown_options *o, const countdown_problem *p) {
     if (p->count < o->count_min || p->count > o->count_max) return 0;
     if (p->target < o->target_min || p->target > o->target_max) return 0;
     for (int i = 0; i < p->count; i++)
         if (p->numbers[i] < o->number_min || p->numbers[i] > o->number_max) return 0;
-    return countdown_split_of(p->numbers, p->count, p->target) == o->split &&
+    return countdown_split_of(p->numbers, p->count, p->target) == o->split;
+}
+
+int countdown_can_draw(const countdown_options *o, const countdown_problem *p) {
+    unsigned char seen = 0;
+    return countdown_in_range(o, p) &&
            countdown_targets(p->numbers, p->count, p->target, p->target, &seen, NULL);
 }
 

@@ -181,7 +181,9 @@ countdown_options countdown_defaults(void);   /* 3..5 numbers of 1..99, targets 
 /* NULL when the options make sense, else what is wrong with them. */
 const char *countdown_check(const countdown_options *);
 
-/* Whether the generator, with these options, can make this very problem. */
+/* Whether a problem has the split, count, numbers and target that the options ask for; then whether
+ * the generator can make it, too. */
+int countdown_in_range(const countdown_options *, const countdown_problem *);
 int countdown_can_draw(const countdown_options *, const countdown_problem *);
 /* The targets low..high that it can make of these numbers; returns how many. seen: high - low + 1
  * bytes of 0; those of the targets become 1. found: the targets, one after another, or NULL. */
