@@ -222,6 +222,7 @@ static void score_json(const settings *set, const loaded_run *loaded, const char
     json_number(&j, "step", (double)loaded->r.step);
     json_number(&j, "stage", (double)loaded->stage);
     json_text(&j, "problems", rows->source);
+    json_number(&j, "of", rows->all.problems);
     json_text(&j, "latents_from", set->from);
     json_number(&j, "latents", (double)loaded->latents);
     report_tally_json(&j, "accuracy", t->all);
@@ -229,7 +230,7 @@ static void score_json(const settings *set, const loaded_run *loaded, const char
     score_counts_json(&j, loaded->task.kind, t);
     if (*set->data) {
         json_text(&j, "seen_in_training", result->seen_how);
-        json_number(&j, "keys_seen", (double)(t->all.of - t->unseen.of));
+        json_number(&j, "problems_seen", (double)(t->all.of - t->unseen.of));
         report_tally_json(&j, "accuracy_unseen", t->unseen);
     }
     json_close(&j, '}');
@@ -237,19 +238,21 @@ static void score_json(const settings *set, const loaded_run *loaded, const char
 
 static void score_heading(const settings *set, const loaded_run *loaded, const char *folder,
                           const problem_set *rows) {
-    char system[400];
+    char system[400], problems[RUN_PATH + 120];
     run_describe_system(&loaded->r.system, system, sizeof system);
+    problems_title(rows, problems, sizeof problems);
     printf("%s: %s; step %llu", folder, system, (unsigned long long)loaded->r.step);
     if (!strcmp(loaded->r.set.steps_shown, "curriculum"))
         printf(", stage %zu of 0..%zu", loaded->stage, loaded->r.set.stages + 1);
-    printf("\n%zu %s, %s, latents %s", rows->n, rows->source,
-           set->temperature > 0 ? "sampled" : "greedy", set->from);
+    printf("\n%s, %s, latents %s", problems, set->temperature > 0 ? "sampled" : "greedy",
+           set->from);
     if (loaded->latents != loaded->r.system.latents) printf(", %zu of them", loaded->latents);
     printf("\n\n");
-    if (rows->n < set->count && !*set->data)
-        printf("(the split has no more than %zu different problems)\n", rows->n);
-    if (rows->n == set->count && *set->data)
-        printf("(--count %zu: the file may hold more)\n", rows->n);
+    if (problems_are_all(rows) && !*set->data)
+        printf("(The whole split: the accuracy is exact for these problems. The interval speaks of "
+               "the\npopulation they stand for, all problems from which such a split is made.)\n");
+    if ((double)set->count < rows->all.problems && *set->data)
+        printf("(--count: the first rows of the file)\n");
 }
 
 static const char *steps_word(task_kind kind, int steps) {
@@ -268,16 +271,17 @@ static void score_table(const settings *set, task_kind kind, const score_result 
         snprintf(label, sizeof label, "  %s %s", key, steps_word(kind, i));
         report_tally(stdout, label, t->by_steps[i]);
     }
-    if (*set->data) report_tally(stdout, "  of keys not seen in training", t->unseen);
+    if (*set->data) report_tally(stdout, "  of those not seen in training", t->unseen);
     report_tally(stdout, "which option (chance 50 %)", t->option);
     report_tally(stdout, "uses each number once", t->once);
     report_tally(stdout, "no end token (counted wrong)", t->no_end);
-    printf("loss per target, teacher-forced  %8.4f\n\nverdicts:", result->loss);
+    if (isnan(result->loss)) printf("loss per target: the rows have no answers\n\nverdicts:");
+    else printf("loss per target, teacher-forced  %8.4f\n\nverdicts:", result->loss);
     for (int i = 0; i < TASK_VERDICTS && task_verdict_name(kind, i); i++)
         printf("%s %s %zu", i ? "," : "", task_verdict_name(kind, i), t->verdict[i]);
     printf("\n");
     if (*set->data)
-        printf("keys that training can have seen: %zu of %zu; %s\n", t->all.of - t->unseen.of,
+        printf("problems that training can have seen: %zu of %zu; %s\n", t->all.of - t->unseen.of,
                t->all.of, result->seen_how);
 }
 

@@ -100,6 +100,20 @@ expect 0 'accuracy' ./eval score $work/rows --data $work/rows.jsonl
 echo '{"nums":[1,2],' >> "$work/rows.jsonl"
 expect 1 'rows.jsonl:3' ./train --data $work/rows.jsonl $small --steps 12 --out $work/rows2
 
+# what a run with generated problems can have seen lies in its own ranges (train keys all three)
+printf '%s\n' '{"nums":[13,2,16],"target":31}' '{"nums":[44,19,35],"target":98}' \
+    '{"nums":[1,2,3,4],"target":24}' > "$work/others.jsonl"
+expect 0 'problems that training can have seen: 1 of 3' ./eval score $work/none --data $work/others.jsonl
+
+# problems alone, as the usual sets have them, can be scored and not trained on
+printf '%s\n' '{"target":98,"nums":[44,19,35]}' '{"nums":[1,2,3],"target":6}' > "$work/unsolved.jsonl"
+for words in ' 3 numbers .* of 2' 'the rows have no answers'; do
+    expect 0 "$words" ./eval score $work/rows --data $work/unsolved.jsonl
+done
+expect 1 'unsolved.jsonl:1: .*scored, not trained on' ./train --data $work/unsolved.jsonl $small --steps 12 --out $work/unsolved
+expect 1 'no row that can be trained on' ./train --data $work/unsolved.jsonl $small --steps 12 --broken skip --out $work/unsolved
+expect 0 'none' ./eval compare $work/rows $work/h2 --data $work/unsolved.jsonl --prompts 32
+
 # a run that goes on must find the rows it began with
 head -n 2 "$work/rows.jsonl" > "$work/mine.jsonl"
 cp "$work/mine.jsonl" "$work/mine2.jsonl"
@@ -346,7 +360,7 @@ expect 1 'smaller --batch' $gsm --memory 0.0001 --out $work/x
 expect 0 'step=8.*accuracy=' $gsm --valid $work/gsm.jsonl --steps 8 --max-new 16 --system soft --out $work/gsm-none
 expect 0 'step=8' $gsm --steps-shown all --steps 8 --max-new 16 --system none --out $work/gsm-all
 for run in gsm-none gsm-all; do
-    expect 0 'keys that training can have seen: 12 of 12' ./eval score $work/$run --data $work/gsm.jsonl --max-new 16
+    expect 0 'problems that training can have seen: 12 of 12' ./eval score $work/$run --data $work/gsm.jsonl --max-new 16
 done
 expect 0 'no number' ./eval score $work/gsm-none --data $work/gsm.jsonl --latents 2 --latents-from zero --max-new 8
 expect 1 'no more' ./eval score $work/gsm-none --data $work/gsm.jsonl --latents 5

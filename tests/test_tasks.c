@@ -5,7 +5,7 @@
  */
 #include "check.h"
 #include "../data/files/system.h"
-#include "../data/tasks/tasks.h"
+#include "../data/runs/dataset.h"
 
 static char scratch[600];              /* FOLDER/test_tasks; behind it .txt, .json .. */
 
@@ -130,6 +130,93 @@ static void test_gsm8k_grader(void) {
     }
 }
 
+/* The answer of a row in each of the three forms; what follows its last # is the gold answer. */
+static void gold_is(const char *behind, const char *gold) {
+    static const char *const form[] = {
+        "{\"question\": \"q\", \"answer\": \"x <<1+1=2>>\\n#### %s\"}\n",
+        "q||<<1+1=2>> #### %s\n",
+        "{\"question\": \"q\", \"steps\": [\"<<1+1=2>>\"], \"answer\": \"%s\"}\n"
+    };
+    for (size_t i = 0; i < 3; i++) {
+        task_set set;
+        char text[1200], error[300] = "";
+        snprintf(text, sizeof text, form[i], behind);
+        const char *file = write_text("", text);
+        const int read = task_read(TASK_GSM8K, file, 0, &set, error, sizeof error);
+        if (!gold) {
+            check_that(!read && strstr(error, "test_tasks:1: ") && strstr(error, "number"),
+                       "form %zu, \"%.60s\": expected no number in line 1, got \"%s\"", i, behind,
+                       error);
+            if (read) task_free(&set);
+            continue;
+        }
+        check_that(read, "form %zu, \"%.60s\": expected a row, got \"%s\"", i, behind, error);
+        if (!read) continue;
+        row_is(&set, 0, "q", "<<1+1=2>>|", gold);
+        const task_row row = task_get(&set, 0);
+        check_that(task_grade(TASK_GSM8K, &row, row.answer) == GSM8K_CORRECT,
+                   "the gold answer %s is correct", row.answer);
+        task_free(&set);
+    }
+}
+
+static void test_gsm8k_gold(void) {
+    char zeros[400], blanks[400];
+    memset(zeros, '0', sizeof zeros);
+    memset(blanks, ' ', sizeof blanks);
+    strcpy(zeros + 300, "6");
+    strcpy(blanks + 300, "6");
+    gold_is("2", "2");
+    gold_is(" 1,250.00 ", "1250.00");
+    gold_is("-.5", "-.5");
+    gold_is("+3.", "+3.");
+    gold_is("2 #### 3", "3");
+    gold_is("as #### above #### 3", "3");
+    gold_is("2 # 3", "3");
+    gold_is(zeros, zeros);
+    gold_is(blanks, "6");
+    gold_is("$1,250.00", NULL);
+    gold_is("3 boxes", NULL);
+    gold_is("see #### above", NULL);
+    gold_is("3\xC2\xA0", NULL);
+    gold_is("\xC2\xA0" "3", NULL);
+    gold_is("1 250", NULL);
+    gold_is("1/2", NULL);
+    gold_is("1.2.3", NULL);
+    gold_is("1e3", NULL);
+    gold_is("5%", NULL);
+    gold_is("", NULL);
+    gold_is(" , ", NULL);
+    gold_is("-", NULL);
+    gold_is("2 ####", NULL);
+}
+
+/* An answer of any length is read to its end. */
+static void test_gsm8k_long_answers(void) {
+    static const struct { const char *begin; char fill; const char *end; int verdict; } cases[] = {
+        {"### 6", ' ', "7", GSM8K_NO_NUMBER}, {"### ", '0', "6", GSM8K_CORRECT},
+        {"### 6.", '0', "", GSM8K_CORRECT}, {"### 6.", '0', "1", GSM8K_WRONG},
+        {"### 6", '0', "", GSM8K_WRONG}, {"### 6", ' ', "", GSM8K_CORRECT},
+        {"### 6", ',', "", GSM8K_CORRECT}, {"### 6", ' ', "boxes", GSM8K_NO_NUMBER},
+        {"### -", '0', "6", GSM8K_WRONG}, {"### ", ' ', "6", GSM8K_CORRECT},
+        {"### ", ',', "6.0", GSM8K_CORRECT}, {"### 5", ',', "6", GSM8K_WRONG}
+    };
+    const task_row row = {"q", "6", "", 0};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (size_t length = 200; length < 5000; length = length * 5 / 4 + 1) {
+            static char y[5100];
+            const size_t n = strlen(cases[i].begin);
+            strcpy(y, cases[i].begin);
+            memset(y + n, cases[i].fill, length);
+            strcpy(y + n + length, cases[i].end);
+            const int got = task_grade(TASK_GSM8K, &row, y);
+            check_that(got == cases[i].verdict, "%s, %zu times '%c', %s: expected %s, got %s",
+                       cases[i].begin, length, cases[i].fill, cases[i].end,
+                       task_verdict_name(TASK_GSM8K, cases[i].verdict),
+                       task_verdict_name(TASK_GSM8K, got));
+        }
+}
+
 /* ---- ProsQA --------------------------------------------------------------------------------- */
 
 #define ASKED "Tom is a lempus. Every lempus is a scrompus. Sam is a impus. Is Tom a impus or " \
@@ -224,8 +311,8 @@ static int leads(const char *question, const char *from, const char *to) {
     return 0;
 }
 
-/* The steps must be facts of the question and lead from `name` to `option`. */
-static void sound_steps(const task_row *row, const char *name, const char *option) {
+/* The steps must be facts of the question and lead from `name` to `choice`. */
+static void sound_steps(const task_row *row, const char *name, const char *choice) {
     char last[40], start[60];
     snprintf(last, sizeof last, "%s", name);
     for (size_t k = 0; k < row->n_steps; k++) {
@@ -236,25 +323,25 @@ static void sound_steps(const task_row *row, const char *name, const char *optio
         snprintf(last, sizeof last, "%.31s", step + strlen(start));
         last[strcspn(last, ".")] = 0;
     }
-    check_that(!strcmp(last, option), "the steps end at %s, got %s", option, last);
+    check_that(!strcmp(last, choice), "the steps end at %s, got %s", choice, last);
 }
 
 static void sound_problem(const task_row *row) {
-    char name[32], option[2][32], answer[120];
+    char name[32], choice[2][32], answer[120];
     const char *ask = strstr(row->question, "Is ");
     int right = -1;
-    if (!check_that(ask && sscanf(ask, "Is %31s a %31s or %31[^?]", name, option[0],
-                                  option[1]) == 3, "a question ends \"%s\"", row->question))
+    if (!check_that(ask && sscanf(ask, "Is %31s a %31s or %31[^?]", name, choice[0],
+                                  choice[1]) == 3, "a question ends \"%s\"", row->question))
         return;
     for (int i = 0; i < 2; i++) {
-        snprintf(answer, sizeof answer, "%s is a %s.", name, option[i]);
+        snprintf(answer, sizeof answer, "%s is a %s.", name, choice[i]);
         if (!strcmp(answer, row->answer)) right = i;
     }
     if (!check_that(right >= 0, "the answer \"%s\" is one of the options", row->answer)) return;
-    check_that(leads(row->question, name, option[right]) == 1 &&
-               leads(row->question, name, option[!right]) == 0,
-               "only the right option follows: %s", row->question);
-    sound_steps(row, name, option[right]);
+    check_that(leads(row->question, name, choice[right]) == 1 &&
+               leads(row->question, name, choice[!right]) == 0,
+               "only the right choice follows: %s", row->question);
+    sound_steps(row, name, choice[right]);
 }
 
 static void about(double got, double expected, double limit, const char *what) {
@@ -346,6 +433,47 @@ static void test_prosqa_splits(void) {
     task_free(&set);
 }
 
+static task_set prosqa_some(const prosqa_options *o, size_t n, task_population *all) {
+    task_set set = {0};
+    check_that(prosqa_sample(o, PROSQA_TEST, dual_rng_seed(9, 0), n, &set, all), "%zu problems", n);
+    return set;
+}
+
+/* A small world is exhausted and ordered by hash, so that what is easily drawn does not come first;
+ * a large one gives its draws. */
+static void test_prosqa_samples(void) {
+    const prosqa_options small = small_world(), large = prosqa_defaults();
+    task_population all, again;
+    task_set set = prosqa_some(&small, 1000, &all), few = prosqa_some(&small, 20, &again);
+    check_that(set.count < 1000 && all.known == SPLIT_HAS && all.problems == (double)set.count &&
+               again.problems == all.problems && few.count == 20, "all %zu of a small world are "
+               "counted, expected %.0f", set.count, all.problems);
+    size_t ascending = 0, differ = 0;
+    uint64_t last = 0;
+    for (size_t i = 0; i < set.count; i++) {
+        const task_row row = task_get(&set, i);
+        const uint64_t hash = task_hash(TASK_PROSQA, &row);
+        ascending += hash > last;
+        last = hash;
+        if (i < few.count) differ += strcmp(row.question, task_get(&few, i).question) != 0;
+        sound_problem(&row);
+    }
+    check_size(ascending, set.count, "ordered by their hashes, each once");
+    check_size(differ, 0, "a short sample begins a longer one");
+    task_free(&set);
+    task_free(&few);
+    set = prosqa_some(&large, 30, &all);
+    dual_rng rng = dual_rng_seed(9, 0);
+    prosqa_graph g;
+    for (size_t i = 0; i < set.count; i++) prosqa_draw(&large, PROSQA_TEST, &rng, &g, &few);
+    check_that(set.count == 30 && all.known == SPLIT_HAS_OVER && all.problems > 5e5,
+               "a large world is not counted, got %.0f", all.problems);
+    check_that(few.count == 30 && few.used == set.used && !memcmp(few.text, set.text, set.used),
+               "and gives what is drawn");
+    task_free(&set);
+    task_free(&few);
+}
+
 static void test_prosqa_options(void) {
     prosqa_options o = small_world();
     prosqa_graph g;
@@ -375,25 +503,60 @@ static void test_text_files(void) {
     task_free(&set);
 }
 
+typedef struct { const char *name, *text; } named_text;
+
+/* FOLDER/test_tasks.NAME with these files; one whose text is NULL is a folder. */
+static const char *make_folder(const char *name, const named_text *file, size_t n) {
+    static char folder[700];
+    snprintf(folder, sizeof folder, "%s.%s", scratch, name);
+    if (!data_make_folder(folder)) check_fatal("a folder of the test's own cannot be made");
+    for (size_t i = 0; i < n; i++) {
+        char path[800];
+        snprintf(path, sizeof path, "%s/%s", folder, file[i].name);
+        if (file[i].text) check_write(path, file[i].text, strlen(file[i].text));
+        else if (!data_make_folder(path)) check_fatal("a folder in it cannot be made");
+    }
+    return folder;
+}
+
 static void test_text_folder(void) {
-    static const struct { const char *name, *text; } file[] = {
+    static const named_text file[] = {
         {"b.txt", "second"}, {"a.jsonl", "{\"text\": \"first\"}\n{\"text\": \"and\"}\n"},
         {"c.md", "ignored"}, {"0.txt", "zero"}
     };
     task_set set;
-    char error[300] = "", folder[700], path[760];
-    snprintf(folder, sizeof folder, "%s.folder", scratch);
-    if (!data_make_folder(folder)) check_fatal("a folder of the test's own cannot be made");
-    for (size_t i = 0; i < 4; i++) {
-        snprintf(path, sizeof path, "%s/%s", folder, file[i].name);
-        check_write(path, file[i].text, strlen(file[i].text));
-    }
-    check_that(task_read(TASK_TEXT, folder, 0, &set, error, sizeof error) && set.count == 4,
-               "a folder's .txt and .jsonl files: %s", error);
+    char error[300] = "";
+    check_that(task_read(TASK_TEXT, make_folder("folder", file, 4), 0, &set, error, sizeof error) &&
+               set.count == 4, "a folder's .txt and .jsonl files: %s", error);
     row_is(&set, 0, "zero", "", "");
     row_is(&set, 1, "first", "", "");
     row_is(&set, 3, "second", "", "");
     task_free(&set);
+}
+
+/* Endings in any letters; a folder without a text is not called empty. */
+static void test_text_endings(void) {
+    static const named_text loud[] = {
+        {"A.TXT", "first"}, {"B.JSONL", "{\"text\": \"second\"}\n"},
+        {"C.Json", "[{\"text\": \"x\"}]"}
+    };
+    static const named_text none[] = {{"a.md", "ignored"}, {"b.parquet", "x"}, {"c", NULL}};
+    static const named_text blank[] = {{"a.txt", ""}};
+    task_set set;
+    char error[300] = "";
+    check_that(task_read(TASK_TEXT, make_folder("loud", loud, 3), 0, &set, error, sizeof error) &&
+               set.count == 3, ".TXT, .JSONL and .Json: %s", error);
+    row_is(&set, 1, "second", "", "");
+    task_free(&set);
+    check_that(!task_read(TASK_TEXT, make_folder("none", none, 3), 0, &set, error, sizeof error) &&
+               strstr(error, "none") && strstr(error, ".txt, .json or .jsonl") &&
+               strstr(error, "2 other files") && strstr(error, "1 folder"),
+               "a folder without a text: %s", error);
+    const char *empty = make_folder("blank", blank, 1);
+    check_that(!task_read(TASK_TEXT, empty, 0, &set, error, sizeof error) &&
+               strstr(error, "nothing in it"), "a folder with an empty text: %s", error);
+    check_that(!task_read(TASK_TEXT, make_folder("bare", NULL, 0), 0, &set, error, sizeof error) &&
+               strstr(error, ".txt, .json or .jsonl"), "an empty folder: %s", error);
 }
 
 static void test_choices(void) {
@@ -437,6 +600,9 @@ static void broken_row(task_kind kind, const char *text, int line, size_t rows, 
 }
 
 static void test_broken_rows(void) {
+    static const char *const neither[] = {
+        "Tom is a lempus.", "yes", "scrompus or impus", "Tom is a scrompuses.", "Tom is a SCROMPUS."
+    };
     broken_row(TASK_GSM8K, OFFICIAL "{\"question\": \"q\", \"answer\": \"no mark\"}\n" OFFICIAL, 2,
                2, "####");
     broken_row(TASK_GSM8K, OFFICIAL "{\"question\": \"q\", \"ans\n" OFFICIAL, 2, 2, "expected");
@@ -449,17 +615,83 @@ static void test_broken_rows(void) {
                "{\"question\": \"q\", \"ste", 2, 1, "expected");
     broken_row(TASK_GSM8K, "[{\"question\": \"q\", \"steps\": [], \"answer\": \"5\"},\n", 2, 1,
                "array");
+    broken_row(TASK_GSM8K, "{\"question\": \"q\", \"answer\": \"5\"}", 1, 0, "\"steps\"");
+    broken_row(TASK_GSM8K, "{\"question\": \"q\", \"steps\": 5, \"answer\": \"5\"}", 1, 0,
+               "\"steps\"");
     broken_row(TASK_GSM8K, "[1, 2]", 1, 0, "object");
-    broken_row(TASK_GSM8K, "{\"question\": \"q\\u0000\", \"answer\": \"#### 5\"}", 1, 0,
-               "question");
     broken_row(TASK_PROSQA, "[{\"question\": \"Who?\", \"steps\": [], \"answer\": \"x\"},\n"
                PROSQA_ROW "]", 1, 1, "Is Tom a");
+    for (size_t i = 0; i < sizeof neither / sizeof *neither; i++) {
+        char row[600];
+        snprintf(row, sizeof row, "{\"question\": \"" ASKED "\", \"steps\": [], \"answer\": "
+                 "\"%s\"}\n", neither[i]);
+        broken_row(TASK_PROSQA, row, 1, 0, "option");
+    }
     broken_row(TASK_CHOICES, "{\"ctx\": \"c\", \"choices\": [\"a\", \"b\"], \"gold\": 2}", 1, 0,
                "gold");
     broken_row(TASK_CHOICES, "{\"ctx\": \"c\", \"choices\": [\"a\", \"\"], \"gold\": 0}", 1, 0,
                "choices");
     broken_row(TASK_COUNTDOWN, "{\"nums\": [1, 2], \"target\": 4, \"steps\": [\"1+2=3\"], "
                "\"answer\": \"1+2\"}\n", 1, 0, "steps");
+}
+
+/* A character that no text here can hold: the message says so, and where it stands. */
+static void test_nul_in_a_string(void) {
+    static const struct { task_kind kind; const char *row, *field; } with[] = {
+        {TASK_GSM8K, "{\"question\": \"q\\u0000\", \"answer\": \"#### 5\"}", "question"},
+        {TASK_GSM8K, "{\"question\": \"q\", \"answer\": \"#### 5\\u0000\"}", "answer"},
+        {TASK_GSM8K, "{\"question\": \"q\", \"steps\": [\"\\u0000\"], \"answer\": \"5\"}",
+         "steps"},
+        {TASK_PROSQA, "{\"question\": \"\\u0000" ASKED "\", \"steps\": [], \"answer\": \"x\"}",
+         "question"},
+        {TASK_PROSQA, "{\"question\": \"" ASKED "\", \"steps\": [\"a\\u0000\"], "
+         "\"answer\": \"x\"}", "steps"},
+        {TASK_PROSQA, "{\"question\": \"" ASKED "\", \"steps\": [], \"answer\": "
+         "\"Tom is a impus\\u0000.\"}", "answer"},
+        {TASK_TEXT, "{\"text\": \"a\\u0000b\"}", "text"},
+        {TASK_CHOICES, "{\"ctx\": \"\\u0000\", \"choices\": [\"a\", \"b\"], \"gold\": 0}", "ctx"},
+        {TASK_CHOICES, "{\"ctx\": \"c\", \"choices\": [\"a\", \"b\\u0000\"], \"gold\": 0}",
+         "choices"},
+        {TASK_CHOICES, "{\"ctx\": \"c\", \"choices\": [\"a\", \"b\"], \"gold\": 0, "
+         "\"context_options\": [\"x\", \"y\"], \"continuation\": \"\\u0000\"}", "continuation"},
+        {TASK_CHOICES, "{\"ctx\": \"c\", \"choices\": [\"a\", \"b\"], \"gold\": 0, "
+         "\"context_options\": [\"x\", \"\\u0000\"], \"continuation\": \"z\"}", "context_options"},
+        {TASK_COUNTDOWN, "{\"nums\": [1, 2], \"target\": 3, \"steps\": [\"1+2=3\\u0000\"], "
+         "\"answer\": \"1+2\"}", "steps"},
+        {TASK_COUNTDOWN, "{\"nums\": [1, 2], \"target\": 3, \"steps\": [\"1+2=3\"], "
+         "\"answer\": \"1+2\\u0000\"}", "answer"}
+    };
+    for (size_t i = 0; i < sizeof with / sizeof *with; i++) {
+        task_set set;
+        char error[300] = "", field[40];
+        snprintf(field, sizeof field, "\"%s\"", with[i].field);
+        const char *file = write_text(with[i].kind == TASK_TEXT ? ".jsonl" : "", with[i].row);
+        check_that(!task_read(with[i].kind, file, 0, &set, error, sizeof error) &&
+                   strstr(error, ":1: ") && strstr(error, "\\u0000") && strstr(error, field),
+                   "%s: expected \\u0000 in %s, got \"%s\"", with[i].row, field, error);
+    }
+}
+
+/* iCoT questions may begin as JSON does. */
+static void test_lines_that_look_like_json(void) {
+    static const char *const first[] = {
+        "[A] Tom", "[{A}] Tom", "{x} Tom", "[", "{", "\"Tom\"", "[]"
+    };
+    for (size_t i = 0; i < sizeof first / sizeof *first; i++) {
+        task_set set;
+        char text[200], error[300] = "";
+        snprintf(text, sizeof text, "%s||<<1+1=2>> #### 2\n%s||#### 3\nq||#### 4\n", first[i],
+                 first[i]);
+        if (!check_that(task_read(TASK_GSM8K, write_text("", text), 0, &set, error, sizeof error) &&
+                        set.count == 3, "\"%s\": expected three rows, got \"%s\"", first[i], error))
+            continue;
+        row_is(&set, 0, first[i], "<<1+1=2>>|", "2");
+        row_is(&set, 1, first[i], "", "3");
+        task_free(&set);
+    }
+    broken_row(TASK_GSM8K, "[{\"question\": \"a||b\", \"steps\": [], \"answer\": \"5\"},\n"
+               "{\"question\": \"a||b\", \"steps\": [], \"answ", 2, 1, "object");
+    broken_row(TASK_GSM8K, "{\"question\": \"a||b\", \"answer\": \"#### 5\n", 1, 0, "object");
 }
 
 /* What was read of a broken row leaves no trace in the next one. */
@@ -470,8 +702,9 @@ static void test_skipped_rows(void) {
                                   "{\"question\": \"q\", \"answer\": \"<<1>> ####\"}\n" OFFICIAL);
     check_that(task_read(TASK_GSM8K, file, 1, &set, error, sizeof error) && set.broken == 2,
                "two rows are skipped, got \"%s\"", error);
-    check_that(!strcmp(set.complaints, "test_tasks:2: expected \"answer\" to end with #### and a "
-                       "number\ntest_tasks:3: expected a number behind ####\n"),
+    check_that(!strcmp(set.complaints, "test_tasks:2: expected \"steps\", a list of strings, or "
+                       "\"answer\" to end with #### and a number\ntest_tasks:3: expected a number "
+                       "behind ####, and nothing else\n"),
                "and both are named, got \"%s\"", set.complaints);
     row_is(&set, 0, "How many?", "<<2*3=6>>|<<6*200=1200>>|", "1200");
     row_is(&set, 1, "How many?", "<<2*3=6>>|<<6*200=1200>>|", "1200");
@@ -485,6 +718,13 @@ static void test_missing_files(void) {
                strstr(error, "no/such/file"), "a missing file is named, got \"%s\"", error);
     check_that(!task_read(TASK_GSM8K, write_file("", "a\0b", 3), 0, &set, error, sizeof error) &&
                strstr(error, "NUL"), "a NUL byte is refused, got \"%s\"", error);
+    for (int kind = TASK_COUNTDOWN; kind <= TASK_CHOICES; kind++) {
+        const char *file = write_text(".txt", "version https://git-lfs.github.com/spec/v1\n"
+                                      "oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1\n"
+                                      "size 12345\n");
+        check_that(!task_read((task_kind)kind, file, 1, &set, error, sizeof error) &&
+                   strstr(error, "Git LFS"), "a Git LFS pointer is named, got \"%s\"", error);
+    }
 }
 
 /* Whatever is read of such a file must be whole rows, else there is one line of reason. */
@@ -608,6 +848,29 @@ static void test_real_choices_and_text(const char *folder) {
     if (read_real(TASK_TEXT, folder, "text", 302, &set)) task_free(&set);
 }
 
+/* ---- Streams of random numbers -------------------------------------------------------------- */
+
+/* All that a run with one seed draws from: each kind at numbers small and large, and the small
+ * streams of dual.c and train.c (weights, soft tokens, sampling). No two may be one. */
+static void test_streams(void) {
+    static const uint64_t kind[] = {STREAM_TRAIN, STREAM_TEXT, STREAM_TEST, STREAM_SHUFFLE,
+                                    STREAM_STAGE, STREAM_GROUPS};
+    static const uint64_t number[] = {0, 1, 77, 0xBA5E, 0x50F7, 1 << 20, UINT64_C(1) << 40};
+    enum { KINDS = sizeof kind / sizeof *kind, EACH = sizeof number / sizeof *number };
+    uint64_t stream[(KINDS + 1) * EACH], first[(KINDS + 1) * EACH];
+    size_t n = 0;
+    for (size_t i = 0; i < EACH; i++) stream[n++] = number[i];
+    for (size_t k = 0; k < KINDS; k++)
+        for (size_t i = 0; i < EACH; i++) stream[n++] = run_stream(kind[k], number[i]);
+    for (size_t i = 0; i < n; i++) {
+        dual_rng rng = dual_rng_seed(1, stream[i]);
+        first[i] = dual_rng_next(&rng);
+        for (size_t k = 0; k < i; k++)
+            check_that(stream[i] != stream[k] && first[i] != first[k],
+                       "streams %zu and %zu: expected two, got one", k, i);
+    }
+}
+
 int main(int argc, char **argv) {
     if (argc < 2) {
         printf("usage: test_tasks FOLDER [DATA]\n");
@@ -618,20 +881,27 @@ int main(int argc, char **argv) {
     test_set();
     test_gsm8k_readers();
     test_gsm8k_grader();
+    test_gsm8k_gold();
+    test_gsm8k_long_answers();
     test_prosqa_rows();
     test_prosqa_grader();
     test_prosqa_measured_file();
     test_prosqa_generator();
     test_prosqa_same_seed();
     test_prosqa_splits();
+    test_prosqa_samples();
     test_prosqa_options();
     test_text_files();
     test_text_folder();
+    test_text_endings();
     test_choices();
     test_broken_rows();
+    test_nul_in_a_string();
+    test_lines_that_look_like_json();
     test_skipped_rows();
     test_missing_files();
     test_any_bytes();
+    test_streams();
     if (argc > 2) {
         test_real_gsm8k(argv[2]);
         test_real_prosqa(argv[2]);

@@ -83,8 +83,9 @@ static void warning_line(void *to, const char *line) { fprintf(to, "warning: %s\
 
 void report_comparison(FILE *to, const comparison *k) {
     const arm *end = k->arms + k->n_arms;
-    fprintf(to, "%zu %s, the same for all; accuracies in %%\n\n", k->problems.n,
-            k->problems.source);
+    char problems[RUN_PATH + 120];
+    problems_title(&k->problems, problems, sizeof problems);
+    fprintf(to, "%s, the same for all; accuracies in %%\n\n", problems);
     fprintf(to, "%-11s seeds  right    95 %%        swapped    loss at 25    50    75   100\n", "");
     for (const arm *a = k->arms; a < end; a++) accuracy_line(to, k, a);
     if (k->kind == TASK_COUNTDOWN)
@@ -152,6 +153,7 @@ void report_comparison_json(FILE *to, const comparison *k) {
     json_text(&j, "command", "compare");
     json_text(&j, "problems", k->problems.source);
     json_number(&j, "count", (double)k->problems.n);
+    json_number(&j, "of", k->problems.all.problems);
     if (k->kind == TASK_COUNTDOWN) json_number(&j, "random_expression", k->floor);
     json_open(&j, "arms", '[');
     for (const arm *a = k->arms; a < k->arms + k->n_arms; a++) arm_json(&j, k, a);

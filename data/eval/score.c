@@ -23,7 +23,7 @@ void score_count(score_tallies *t, task_kind kind, const example *rows, const an
     memset(t, 0, sizeof *t);
     for (size_t i = 0; i < n; i++) {
         const answer *a = &answers[i];
-        const size_t steps = rows[i].row.n_steps;
+        const size_t steps = task_steps(kind, &rows[i].row);
         const int hit = a->verdict == 0;
         tally_add(&t->all, hit);
         tally_add(&t->by_steps[steps < STEPS_SHOWN ? steps : STEPS_SHOWN - 1], hit);
@@ -42,16 +42,24 @@ void score_count(score_tallies *t, task_kind kind, const example *rows, const an
 
 /* ---- Which rows training can have seen ----------------------------------------------------- */
 
-static void seen_generated(task_kind kind, const problem_set *rows, unsigned char *seen, char *how,
-                           size_t size) {
+static void seen_generated(const loaded_run *loaded, const problem_set *rows, unsigned char *seen,
+                           char *how, size_t size) {
+    const run_settings *set = &loaded->r.set;
+    countdown_options o = loaded->task.countdown;
+    o.split = COUNTDOWN_TRAIN;
+    if (loaded->task.kind != TASK_COUNTDOWN) {
+        snprintf(how, size, "it was trained on generated problems, which meet a given one by "
+                 "chance only");
+        return;
+    }
     for (size_t i = 0; i < rows->n; i++) {
         countdown_problem p;
-        seen[i] = kind == TASK_COUNTDOWN && countdown_parse(rows->at[i].row.question, &p) &&
-                  countdown_split_of(p.numbers, p.count, p.target) == COUNTDOWN_TRAIN;
+        /* a Base's text has numbers and targets that no expression need join */
+        seen[i] = countdown_parse(rows->at[i].row.question, &p) &&
+                  (run_on_text(set) ? countdown_in_range(&o, &p) : countdown_can_draw(&o, &p));
     }
-    snprintf(how, size, "it was trained on generated problems%s",
-             kind == TASK_COUNTDOWN ? ": every key of the train split"
-                                    : ", which meet a given one by chance only");
+    snprintf(how, size, "it was trained on generated problems: the train split of --numbers %s "
+             "--range %s --targets %s", set->numbers, set->range, set->targets);
 }
 
 static int seen_in_file(dual_ctx *c, task_kind kind, const char *file, const problem_set *rows,
@@ -67,7 +75,7 @@ static int seen_in_file(dual_ctx *c, task_kind kind, const char *file, const pro
     int ok = test != NULL;
     for (size_t i = 0; ok && i < rows->n; i++) test[i] = rows->at[i].row;
     if (ok && task_overlap(kind, test, rows->n, &train, seen) == SIZE_MAX)
-        ok = dual_failed(c, "out of memory for %zu keys", train.count);
+        ok = dual_failed(c, "out of memory for %zu problems", train.count);
     free(test);
     task_free(&train);
     return ok;
@@ -108,7 +116,7 @@ int score_run(dual_ctx *c, loaded_run *loaded, const problem_set *rows, const sc
     memset(out, 0, sizeof *out);
     int ok = answers && seen && loaded_run_check_ablation(c, loaded, how->ablation) &&
              loaded_run_do(c, loaded, score_work, &job);
-    if (ok && !*file) seen_generated(kind, rows, seen, out->seen_how, sizeof out->seen_how);
+    if (ok && !*file) seen_generated(loaded, rows, seen, out->seen_how, sizeof out->seen_how);
     else if (ok)
         ok = seen_in_file(c, kind, file, rows, seen, out->seen_how, sizeof out->seen_how);
     if (ok) score_count(&out->count, kind, rows->at, answers, rows->n, seen);

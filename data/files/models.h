@@ -4,7 +4,7 @@
 #define MODELS_H
 #include "../../dual.h"
 
-/* Its warnings go to stderr. 0: failed, and c->error says why and, where it is known, what to do. */
+/* Warns on stderr. 0: failed; c->error says why and, where it is known, what to do. */
 int models_load(dual_ctx *, dual_model *, const char *folder);
 /* A line each, "" if there are none: tensors that the model has no place for, files not opened. */
 void models_warnings(dual_ctx *, const dual_model *, const char *folder, char *text, size_t size);

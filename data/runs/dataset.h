@@ -16,9 +16,9 @@ int token_block_reserve(token_block *, size_t more, char *error, size_t size);
 
 typedef struct {
     task_row row;                  /* the texts, in a block of the example's own */
-    uint64_t key;                  /* task_hash of a generated one */
     size_t n_x, n_y;
-    const int32_t *x, *y;          /* y: the steps that are shown, the answer, the end token */
+    const int32_t *x, *y;          /* y: the steps that are shown, the answer, the end token;
+                                      nothing where the answer is not known */
     int32_t *packed;               /* what x and y are slices of */
     char *text;
 } example;
@@ -82,30 +82,33 @@ size_t run_packed_steps(const int32_t *packed);
 /* A problem of the generator, the only row of `set`. 0: none can be drawn. */
 int run_draw(const run_task *, int split, dual_rng *, task_set *set);
 
-/* n distinct problems of a split (countdown_split's values), the same for every run with these
- * options; from a file when it is not "" (its first n rows, split ignored). stage: whose steps are
- * shown in y. NULL: failed. Free: examples_free. */
+/* n different problems of a split (countdown_split's values), the same for every run with these
+ * options: a fair sample, all there are where *n comes back smaller; or, when file is not "", its
+ * first n rows, split ignored. all: of how many, in the split or the file; may be NULL. stage:
+ * whose steps are shown in y. NULL: failed. Free: examples_free. */
 example *run_test_set(const run_settings *, const run_task *, size_t stage, int split,
-                      const char *file, size_t *n, char *report, size_t report_size, char *error,
-                      size_t size);
+                      const char *file, size_t *n, task_population *all, char *report,
+                      size_t report_size, char *error, size_t size);
 
 /* ---- What is said of rows that are left out ---- */
 
 void run_report_broken(const task_set *, const char *file, char *report, size_t size);
-/* A row that cannot be tokenized: a line in report for the first three (1: go on), or the error
- * (0). */
-int run_refuse_unknown(const run_settings *, const char *source, size_t row, const char *why,
-                       size_t *left_out, char *report, size_t report_size, char *error,
-                       size_t size);
+/* A row that cannot be used, tokenized or trained on: a line in report for the first three (1: go
+ * on), or the error (0). */
+int run_refuse_row(const run_settings *, const char *source, size_t line, const char *why,
+                   size_t *left_out, char *report, size_t report_size, char *error, size_t size);
 
-/* Streams of random numbers: one kind and number, one sequence of its own (dual_rng_seed). */
+/* Streams of random numbers: one kind and number, one sequence of its own (dual_rng_seed). The kind
+ * stands in the highest bits; what has no kind (weights, sampling) uses small streams. */
 enum {
-    STREAM_TRAIN = 1 << 20,
-    STREAM_TEXT = 1 << 21,
-    STREAM_TEST = 1 << 22,
-    STREAM_SHUFFLE = 1 << 23,
-    STREAM_STAGE = 1 << 24,
-    STREAM_GROUPS = 1 << 25
+    STREAM_TRAIN = 1,
+    STREAM_TEXT,
+    STREAM_STAGE,
+    STREAM_TEST,
+    STREAM_GROUPS,
+    STREAM_SHUFFLE = 8,            /* as the files of older runs had it */
+    STREAM_KINDS,
+    STREAM_SHIFT = 60
 };
 uint64_t run_stream(uint64_t kind, uint64_t number);
 

@@ -185,10 +185,18 @@ static void put_char(sink *s, char c) {
     put(s, text);
 }
 
+/* By hand: printf has no format for an int64_t that every libc knows. */
 static void put_number(sink *s, int64_t value) {
     char text[24];
-    snprintf(text, sizeof text, "%ld", (long)value);   /* |value| <= VALUE_MAX fits a long */
-    put(s, text);
+    size_t at = sizeof text - 1;
+    int64_t left = magnitude(value);
+    text[at] = 0;
+    do {
+        text[--at] = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (value < 0) text[--at] = '-';
+    put(s, text + at);
 }
 
 static void put_step(sink *s, char op, int64_t a, int64_t b, int64_t value) {
@@ -263,13 +271,14 @@ int countdown_parse(const char *prompt, countdown_problem *p) {
 }
 
 int countdown_put(const countdown_problem *p, task_set *set) {
+    const int steps = *p->solution ? p->count - 1 : 0;
     char prompt[COUNTDOWN_TEXT];
     countdown_prompt(p, prompt, sizeof prompt);
     int fine = task_put(set, prompt, strlen(prompt));
-    for (int i = 0; fine && i < p->count - 1; i++)
+    for (int i = 0; fine && i < steps; i++)
         fine = task_put(set, p->steps[i], strlen(p->steps[i]));
     return fine && task_put(set, p->solution, strlen(p->solution)) &&
-           task_close(set, (size_t)p->count - 1);
+           task_close(set, (size_t)steps);
 }
 
 /* ---- Keys and splits ----------------------------------------------------------------------
@@ -326,6 +335,12 @@ countdown_split countdown_split_of(const int *numbers, int count, int target) {
     return hash == 1 ? COUNTDOWN_VALID : COUNTDOWN_TRAIN;
 }
 
+uint64_t countdown_order(const int *numbers, int count, int target) {
+    uint64_t hash = UINT64_C(3);
+    for (int i = 0; i < count; i++) hash = mix(hash, numbers[i]);
+    return mix(hash, target);
+}
+
 const char *countdown_split_name(countdown_split split) {
     static const char *const names[] = {"train", "valid", "test", "heldout"};
     return names[split];
@@ -375,6 +390,19 @@ static void explain(countdown_problem *p, const tree *t) {
     }
 }
 
+void countdown_explain(countdown_problem *p, dual_rng *rng) {
+    tree t;
+    for (int i = p->count; i > 1; i--) {
+        const int j = (int)dual_rng_below(rng, (size_t)i), keep = p->numbers[i - 1];
+        p->numbers[i - 1] = p->numbers[j];
+        p->numbers[j] = keep;
+    }
+    do {                               /* ends: some tree reaches the target */
+        grow(&t, p->numbers, p->count, 1, rng);
+    } while (t.node[t.size - 1].value != p->target);
+    explain(p, &t);
+}
+
 int countdown_draw(const countdown_options *o, dual_rng *rng, countdown_problem *p) {
     tree t;
     if (countdown_check(o)) return 0;
@@ -392,6 +420,63 @@ int countdown_draw(const countdown_options *o, dual_rng *rng, countdown_problem 
         return 1;
     }
     return 0;
+}
+
+typedef struct {
+    int low, high;
+    unsigned char *seen;
+    int *found;
+    size_t n;
+} target_list;
+
+/* All that n values can become: every pair by every operator that choices allows. Stops where no
+ * target is missing any more. */
+static void list_targets(target_list *list, const int64_t *value, int n) {
+    if (n == 1) {
+        if (value[0] < list->low || value[0] > list->high) return;
+        unsigned char *seen = &list->seen[value[0] - list->low];
+        if (!*seen && list->found) list->found[list->n] = (int)value[0];
+        list->n += !*seen;
+        *seen = 1;
+        return;
+    }
+    for (int i = 0; i < n; i++)
+        for (int j = i + 1; j < n; j++) {
+            int64_t next[COUNTDOWN_MAX], result[4];
+            char op[4];
+            const int turned = value[i] < value[j];
+            const int ways = choices(value[turned ? j : i], value[turned ? i : j], op, result);
+            for (int k = 0; k < n; k++) next[k] = value[k];
+            next[j] = value[n - 1];
+            for (int way = 0; way < ways; way++) {
+                next[i] = result[way];
+                list_targets(list, next, n - 1);
+                if (list->n > (size_t)(list->high - list->low)) return;
+            }
+        }
+}
+
+size_t countdown_targets(const int *numbers, int count, int low, int high, unsigned char *seen,
+                         int *found) {
+    int64_t value[COUNTDOWN_MAX];
+    target_list list = {low, high, seen, found, 0};
+    for (int i = 0; i < count; i++) value[i] = numbers[i];
+    list_targets(&list, value, count);
+    return list.n;
+}
+
+int countdown_in_range(const countdown_options *o, const countdown_problem *p) {
+    if (p->count < o->count_min || p->count > o->count_max) return 0;
+    if (p->target < o->target_min || p->target > o->target_max) return 0;
+    for (int i = 0; i < p->count; i++)
+        if (p->numbers[i] < o->number_min || p->numbers[i] > o->number_max) return 0;
+    return countdown_split_of(p->numbers, p->count, p->target) == o->split;
+}
+
+int countdown_can_draw(const countdown_options *o, const countdown_problem *p) {
+    unsigned char seen = 0;
+    return countdown_in_range(o, p) &&
+           countdown_targets(p->numbers, p->count, p->target, p->target, &seen, NULL);
 }
 
 /* Draws among all facts of one operator by drawing pairs until one is a fact: for * and / about
@@ -563,12 +648,59 @@ int countdown_row_grade(const task_row *row, const char *answer) {
     return (int)countdown_grade(&p, answer);
 }
 
+size_t countdown_row_steps(const task_row *row) {
+    countdown_problem p;
+    return countdown_parse(row->question, &p) ? (size_t)p.count - 1 : 0;
+}
+
 int countdown_uses_each_once(const countdown_problem *problem, const char *answer) {
     parser p;
     return parse_answer(problem, answer, &p) == COUNTDOWN_CORRECT;
 }
 
+countdown_verdict countdown_value(const char *answer, char *out, size_t size) {
+    parser p;
+    fraction value;
+    sink s = open_sink(out, size);
+    if (!parse(&p, answer)) return COUNTDOWN_MALFORMED;
+    if (p.numbers > COUNTDOWN_MAX) return COUNTDOWN_WRONG_NUMBERS;      /* no tree was kept */
+    const countdown_verdict verdict = evaluate(&p.t, &value);
+    if (verdict != COUNTDOWN_CORRECT) return verdict;
+    put_number(&s, value.num);
+    if (value.den == 1) return verdict;
+    put_char(&s, '/');
+    put_number(&s, value.den);
+    return verdict;
+}
+
 /* ---- What a problem asks for --------------------------------------------------------------- */
+
+/* Whether some expression over all n values is the target: two of them become one, in every way.
+ * Leaves the values as they were, unless it is. */
+static int reaches(fraction *value, int n, int64_t target) {
+    if (n == 1) return value[0].num == target && value[0].den == 1;
+    for (int i = 0; i < n; i++)
+        for (int j = i + 1; j < n; j++) {
+            const fraction a = value[i], b = value[j];
+            value[j] = value[n - 1];
+            for (int way = 0; way < 6; way++) {        /* a+b a-b a*b a/b b-a b/a */
+                const int turned = way > 3;
+                const char op = "+-*/-/"[way];
+                if (apply(op, turned ? b : a, turned ? a : b, &value[i]) == COUNTDOWN_CORRECT &&
+                    reaches(value, n - 1, target))
+                    return 1;
+            }
+            value[i] = a;
+            value[j] = b;
+        }
+    return 0;
+}
+
+int countdown_solvable(const countdown_problem *p) {
+    fraction value[COUNTDOWN_MAX];
+    for (int i = 0; i < p->count; i++) value[i] = (fraction){p->numbers[i], 1};
+    return reaches(value, p->count, p->target);
+}
 
 int countdown_plus_minus_suffice(const countdown_problem *p) {
     /* Without * and / every expression is a signed sum, and every choice of signs with one plus
@@ -599,13 +731,6 @@ static int whole_number(dual_json json) {
     const double value = dual_json_type(json) == '0' ? dual_json_number(json, -1) : -1;
     if (!(value >= 0 && value <= COUNTDOWN_NUMBER_MAX) || value != (double)(int)value) return -1;
     return (int)value;
-}
-
-/* 1: a string without NUL bytes that fits into out. */
-static int plain_string(dual_json json, char *out, size_t size) {
-    if (dual_json_type(json) != '"') return 0;
-    const size_t length = dual_json_string(json, out, size);
-    return length < size && strlen(out) == length;
 }
 
 /* Takes value out of the n values; 0: it is not there. */
@@ -656,18 +781,20 @@ static const char *read_numbers(dual_json row, countdown_problem *p) {
     return NULL;
 }
 
-static const char *read_steps(dual_json row, countdown_problem *p) {
+static const char *read_steps(task_set *set, dual_json row, countdown_problem *p) {
     dual_json steps = dual_json_get(row, "steps"), key, value = {NULL, NULL};
     int64_t values[COUNTDOWN_MAX];
-    char text[128];
     int left = p->count;
     if (dual_json_type(steps) != '[') return "expected \"steps\", a list of strings";
     for (int i = 0; i < p->count; i++) values[i] = p->numbers[i];
     while (dual_json_each(steps, &key, &value)) {
-        char *line = p->steps[p->count - left];
+        char *line = p->steps[p->count - left], *text;
         if (left == 1) return "too many steps, expected one less than there are numbers";
-        if (!plain_string(value, text, sizeof text) ||
-            !replay(text, values, left, line, sizeof p->steps[0]))
+        const char *wrong = task_text(set, value, "steps", &text);
+        if (wrong) return wrong;
+        const int is_true = replay(text, values, left, line, sizeof p->steps[0]);
+        free(text);
+        if (!is_true)
             return "expected each of \"steps\" to be a true \"a op b = c\" on the numbers left";
         left--;
     }
@@ -676,12 +803,14 @@ static const char *read_steps(dual_json row, countdown_problem *p) {
     return NULL;
 }
 
-static const char *read_answer(dual_json row, countdown_problem *p) {
-    char answer[LONGEST + 1];
+static const char *read_answer(task_set *set, dual_json row, countdown_problem *p) {
+    char *answer;
     parser parsed;
-    if (!plain_string(dual_json_get(row, "answer"), answer, sizeof answer))
-        return "expected \"answer\", a string with an expression";
-    if (parse_answer(p, answer, &parsed) != COUNTDOWN_CORRECT)
+    const char *wrong = task_field(set, row, "answer", &answer);
+    if (wrong) return wrong;
+    const countdown_verdict form = parse_answer(p, answer, &parsed);
+    free(answer);
+    if (form != COUNTDOWN_CORRECT)
         return "expected \"answer\" to be an expression with each number once";
     sink s = open_sink(p->solution, sizeof p->solution);
     put_tree(&s, &parsed.t, parsed.t.size - 1);
@@ -691,12 +820,18 @@ static const char *read_answer(dual_json row, countdown_problem *p) {
     return NULL;
 }
 
+static int is_there(dual_json row, const char *name) {
+    const int type = dual_json_type(dual_json_get(row, name));
+    return type && type != 'n';
+}
+
 static const char *read_object(task_set *set, dual_json row) {
     countdown_problem p;
     memset(&p, 0, sizeof p);
+    const int unsolved = !is_there(row, "steps") && !is_there(row, "answer");
     const char *wrong = read_numbers(row, &p);
-    if (!wrong) wrong = read_steps(row, &p);
-    if (!wrong) wrong = read_answer(row, &p);
+    if (!wrong && !unsolved) wrong = read_steps(set, row, &p);
+    if (!wrong && !unsolved) wrong = read_answer(set, row, &p);
     if (wrong) return wrong;
     return countdown_put(&p, set) ? NULL : TASK_NO_MEMORY;
 }

@@ -20,29 +20,6 @@ static int read_options(const char *question, char name[32], char option[2][32])
            sscanf(last, "Is %31s a %31s or %31[^?]", name, option[0], option[1]) == 3;
 }
 
-static const char *read_object(task_set *set, dual_json row) {
-    const dual_json steps = dual_json_get(row, "steps");
-    char name[32], option[2][32];
-    size_t n, at = set->used;
-    if (!task_put_string(set, dual_json_get(row, "question")))
-        return "expected \"question\", a string";
-    if (!read_options(set->text + at, name, option))
-        return "expected \"question\" to end like: Is Tom a lempus or scrompus?";
-    if (dual_json_type(steps) != '[') return "expected \"steps\", a list of strings";
-    const char *wrong = task_put_steps(set, steps, &n);
-    if (wrong) return wrong;
-    at = set->used;
-    if (!task_put_string(set, dual_json_get(row, "answer")) || !set->text[at])
-        return "expected \"answer\", a string";
-    return task_done(set, n);
-}
-
-int prosqa_read(const char *file, int skip, task_set *set, char *error, size_t size) {
-    return task_read_rows(file, skip, read_object, NULL, set, error, size);
-}
-
-/* ---- The grader ---------------------------------------------------------------------------- */
-
 static int is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
 /* Whether `word` stands in y with no letter beside it. */
@@ -52,6 +29,30 @@ static int has_word(const char *y, const char *word) {
         if (!(at > y && is_letter(at[-1])) && !is_letter(at[n])) return 1;
     return 0;
 }
+
+static const char *read_object(task_set *set, dual_json row) {
+    const dual_json steps = dual_json_get(row, "steps");
+    char name[32], option[2][32];
+    size_t n, at = set->used;
+    const char *wrong = task_put_field(set, row, "question");
+    if (wrong) return wrong;
+    if (!read_options(set->text + at, name, option))
+        return "expected \"question\" to end like: Is Tom a lempus or scrompus?";
+    if (dual_json_type(steps) != '[') return "expected \"steps\", a list of strings";
+    wrong = task_put_steps(set, steps, &n);
+    at = set->used;
+    if (!wrong) wrong = task_put_field(set, row, "answer");
+    if (wrong) return wrong;
+    if (has_word(set->text + at, option[0]) == has_word(set->text + at, option[1]))
+        return "expected \"answer\" to name one of the question's two options";
+    return task_done(set, n);
+}
+
+int prosqa_read(const char *file, int skip, task_set *set, char *error, size_t size) {
+    return task_read_rows(file, skip, read_object, NULL, set, error, size);
+}
+
+/* ---- The grader ---------------------------------------------------------------------------- */
 
 int prosqa_grade(const task_row *row, const char *y) {
     char name[32], option[2][32];

@@ -36,38 +36,44 @@ size_t task_stages(task_kind);     /* Coconut's number of stages; countdown: as 
 size_t task_max_new(task_kind);    /* its longest answer in tokens, when generated */
 
 /* ---- Rows (rows.c) ---------------------------------------------------------------------------
- * All texts of all rows stand in one block, NUL after each, so a row costs its text and 16 bytes:
+ * All texts of all rows stand in one block, NUL after each, so a row costs its text and 24 bytes:
  * GSM8K-Aug's 385,620 rows take about 100 MB. */
 
 typedef struct {
     const char *question, *answer;
     const char *steps;             /* n_steps texts, one after another, NUL after each */
     size_t n_steps;
-} task_row;
+} task_row;                        /* answer "": it is not known; such a row has no steps either */
 
 typedef struct {
     char *text;
     size_t used, room;
-    struct task_place { size_t begin, steps; } *place;      /* [count] */
+    struct task_place { size_t begin, steps, line; } *place;       /* [count] */
     size_t count, room_places;
     size_t open;                   /* where the row that is being written began */
     size_t broken;                 /* rows of the file that could not be used */
     char complaints[900];          /* the first of them, "file:7: why", one a line */
+    char why[120];                 /* what a reader says of the row it is at */
 } task_set;
 
 task_row task_get(const task_set *, size_t i);
 const char *task_step(const task_row *, size_t i);
+size_t task_line(const task_set *, size_t i);        /* in its file; 0: not read from rows */
+/* Steps that the row's problem takes, also where it shows none. */
+size_t task_steps(task_kind, const task_row *);
 
 /* A row is written as its texts in order (question, steps, answer), then closed. 0: out of memory.
  * A set of zeros is an empty one. */
 int task_put(task_set *, const char *text, size_t length);
 int task_close(task_set *, size_t n_steps);
+int task_put_row(task_set *, const task_row *);      /* all of a row at once, closed */
 void task_free(task_set *);
 
 /* ---- Files -----------------------------------------------------------------------------------
  * The format is seen from the content: a JSON array of objects, one object a line, or (gsm8k) lines
  * `question||<<..>> <<..>> #### 300`. For text: *.json and *.jsonl hold objects with "text", any
- * other file is one document, a folder stands for its .txt, .json and .jsonl files by name.
+ * other file is one document, a folder stands for its .txt, .json and .jsonl files by name, their
+ * endings in any letters; folders in it are not read.
  * A broken row ends the reading (skip 0) or is counted and left out (skip 1); a file without one
  * usable row is an error either way. */
 int task_read(task_kind, const char *file, int skip, task_set *, char *error, size_t size);
@@ -110,16 +116,18 @@ typedef struct {
     int array;                     /* 1: within one, 2: behind it */
     const char *begin;             /* the row's bytes */
     size_t length;
+    char why[240];                 /* the row is no JSON: what was expected, what stands there */
 } task_walk;
 task_walk task_walk_begin(const char *text, size_t length);
 int task_walk_next(task_walk *, dual_json *row);
 
 int task_is_blank(char);                             /* a line break is one, too */
 void task_strip(const char **begin, const char **end);     /* of blanks at either end */
-/* A string's decoded text in a block of its own. NULL: no string, or a NUL byte in it, or no
- * memory. */
-char *task_string(dual_json);
-int task_put_string(task_set *, dual_json);          /* stripped; 0: as task_string */
+/* The decoded text of a string within the field `name`, in a block that the caller frees; then of a
+ * row's field itself. NULL: done, else what was expected, for a reader to return. */
+const char *task_text(task_set *, dual_json, const char *name, char **text);
+const char *task_field(task_set *, dual_json row, const char *name, char **text);
+const char *task_put_field(task_set *, dual_json row, const char *name);     /* stripped */
 /* A list of strings as steps, empty ones left out. Returns what a reader does. */
 const char *task_put_steps(task_set *, dual_json list, size_t *n_steps);
 
@@ -137,7 +145,8 @@ typedef struct {
     int count;
     int numbers[COUNTDOWN_MAX];          /* in the order shown, repeats allowed */
     int target;
-    char solution[64];                   /* one that is right, fewest parentheses: 12*(7-3)+12 */
+    char solution[64];                   /* one that is right, fewest parentheses: 12*(7-3)+12;
+                                            "": not known, then there are no steps */
     char steps[COUNTDOWN_MAX - 1][36];   /* count-1 lines, integers only: 7-3=4 */
 } countdown_problem;
 
@@ -173,6 +182,20 @@ countdown_options countdown_defaults(void);   /* 3..5 numbers of 1..99, targets 
 /* NULL when the options make sense, else what is wrong with them. */
 const char *countdown_check(const countdown_options *);
 
+/* Whether a problem has the split, count, numbers and target that the options ask for; then whether
+ * the generator can make it, too. */
+int countdown_in_range(const countdown_options *, const countdown_problem *);
+int countdown_can_draw(const countdown_options *, const countdown_problem *);
+/* The targets low..high that it can make of these numbers; returns how many. seen: high - low + 1
+ * bytes of 0; those of the targets become 1. found: the targets, one after another, or NULL. */
+size_t countdown_targets(const int *numbers, int count, int low, int high, unsigned char *seen,
+                         int *found);
+/* Fills in steps and a solution as the generator would have it, of a problem that it can make; the
+ * numbers change their order. */
+void countdown_explain(countdown_problem *, dual_rng *);
+/* A problem's number for sorting, unrelated to its split. The numbers are in ascending order. */
+uint64_t countdown_order(const int *numbers, int count, int target);
+
 /* Draws one problem. 0: the options are wrong, or a million draws gave nothing that fits. */
 int countdown_draw(const countdown_options *, dual_rng *, countdown_problem *);
 
@@ -204,6 +227,14 @@ countdown_verdict countdown_grade(const countdown_problem *, const char *answer)
 /* 1: well formed, and each given number exactly once, whatever the value. */
 int countdown_uses_each_once(const countdown_problem *, const char *answer);
 
+/* 1: there is an expression that would be graded correct, fractions and negative values inside it
+ * included; 0: the problem has no solution. Takes up to a second for 6 numbers without one. */
+int countdown_solvable(const countdown_problem *);
+
+/* What an answer comes to, whatever numbers it uses, as a text: 45, -3, 7/2. COUNTDOWN_CORRECT: it
+ * has a value, else why not, and out is "". */
+countdown_verdict countdown_value(const char *answer, char *out, size_t size);
+
 /* 1: some expression with + and - alone reaches the target; 0: it needs * or /. */
 int countdown_plus_minus_suffice(const countdown_problem *);
 
@@ -212,15 +243,19 @@ int countdown_plus_minus_suffice(const countdown_problem *);
 double countdown_floor(const countdown_problem *, dual_rng *, size_t draws);
 
 /* For the table of tasks.c. In a file a row is an object, of which other fields are ignored; its
- * count-1 steps are replayed, its answer is graded:
+ * count-1 steps are replayed, its answer is graded. With neither steps nor answer it is a problem
+ * that can be scored, not trained on:
  *     {"nums": [44, 19, 35], "target": 98, "steps": ["19 + 35 = 54", "44 + 54 = 98"],
  *      "answer": "44 + (19 + 35)"} */
 int countdown_read(const char *file, int skip, task_set *, char *error, size_t size);
 int countdown_row_key(const task_row *, char *out, size_t size);
 int countdown_row_grade(const task_row *, const char *answer);
+size_t countdown_row_steps(const task_row *);
 
 /* ---- GSM8K (gsm8k.c) -------------------------------------------------------------------------
- * Correct: equal to the gold answer as a number, commas and blanks aside: 1,200.0 is 1200. */
+ * A number is an optional sign, digits and an optional point, commas within and blanks around it
+ * aside. Correct: a number equal to the gold answer: 1,200.0 is 1200. The gold answer is what
+ * follows the last # of its text; a row where that is no number is broken. */
 
 enum { GSM8K_CORRECT, GSM8K_NO_NUMBER, GSM8K_WRONG };
 
@@ -269,6 +304,29 @@ void prosqa_measure(prosqa_stats *, const prosqa_graph *, const task_row *);
 /* All usable rows of a file in Coconut's form, graphs and all. */
 int prosqa_measure_file(prosqa_stats *, const char *file, char *error, size_t size);
 size_t prosqa_report(const prosqa_stats *, char *out, size_t size);
+
+/* ---- Samples of a split (sample.c) -----------------------------------------------------------
+ * A generator makes some problems far more often than others, so what it draws first is no sample
+ * of its problems. Here every problem of a split is as likely as any other, and the first of a
+ * longer sample are a shorter one. */
+
+typedef struct {
+    double problems;               /* of the split */
+    enum { SPLIT_HAS, SPLIT_HAS_ABOUT, SPLIT_HAS_OVER } known;
+} task_population;
+
+/* Appends n different problems of options->split, all there are if those are fewer. Small splits
+ * are enumerated and put in the order of countdown_order, from large ones (numbers, target) are
+ * drawn uniformly. Each count of numbers has an equal share as long as it lasts. 0: out of
+ * memory. */
+int countdown_sample(const countdown_options *, dual_rng, size_t n, task_set *, task_population *);
+/* The same for ProsQA, where a problem is its question. Splits of which one draw in ten repeats
+ * another are drawn until they are exhausted and put in the order of their hashes; in others each
+ * draw is a problem of its own, and they are left in the order drawn. */
+int prosqa_sample(const prosqa_options *, prosqa_split, dual_rng, size_t n, task_set *,
+                  task_population *);
+/* "4,812", "about 1,200,000", "over 660,000" */
+const char *task_population_print(task_population, char out[40]);
 
 /* ---- Text and choices (text.c, choices.c) ---------------------------------------------------- */
 
