@@ -339,7 +339,8 @@ static void choices_table(const settings *set, const loaded_run *loaded, const c
     if (choices->cut)
         printf("(%zu contexts lost their beginning: too long)\n", choices->cut);
     if (choices->left_out)
-        printf("(%zu rows left out: a choice too long)\n", choices->left_out);
+        printf("(%zu rows left out: a choice too long, or without a token)\n",
+               choices->left_out);
 }
 
 static void choices(dual_ctx *c, const settings *set, size_t n_words, const char **word) {

@@ -355,6 +355,10 @@ done
 ./eval choices $work/text-h1 $work/mc-rows.jsonl --latents-from swapped --threads 3 > "$work/three"
 expect 0 '2 latents, swapped' cat "$work/one"
 same "$work/one" "$work/three"
+rows '{"ctx":"The answer is ","choices":["yes","no"],"gold":0}'; moved=$(loss $work/text-h1 right)
+rows '{"ctx":"The answer is","choices":[" yes"," no"],"gold":0}'
+near 'choices: white space before and behind the cut' "$moved" "$(loss $work/text-h1 right)"
+rows "$one" "$twin" "$sky" "$sky"
 near 'soft: the same vectors for every context' "$(loss $work/text-soft swapped)" "$(loss $work/text-soft right)"
 expect 1 'has no latents' ./eval choices $work/text-none $work/mc-rows.jsonl --latents-from swapped
 rows '{"choices":["a","b"],"context_options":["x a","x b"],"continuation":"end.","gold":1}' '{"choices":["b","a"],"context_options":["x b","x a"],"continuation":"stop.","gold":1}'

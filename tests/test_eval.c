@@ -2,7 +2,7 @@
  * method's contrasts and their verdicts, arms and labels, the wording of a trace; then a small run
  * from disk through every part of data/eval/, and what is refused.
  *
- *     test_eval FOLDER             FOLDER: for its own files
+ *     test_eval FOLDER [DATA]      FOLDER: for its own files; DATA: with real tokenizers in tok/
  */
 #include "check.h"
 #include "../data/eval/multiple_choice.h"
@@ -209,6 +209,44 @@ static void test_choice_rules(void) {
     r = choices_count(&set);
     check_size(r.hit[CHOICE_PER_BYTE].hits, 2, "a blank before a choice is no byte of it");
     task_free(&rows);
+}
+
+/* White space counts where nothing else does: -2 / 1 byte is ahead of -9 / 4. However it is cut
+ * into context and choice, the bytes are the same. */
+static void test_blank_choices(void) {
+    static const char *const texts[][4] = {
+        {"c", " ", "c", "abcd"}, {"c ", "", "c", "abcd"}, {"c", "\n", "c", "\r\n abcd"},
+        {"c", "\xC2\xA0", "c", "\xE3\x80\x80" "abcd"}, {"", " ", "", "abcd"},
+        {" ", "", " ", "abcd"}
+    };
+    double likelihood[2] = {-2, -9};
+    size_t begin[2] = {0, 2};
+    for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
+        example choice[2];
+        choice_set set;
+        task_set rows;
+        memset(choice, 0, sizeof choice);
+        memset(&set, 0, sizeof set);
+        memset(&rows, 0, sizeof rows);
+        put_choices(&rows, texts[k], 4, "0");
+        for (size_t i = 0; i < 2; i++) {
+            choice[i].row = task_get(&rows, 0);
+            choice[i].n_y = 1;
+        }
+        set.n = 1;
+        set.begin = begin;
+        set.choice = choice;
+        set.likelihood = likelihood;
+        for (size_t i = 0; i < 2; i++) {
+            likelihood[0] = i ? -3 : -2;          /* per byte -2, -1 or -1.5 of two bytes */
+            const choices_result r = choices_count(&set);
+            const size_t bytes = strlen(texts[k][1]) + (k == 1 || k == 5);
+            const int ahead = likelihood[0] / (double)bytes > -9 / 4.0;
+            check_size(r.hit[CHOICE_PER_BYTE].hits, (size_t)ahead, "white space alone, %lu",
+                       (unsigned long)k);
+        }
+        task_free(&rows);
+    }
 }
 
 static void test_another_row(void) {
@@ -748,18 +786,19 @@ static void test_trace_words(void) {
 
 /* What train would leave behind after no step at all. */
 static void make_run(const char *folder, const char *task, const char *objective,
-                     const char *system) {
+                     const char *system, const char *tokenizer) {
     char error[300];
     run r;
     run_task t;
     dual_ctx c;
     dual_adamw adamw;
-    void *memory = check_begin(&c, 16 << 20);
+    void *memory = check_begin(&c, 64 << 20);
     memset(&r, 0, sizeof r);
     options_defaults(RUN_OPTIONS, &r.set);
     strcpy(r.set.task, task);
     strcpy(r.set.objective, objective);
     strcpy(r.set.system, system);
+    snprintf(r.set.tokenizer, sizeof r.set.tokenizer, "%s", tokenizer);
     snprintf(r.set.out, sizeof r.set.out, "%s", folder);
     r.set.layers = r.set.heads = 2;
     r.set.width = 8;
@@ -946,6 +985,103 @@ static void test_choices_run(void) {
     check_end(&c, memory);
 }
 
+/* Ids as "The/ answer": where one ends and the next begins. */
+static void spell_ids(const loaded_run *it, const int32_t *ids, size_t n, char *out, size_t size) {
+    size_t used = 0;
+    *out = 0;
+    for (size_t i = 0; i < n && used + 20 < size; i++) {
+        if (i) out[used++] = '/';
+        used += tokenizer_decode(it->task.tokens, ids + i, 1, out + used, size - used);
+    }
+}
+
+/* How a context and a choice are cut: "CONTEXT|CHOICE", the cue of a text being part of its
+ * context. expected NULL: the row is left out. A second row, which always fits, stands behind. */
+static void cut_is(loaded_run *it, const char *context, const char *choice, const char *expected) {
+    const char *texts[] = {context, choice, context, choice};
+    static const char *const fits[] = {"1", " 2", "1", " 3"};
+    const dual_ablation right = {DUAL_RIGHT, 0, 0};
+    char got[400], y[200];
+    dual_ctx c;
+    choice_set set;
+    task_set rows;
+    memset(&rows, 0, sizeof rows);
+    put_choices(&rows, texts, 4, "0");
+    put_choices(&rows, fits, 4, "0");
+    dual_init(&c, NULL, 0);
+    if (check_that(choices_open(&c, it, &rows, 2, "rows", right, &set), "%s|%s: %s", context,
+                   choice, c.error)) {
+        const example *e = &set.choice[0];
+        spell_ids(it, e->x, (size_t)(e->y - e->x), got, 200);
+        spell_ids(it, e->y, e->n_y, y, sizeof y);
+        snprintf(got + strlen(got), 200, "|%s", y);
+        check_size(set.n, expected ? 2 : 1, "\"%s|%s\": rows that are used", context, choice);
+        check_size(set.left_out, expected ? 0 : 1, "\"%s|%s\": rows left out", context, choice);
+        if (expected) text_is(got, expected, "context and choice as tokens");
+        check_that(choices_score(&c, it, &set), "scored: %s", c.error);
+        choices_close(&set);
+    }
+    task_free(&rows);
+    dual_done(&c);
+}
+
+static void test_choices_cut(void) {
+    dual_ctx c;
+    void *memory = check_begin(&c, 1 << 12);
+    loaded_run it = must_open(&c, path_of("bytes"));
+    cut_is(&it, "ab ", "yes", "a/b| /y/e/s");
+    cut_is(&it, "ab", " yes", "a/b| /y/e/s");
+    cut_is(&it, "a\n", "b", "a|\n/b");
+    cut_is(&it, "", "b", "|b");
+    cut_is(&it, "  ", "b", "| / /b");
+    cut_is(&it, "a", " ", "a| ");
+    cut_is(&it, "a\xC2\xA0", "b", "a|\xC2/\xA0/b");       /* a no-break space */
+    loaded_run_close(&it);
+    it = must_open(&c, path_of("text"));       /* its cue is the last of the context */
+    cut_is(&it, "ab ", "yes", "a/b| /y/e/s");
+    cut_is(&it, " ", "b", "<?>| /b");          /* the end token, which no text can spell */
+    loaded_run_close(&it);
+    it = must_open(&c, path_of("h2"));         /* words: blanks are no tokens */
+    cut_is(&it, "numbers: 1 ", "2", "numbers:/1|2");
+    cut_is(&it, "numbers: 1\n", "2", "numbers:/1|\n/2");
+    cut_is(&it, "numbers: 1", "2 3", "numbers:/1|3");      /* 12 is one word */
+    cut_is(&it, "numbers: 1", "2", "numbers:/1|2");        /* nothing is left: alone */
+    cut_is(&it, "1", " ", NULL);
+    loaded_run_close(&it);
+    check_end(&c, memory);
+}
+
+/* 48 words before the last two, of which 35 are left: 40 positions without 2 latents and a choice's
+ * token are 37, the cue among them. */
+#define NO_6 " no no no no no no"
+#define LONG_CONTEXT NO_6 NO_6 NO_6 NO_6 NO_6 NO_6 NO_6 NO_6 " "
+#define CUT_6 " no/ no/ no/ no/ no/ no/"
+#define CUT_CONTEXT CUT_6 CUT_6 CUT_6 CUT_6 CUT_6 " no/ no/ no/ no/ no/"
+
+static void test_choices_cut_real(const char *data) {
+    static const char *const names[] = {"gpt2", "qwen3"};
+    dual_ctx c;
+    void *memory = check_begin(&c, 1 << 12);
+    for (size_t i = 0; i < 2; i++) {
+        char folder[600], run_folder[600];
+        snprintf(folder, sizeof folder, "%.400s/tok/%s", data, names[i]);
+        snprintf(run_folder, sizeof run_folder, "%s", path_of(names[i]));
+        make_run(run_folder, "text", "pretrain", "h2", folder);
+        loaded_run it = must_open(&c, run_folder);
+        cut_is(&it, "The answer is ", "yes", "The/ answer/ is| yes");
+        cut_is(&it, "The answer is", " yes", "The/ answer/ is| yes");
+        cut_is(&it, "The answer is\n", "yes", "The/ answer/ is|\n/yes");
+        cut_is(&it, "", "yes", "<|endoftext|>|yes");
+        cut_is(&it, "Ans", "wers yes", i ? "Ans| yes" : "An/s| yes");  /* An/swers/ yes */
+        cut_is(&it, "Ans", "wer", i ? "Ans|wer" : "An/s|wer");
+        cut_is(&it, "Wow!", "\nYes", i ? "Wow/!|Yes" : "Wow/!|\n/Yes");
+        cut_is(&it, "Wow!", "\n", "Wow/!|\n");
+        cut_is(&it, LONG_CONTEXT "answer is ", "yes", CUT_CONTEXT " answer/ is| yes");
+        loaded_run_close(&it);
+    }
+    check_end(&c, memory);
+}
+
 static void perplexity_is(dual_ctx *c, loaded_run *it, const char *file, perplexity_options o,
                           const char *fault) {
     perplexity_result p;
@@ -1021,7 +1157,7 @@ static void test_measuring(void) {
 
 int main(int argc, char **argv) {
     if (argc < 2) {
-        printf("usage: test_eval FOLDER\n");
+        printf("usage: test_eval FOLDER [DATA]\n");
         return 2;
     }
     snprintf(scratch, sizeof scratch, "%.480s/test_eval", argv[1]);
@@ -1030,6 +1166,7 @@ int main(int argc, char **argv) {
     test_tallies();
     test_score_count();
     test_choice_rules();
+    test_blank_choices();
     test_another_row();
     test_log_likelihoods();
     test_contrast_yes_and_no();
@@ -1043,15 +1180,18 @@ int main(int argc, char **argv) {
     test_report();
     test_trace_passes();
     test_trace_words();
-    make_run(path_of("h2"), "countdown", "answer", "h2");
-    make_run(path_of("none"), "countdown", "answer", "none");
-    make_run(path_of("bytes"), "gsm8k", "answer", "h2");
-    make_run(path_of("text"), "text", "pretrain", "h2");
-    make_run(path_of("text-none"), "text", "pretrain", "none");
+    make_run(path_of("h2"), "countdown", "answer", "h2", "");
+    make_run(path_of("none"), "countdown", "answer", "none", "");
+    make_run(path_of("bytes"), "gsm8k", "answer", "h2", "");
+    make_run(path_of("text"), "text", "pretrain", "h2", "");
+    make_run(path_of("text-none"), "text", "pretrain", "none", "");
     test_opening();
     test_scoring();
     test_prompts();
     test_choices_run();
+    test_choices_cut();
+    if (argc > 2) test_choices_cut_real(argv[2]);
+    else printf("skipped: choices with real tokenizers (no folder of sets)\n");
     test_perplexity();
     test_measuring();
     return check_done();
