@@ -376,7 +376,7 @@ expect 2 'no answers to grade' ./eval score $work/text-h2 --data $work/text.txt
 expect 2 'no answers to grade' ./eval compare $work/text-lm --data $work/text.txt
 expect 0 '3 fresh prompts x 2 slots' ./eval latents $work/text-h2 --prompts 3
 expect 0 '17 fresh prompts' ./eval latents $work/text-h2 --prompts 17 --data $work/text.txt
-expect 0 '101> .cue.' ./eval trace $work/text-h2 --prompt 'Line' --answer ' 7'
+expect 0 "'e' .cue." ./eval trace $work/text-h2 --prompt 'Line' --answer ' 7'
 printf '{"text":"one"}\n{"txet":"two"}\n{"text":"%0200d"}\n' 3 > "$work/broken.jsonl"
 expect 0 'broken.jsonl:2: ' ./eval perplexity $work/text-h2 $work/broken.jsonl --broken skip
 expect 0 '1 broken row left out' ./eval perplexity $work/text-h2 $work/broken.jsonl --broken skip
@@ -387,6 +387,11 @@ for o in "--stages 2" "--stage-epochs 2" "--reset-optimizer" "--groups 3" "--hel
 done
 expect 2 'score-points 0' $gsm --keep-best --valid $work/gsm.jsonl --score-points 0 --steps 4 --out $work/x
 expect 2 'nothing is scored' ./train --objective lm --width 16 --heads 2 --layers 2 --steps 4 --keep-best --out $work/x
+plain="--width 16 --heads 2 --layers 2 --dry-run --out $work/x"
+expect 0 'scoring +nothing: --task gsm8k is not generated, --valid FILE names' ./train --task gsm8k --data $work/gsm.jsonl --context 128 --score-points 5 $plain
+expect 0 'scoring +nothing: --score-points 0' ./train --task gsm8k --data $work/gsm.jsonl --context 128 --score-points 0 $plain
+expect 0 'scoring +nothing: .* on the text that --task countdown makes' ./train --objective lm $plain
+expect 0 'scoring +nothing: less than one sequence .* held out; more with --held-out' ./train --task text --objective lm --data $work/text.txt --held-out 0 $plain
 expect 0 'batch 4, constant schedule.* seed 1' ./train --task gsm8k --data $work/gsm.jsonl --context 128 --width 16 --heads 2 --layers 2 --batch 4 --schedule constant --dry-run --out $work/x
 expect 0 'options .* --numbers 4-5 .* --lr 0.01' ./train --objective lm --width 16 --heads 2 --layers 2 --numbers 4-5 --lr 0.01 --dry-run --out $work/x
 expect 0 'has --latent-gain none, this run trained' $gsm --from $work/text-h2 --system h2 --latents 2 --latent-gain trained --broken skip --context 64 --steps 4 --dry-run --out $work/x

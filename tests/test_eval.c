@@ -782,6 +782,49 @@ static void test_trace_words(void) {
     check_end(&c, memory);
 }
 
+/* The likeliest token is shown as... */
+static void shown_as(tokenizer *t, int32_t id, const char *expected) {
+    dual_ctx c;
+    char text[200], line[80];
+    void *memory = check_begin(&c, 1 << 16);
+    run_task task;
+    dual_tensor *logits = dual_tensor_new(&c, 1, tokenizer_size(t));
+    memset(&task, 0, sizeof task);
+    task.tokens = t;
+    for (size_t i = 0; i < logits->cols; i++) logits->data[i] = (dual_real)0;
+    logits->data[id] = (dual_real)100;
+    trace_likeliest(&task, logits, 0, text, sizeof text);
+    snprintf(line, sizeof line, "  %s 100%%", expected);
+    text_is(text, line, "a token as it is shown");
+    check_end(&c, memory);
+}
+
+static void test_trace_tokens(void) {
+    static const char *const list[] = {"<end>", "\xC3\xA9t\xC3\xA9",
+                                       "longer_than_there_is_room"};
+    char error[200];
+    tokenizer *bytes = tokenizer_of_words(words_new_bytes(), error, sizeof error);
+    if (!bytes) check_fatal(error);
+    shown_as(bytes, tokenizer_id(bytes, "<byte 104>"), "'h'");
+    shown_as(bytes, tokenizer_id(bytes, "<byte 32>"), "' '");
+    shown_as(bytes, tokenizer_id(bytes, "<byte 10>"), "'\\n'");
+    shown_as(bytes, tokenizer_id(bytes, "<byte 9>"), "'\\t'");
+    shown_as(bytes, tokenizer_id(bytes, "<byte 0>"), "'\\x00'");
+    shown_as(bytes, tokenizer_id(bytes, "<byte 127>"), "'\\x7F'");
+    shown_as(bytes, tokenizer_id(bytes, "<byte 195>"), "'\\xC3'");
+    shown_as(bytes, tokenizer_end(bytes), "<end>");
+    tokenizer_free(bytes);
+    tokenizer *t = countdown_words();
+    shown_as(t, tokenizer_id(t, "\n"), "\\n");
+    shown_as(t, tokenizer_id(t, "target:"), "target:");
+    tokenizer_free(t);
+    t = tokenizer_of_words(words_new(list, 3, error, sizeof error), error, sizeof error);
+    if (!t) check_fatal(error);
+    shown_as(t, 1, "\xC3\xA9t\xC3\xA9");
+    shown_as(t, 2, "longer_than_the");
+    tokenizer_free(t);
+}
+
 /* ---- A run on disk ------------------------------------------------------------------------- */
 
 /* What train would leave behind after no step at all. */
@@ -1180,6 +1223,7 @@ int main(int argc, char **argv) {
     test_report();
     test_trace_passes();
     test_trace_words();
+    test_trace_tokens();
     make_run(path_of("h2"), "countdown", "answer", "h2", "");
     make_run(path_of("none"), "countdown", "answer", "none", "");
     make_run(path_of("bytes"), "gsm8k", "answer", "h2", "");
