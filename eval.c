@@ -888,13 +888,12 @@ int main(int argc, char **argv) {
     if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
         printf("usage: eval COMMAND RUN [options]; RUN is a folder made by train\n");
         for (int i = 0; i < N_COMMANDS; i++) help(&COMMANDS[i]);
-    } else {
+        printf("\neval --version: of this program\n");
+    } else if (argc > 1 && !strcmp(argv[1], "--version")) cli_print_version();
+    else {
         const command *it = find_command(argc > 1 ? argv[1] : NULL);
         status = it ? run_command(it, argc, argv) : 2;
     }
-    if (fflush(stdout) || ferror(stdout)) {
-        fprintf(stderr, "eval: cannot write the result\n");
-        return 1;
-    }
+    cli_flush();
     return status;
 }

@@ -616,7 +616,7 @@ static void print_metrics(const job *j, const progress *p, const step_result *s,
     printf("step=%llu loss=%.5f%s grad_norm=%.4f lr=%.3e tflop=%.4f steps_per_s=%.2f left=%s%s%s\n",
            (unsigned long long)j->r.step, mean, beside, s->norm, s->rate, tflop,
            progress_speed(p, j->r.step), left, label, scored);
-    if (fflush(stdout)) cli_fail(1, "the metrics cannot be written to standard output");
+    cli_flush();
 }
 
 /* Scores where a share of the steps ends; a row of the log and a line of metrics where one is due.
@@ -697,6 +697,7 @@ static void print_gate(job *j) {
     fputs(n.text, stdout);
     snprintf(path, sizeof path, "%s/gate.txt", j->r.set.out);
     if (!dual_text_save(&j->c, path, n.text, n.used)) cli_fail(1, "%s", j->c.error);
+    cli_flush();
 }
 
 /* A frozen Base that did not pass its gate is used, but not without a word. */
@@ -759,13 +760,16 @@ static void read_command_line(job *j, int argc, char **argv) {
     const char *rest[1];
     size_t n_rest;
     char error[400];
-    for (int i = 1; i < argc; i++)
+    for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
             printf("usage: ./train --out DIR [options]\nTrains a Base (--objective lm), or a "
-                   "system on the task, and keeps it in DIR.\n");
+                   "system on the task, and keeps it in DIR. --version: of this program.\n");
             options_help(RUN_OPTIONS);
-            exit(0);
-        }
+        } else if (!strcmp(argv[i], "--version")) cli_print_version();
+        else continue;
+        cli_flush();
+        exit(0);
+    }
     options_defaults(RUN_OPTIONS, &j->r.set);
     if (!options_parse(RUN_OPTIONS, &j->r.set, argc, argv, rest, &n_rest, 0, j->given, error,
                        sizeof error))
@@ -782,6 +786,7 @@ static void describe(job *j) {
         cli_refuse(error);
     fputs(left_out.text, stderr);
     fputs(out.text, stdout);
+    cli_flush();
     run_task_close(&j->task);
 }
 

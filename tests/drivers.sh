@@ -24,6 +24,8 @@ arm="./train --base $work/base --batch 16 --latents 3 --steps 12 --log-every 4 -
 
 # ---- options
 for o in --help -h; do expect 0 'usage: ./train' ./train $o; done
+for p in train eval; do expect 0 "^$p .dual. [0-9]+[.][0-9]+$" ./$p --version; done
+expect 0 'version' ./train --help
 expect 0 'latents N +N_L.* \[4\]' ./train --help
 expect 0 'usage' ./eval --help
 expect 2 'did you mean --latents' ./train --latent 4
@@ -54,6 +56,15 @@ expect 1 'cannot be opened' ./train --data $work/nowhere.jsonl --out $work/x
 expect 2 'compare|command' ./eval
 expect 2 'did you mean' ./eval scor $work/base
 expect 1 'no run there' ./eval score $work/nowhere
+
+# what was printed must arrive; a gate that cannot be said, or metrics, is a failed run too
+if [ -w /dev/full ]; then
+    full() { expect 1 'cannot be written to standard output' sh -c "$* > /dev/full"; }
+    for o in "--help" "--version" "--task prosqa --describe"; do full ./train $o; done
+    for o in "--help" "--version" "score --help" "tokens $work --help"; do full ./eval $o; done
+    full $base --out $work/full
+    full $base --brief --out $work/full-brief
+else echo "skipped: a full standard output (no /dev/full)"; fi
 
 # ---- the whole path: Base, every system, scoring
 expect 0 'gate: |step=12' $base --out $work/base

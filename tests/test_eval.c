@@ -829,7 +829,7 @@ static void test_trace_tokens(void) {
 
 /* What train would leave behind after no step at all. */
 static void make_run(const char *folder, const char *task, const char *objective,
-                     const char *system, const char *tokenizer) {
+                     const char *system, const char *with) {
     char error[300];
     run r;
     run_task t;
@@ -841,7 +841,7 @@ static void make_run(const char *folder, const char *task, const char *objective
     strcpy(r.set.task, task);
     strcpy(r.set.objective, objective);
     strcpy(r.set.system, system);
-    snprintf(r.set.tokenizer, sizeof r.set.tokenizer, "%s", tokenizer);
+    snprintf(r.set.tokenizer, sizeof r.set.tokenizer, "%s", with);
     snprintf(r.set.out, sizeof r.set.out, "%s", folder);
     r.set.layers = r.set.heads = 2;
     r.set.width = 8;
@@ -1044,7 +1044,7 @@ static void cut_is(loaded_run *it, const char *context, const char *choice, cons
     const char *texts[] = {context, choice, context, choice};
     static const char *const fits[] = {"1", " 2", "1", " 3"};
     const dual_ablation right = {DUAL_RIGHT, 0, 0};
-    char got[400], y[200];
+    char got[500], y[200];
     dual_ctx c;
     choice_set set;
     task_set rows;
@@ -1057,7 +1057,7 @@ static void cut_is(loaded_run *it, const char *context, const char *choice, cons
         const example *e = &set.choice[0];
         spell_ids(it, e->x, (size_t)(e->y - e->x), got, 200);
         spell_ids(it, e->y, e->n_y, y, sizeof y);
-        snprintf(got + strlen(got), 200, "|%s", y);
+        snprintf(got + strlen(got), 250, "|%s", y);
         check_size(set.n, expected ? 2 : 1, "\"%s|%s\": rows that are used", context, choice);
         check_size(set.left_out, expected ? 0 : 1, "\"%s|%s\": rows left out", context, choice);
         if (expected) text_is(got, expected, "context and choice as tokens");
