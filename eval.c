@@ -187,7 +187,7 @@ static void steps_label(task_kind kind, int steps, char *out, size_t size) {
 }
 
 static void score_counts_json(json_writer *j, task_kind kind, const score_tallies *t) {
-    char key[8];
+    char key[40];
     if (kind == TASK_COUNTDOWN) {
         report_tally_json(j, "plus_minus_suffice", t->simple);
         report_tally_json(j, "needs_times_or_divide", t->other);
@@ -201,35 +201,36 @@ static void score_counts_json(json_writer *j, task_kind kind, const score_tallie
     }
     json_close(j, '}');
     json_open(j, "verdicts", '{');
-    for (int i = 0; i < TASK_VERDICTS && task_verdict_name(kind, i); i++)
-        json_number(j, task_verdict_name(kind, i), (double)t->verdict[i]);
+    for (int i = 0; i < TASK_VERDICTS && task_verdict_name(kind, i); i++) {
+        report_key(task_verdict_name(kind, i), key, sizeof key);
+        json_number(j, key, (double)t->verdict[i]);
+    }
     json_close(j, '}');
     if (kind == TASK_COUNTDOWN) report_tally_json(j, "each_number_once", t->once);
     report_tally_json(j, "no_end_token", t->no_end);
 }
 
+/* A document about one run, open. */
+static json_writer begin_json(const char *command, const option *table, const settings *set,
+                              const loaded_run *loaded, const char *folder) {
+    json_writer j = report_begin(stdout, command, table, set);
+    report_run_json(&j, "run", folder, &loaded->r.set, &loaded->r.system, loaded->r.step);
+    json_number(&j, "latents", (double)loaded->latents);
+    return j;
+}
+
 static void score_json(const settings *set, const loaded_run *loaded, const char *folder,
                        const problem_set *rows, const score_result *result) {
     const score_tallies *t = &result->count;
-    json_writer j = json_begin(stdout);
-    char system[400];
-    run_describe_system(&loaded->r.system, system, sizeof system);
-    json_open(&j, NULL, '{');
-    json_text(&j, "command", "score");
-    json_text(&j, "run", folder);
-    json_text(&j, "task", task_name(loaded->task.kind));
-    json_text(&j, "system", system);
-    json_number(&j, "step", (double)loaded->r.step);
-    json_number(&j, "stage", (double)loaded->stage);
+    json_writer j = begin_json("score", SCORE, set, loaded, folder);
     json_text(&j, "problems", rows->source);
-    json_text(&j, "latents_from", set->from);
-    json_number(&j, "latents", (double)loaded->latents);
+    json_number(&j, "count", (double)rows->n);
     report_tally_json(&j, "accuracy", t->all);
     json_number(&j, "loss", result->loss);
     score_counts_json(&j, loaded->task.kind, t);
     if (*set->data) {
         json_text(&j, "seen_in_training", result->seen_how);
-        json_number(&j, "keys_seen", (double)(t->all.of - t->unseen.of));
+        json_number(&j, "problems_seen", (double)(t->all.of - t->unseen.of));
         report_tally_json(&j, "accuracy_unseen", t->unseen);
     }
     json_close(&j, '}');
@@ -308,22 +309,18 @@ typedef struct {
     size_t rows;                   /* of the file */
 } choices_heading;
 
-static void choices_json(const settings *set, const choices_heading *of, const choice_set *choices,
-                         const choices_result *result) {
-    json_writer j = json_begin(stdout);
-    json_open(&j, NULL, '{');
-    json_text(&j, "command", "choices");
-    json_text(&j, "run", of->folder);
-    json_text(&j, "file", of->file);
-    json_text(&j, "system", of->system);
-    json_text(&j, "latents_from", set->from);
+static void choices_json(const settings *set, const loaded_run *loaded, const choices_heading *of,
+                         const choice_set *choices, const choices_result *result) {
+    json_writer j = begin_json("choices", CHOICES, set, loaded, of->folder);
+    json_text(&j, "problems", of->file);
+    json_number(&j, "count", (double)choices->n);
     json_number(&j, "chance", result->chance);
     report_tally_json(&j, "accuracy", result->hit[CHOICE_SUM]);
     report_tally_json(&j, "accuracy_per_byte", result->hit[CHOICE_PER_BYTE]);
     report_tally_json(&j, "accuracy_per_token", result->hit[CHOICE_PER_TOKEN]);
     json_number(&j, "loss", result->loss);
     json_number(&j, "contexts_cut", (double)choices->cut);
-    json_number(&j, "rows_too_long", (double)choices->left_out);
+    json_number(&j, "rows_left_out", (double)choices->left_out);
     json_close(&j, '}');
 }
 
@@ -363,7 +360,7 @@ static void choices(dual_ctx *c, const settings *set, size_t n_words, const char
     const choices_result result = choices_count(&list);
     run_describe_system(&loaded.r.system, system, sizeof system);
     const choices_heading heading = {word[0], word[1], system, rows.count};
-    if (set->json) choices_json(set, &heading, &list, &result);
+    if (set->json) choices_json(set, &loaded, &heading, &list, &result);
     else choices_table(set, &loaded, &heading, &list, &result);
     choices_close(&list);
     task_free(&rows);
@@ -375,18 +372,12 @@ static void choices(dual_ctx *c, const settings *set, size_t n_words, const char
 static void perplexity_json(const settings *set, const loaded_run *loaded, const char *folder,
                             const perplexity_result *p) {
     const size_t ahead = p->how.ahead;
-    json_writer j = json_begin(stdout);
-    char system[400];
-    run_describe_system(&loaded->r.system, system, sizeof system);
-    json_open(&j, NULL, '{');
-    json_text(&j, "command", "perplexity");
-    json_text(&j, "run", folder);
+    json_writer j = begin_json("perplexity", PERPLEXITY, set, loaded, folder);
     json_text(&j, "text", p->text.name);
-    json_text(&j, "system", system);
-    json_text(&j, "latents_from", set->from);
-    json_number(&j, "latents", (double)loaded->latents);
+    json_flag(&j, "held_out", p->text.held_out);
     json_number(&j, "sequences", (double)p->sequences);
     json_number(&j, "groups", (double)p->how.groups);
+    json_number(&j, "sequence", (double)p->how.sequence);
     json_open(&j, "ahead", '[');
     for (size_t a = 0; a <= ahead; a++) {
         if (a == ahead) json_close(&j, ']');
@@ -448,7 +439,7 @@ static void subspaces_json(json_writer *j, const settings *set, const latents_re
     for (size_t i = 0; i < report->sizes; i++) {
         const latents_view *a = &report->at[i];
         json_open(j, NULL, '{');
-        json_text(j, "rule", i || set->k ? "k" : "99 % of variance");
+        json_text(j, "rule", i || set->k ? "k" : "variance_99");
         json_number(j, "k_min", (double)a->k_min);
         json_number(j, "k_max", (double)a->k_max);
         json_number(j, "h_off", many ? a->h_off : NAN);
@@ -462,15 +453,10 @@ static void subspaces_json(json_writer *j, const settings *set, const latents_re
     json_close(j, ']');
 }
 
-static void latents_json(const settings *set, const latents_report *report, const char *folder,
-                         const char *system) {
+static void latents_json(const settings *set, const loaded_run *loaded,
+                         const latents_report *report, const char *folder) {
     const size_t slots = report->slots;
-    json_writer j = json_begin(stdout);
-    json_open(&j, NULL, '{');
-    json_text(&j, "command", "latents");
-    json_text(&j, "run", folder);
-    json_text(&j, "system", system);
-    json_number(&j, "slots", (double)slots);
+    json_writer j = begin_json("latents", LATENTS, set, loaded, folder);
     if (slots) {
         json_number(&j, "prompts", (double)report->prompts);
         json_number(&j, "width", (double)report->width);
@@ -553,7 +539,7 @@ static void latents(dual_ctx *c, const settings *set, size_t n_runs, const char 
         must(latents_report_run(c, &loaded, &rows, set->k, &report), c);
         problems_free(&rows);
     }
-    if (set->json) latents_json(set, &report, folder[0], system);
+    if (set->json) latents_json(set, &loaded, &report, folder[0]);
     else if (!report.slots) {
         printf("%s: %s: no latents, nothing to analyse\n", folder[0], system);
     } else {
@@ -591,8 +577,11 @@ static void compare(dual_ctx *c, const settings *set, size_t n_runs, const char 
     }
     if (terminal) fprintf(stderr, "\r\033[K");
     must(comparison_make_arms(c, &k), c);
-    if (set->json) report_comparison_json(stdout, &k);
-    else report_comparison(stdout, &k);
+    if (set->json) {
+        json_writer j = report_begin(stdout, "compare", COMPARE, set);
+        report_comparison_json(&j, &k);
+        json_close(&j, '}');
+    } else report_comparison(stdout, &k);
     comparison_free(&k);
 }
 
@@ -605,15 +594,18 @@ static void open_prompt(dual_ctx *c, const settings *set, const loaded_run *load
     must(prompt_open(c, loaded, &how, prompt), c);
 }
 
-static void generate_json(const settings *set, const char *text, int ended, const char *verdict) {
-    json_writer j = json_begin(stdout);
+static void generate_json(const settings *set, const loaded_run *loaded, const char *folder,
+                          const char *text, int ended, const char *verdict) {
+    json_writer j = begin_json("generate", GENERATE, set, loaded, folder);
+    json_open(&j, "answers", '[');
     json_open(&j, NULL, '{');
-    json_text(&j, "command", "generate");
     json_text(&j, "prompt", set->prompt);
     json_text(&j, "answer", text);
     json_flag(&j, "ended", ended);
     if (verdict) json_text(&j, "verdict", verdict);
     else json_number(&j, "verdict", NAN);
+    json_close(&j, '}');
+    json_close(&j, ']');
     json_close(&j, '}');
 }
 
@@ -628,7 +620,7 @@ static void generate(dual_ctx *c, const settings *set, size_t n_runs, const char
     char *text = tokens_text(c, &loaded.task, p.tokens, ended ? p.length[0] : p.how.max_new);
     must(text != NULL, c);
     const char *verdict = prompt_grade(&p, text, ended);
-    if (set->json) generate_json(set, text, ended, verdict);
+    if (set->json) generate_json(set, &loaded, folder[0], text, ended, verdict);
     else {
         if (verdict) printf("%s    %s\n", text, verdict);
         else printf("%s\n", text);

@@ -630,12 +630,12 @@ static void report_step(job *j, const progress *p, const step_result *s, double 
     if (!score && !last && j->r.step % set->log_every) return;
     const double tflop = run_flops(set, j->flops, j->r.step) * 1e-12;
     const double mean = j->r.loss_sum / (double)j->r.loss_steps;
-    char scored[24] = "", line[300];
+    char scored[24] = "";
     if (score) snprintf(scored, sizeof scored, "%.6g", score_now(j));
     if (!set->brief) print_metrics(j, p, s, mean, tflop, scored);
-    snprintf(line, sizeof line, "%llu,%.9g,%.9g,%.9g,%s,%.9g,%.1f\n", (unsigned long long)j->r.step,
-             mean, s->norm, s->rate, scored, tflop, before + dual_seconds() - p->begun);
-    if (!run_log_add(&j->log, line)) cli_fail(1, "out of memory for the log");
+    const run_log_row row = {j->r.step, mean, s->norm, s->rate, tflop,
+                             before + dual_seconds() - p->begun, scored};
+    if (!run_log_add(&j->log, set, &row)) cli_fail(1, "out of memory for the log");
     j->r.loss_sum = 0;
     j->r.loss_steps = 0;
     if (!score) return;

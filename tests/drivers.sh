@@ -3,7 +3,7 @@
 # comparison, resuming, interrupting, killing, bad input. Usage: tests/drivers.sh BUILD
 work=$1/drivers
 rm -rf "$work"; mkdir -p "$work"
-passed=0 failed=0
+passed=0 failed=0 json=$1/json-f32
 ok()  { passed=$((passed + 1)); }
 bad() { failed=$((failed + 1)); echo "FAILED $*"; }
 # expect STATUS WORDS COMMAND...: the exit status, and WORDS in what it printed (grep -E)
@@ -16,7 +16,20 @@ expect() {
 }
 same() { if cmp -s "$1" "$2"; then ok; else bad "$1 and $2 differ"; fi; }
 # log.csv without its seconds, which no two runs share
-losses() { sed 's/,[^,]*$//' "$1/log.csv" > "$1/losses"; }
+losses() { cut -d, -f1-6,8 "$1/log.csv" > "$1/losses"; }
+# A JSON document of eval: valid, its common part, no key with a blank. document COMMAND ARGUMENTS
+document() {
+    ./eval "$@" --json > "$work/out.json" 2> /dev/null
+    expect 0 'valid' "$json" "$work/out.json"
+    expect 0 '^  "version": 1,$' cat "$work/out.json"
+    expect 0 "^  \"command\": \"$1\",$" cat "$work/out.json"
+    for key in program options seed; do expect 0 "^  \"$key\": " cat "$work/out.json"; done
+    expect 0 '^ *"run": \{$' cat "$work/out.json"
+    expect 0 '^ *"inject": "[a-z]+",$' cat "$work/out.json"
+    expect 1 '^$' grep -E '^ *"[^"]* [^"]*":' "$work/out.json"
+    # every accuracy has one shape
+    expect 1 '^$' grep -E '^ *"accuracy[^"]*": [^{]' "$work/out.json"
+}
 
 small="--width 24 --heads 2 --layers 2 --context 32 --batch 16 --log-every 4 --score-points 0 --quiet"
 base="./train --objective lm $small --steps 12 --seed 3"
@@ -94,11 +107,12 @@ done
 expect 2 'latents-from' ./eval score $work/h2 --latents-from wrong
 expect 1 'drop|latent' ./eval score $work/h2 --count 24 --latents-from drop:7
 expect 1 'apples' ./eval generate $work/h2 --prompt 'numbers: apples'
-for cmd in "score $work/h2 --count 24" "compare $work/base $work/h2 --count 24 --prompts 32" \
-           "latents $work/h2 --prompts 32"; do
-    ./eval $cmd --json > "$work/out.json" 2> /dev/null
-    expect 0 'valid' "$1/json-f32" "$work/out.json"
-done
+document score $work/h2 --count 24
+document compare $work/base $work/h2 --count 24 --prompts 32
+document latents $work/h2 --prompts 32
+document generate $work/h2 --prompt 'numbers: 3 7 12 target: 57'
+expect 0 '^step,loss,grad_norm,lr,accuracy,tflop,seconds,stage$' head -n 1 $work/h2/log.csv
+expect 0 ',$' tail -n 1 $work/h2/log.csv
 
 # ---- files of the user
 printf '%s\n' '{"nums":[44,19,35],"target":98,"steps":["19 + 35 = 54","44 + 54 = 98"],"answer":"44 + (19 + 35)"}' \
@@ -296,6 +310,8 @@ expect 1 'no .*/prosqa/valid.json' sh data/plans/real.sh $work
 stages="./train --task prosqa --nodes 6-8 --path 2-3 --context 192 $tiny --steps-shown curriculum --stages 2 --latents-per-stage 1 --reset-optimizer --keep-best --save-every 7 --schedule constant --uniform-stage 0.3 --steps 100"
 for s in coconut h2; do expect 0 'step=100 .*accuracy=' $stages --system $s --out $work/stages-$s; done
 expect 0 'which option' ./eval score $work/stages-h2 --count 8
+expect 0 '^100,.*,3$' tail -n 1 $work/stages-h2/log.csv
+expect 0 '^ *"stage": 3$' ./eval score $work/stages-h2 --count 8 --json
 expect 0 'trained .*parameters' ./train --resume --dry-run --out $work/stages-h2
 expect 0 'N_L 2.*step .*stage 3 of 0..3' ./eval score $work/stages-h2/best --count 8
 expect 0 'which option' ./eval score $work/stages-coconut --count 8 --latents 5 --latents-from swapped
@@ -414,18 +430,17 @@ echo "$five" > "$work/five.jsonl"
 learnt="./train --numbers 5 --data $work/five.jsonl --width 24 --heads 2 --layers 2 --context 96 --batch 4 --steps 80 --lr 0.01 --score-points 0 --quiet"
 for shown in all none; do expect 0 'step=80' $learnt --steps-shown $shown --out $work/five-$shown; done
 expect 0 'accuracy .* 100.0 %' ./eval score $work/five-all --data $work/five.jsonl
-loss_of() { ./eval compare "$@" --data $work/five.jsonl --no-analysis --json 2> /dev/null | tr -d ' \n' | sed "s/.*\"run\":\"[^\"]*five-all\"[^}]*\"loss\":\([^,}]*\).*/\1/"; }
+loss_of() { ./eval compare "$@" --data $work/five.jsonl --no-analysis --json 2> /dev/null | awk '/"folder": ".*five-all"/ {on = 1} on && /"loss"/ {gsub(/[^0-9.e-]/, "", $2); print $2; exit}'; }
 near 'compare: the loss of an arm, whichever comes first' "$(loss_of $work/five-all $work/five-none)" "$(loss_of $work/five-none $work/five-all)"
 three='{"nums":[1,2,3],"target":6,"steps":["1+2=3","3+3=6"],"answer":"1+2+3"}'
 printf '%s\n' "$five" "$three" > "$work/long.jsonl"
 expect 0 'step=4' ./train --data $work/long.jsonl --broken skip --width 24 --heads 2 --layers 2 --context 18 --batch 2 --steps 4 --score-points 0 --out $work/long
 expect 0 'none +[0-9.]+k +1 +[1-9]' ./eval compare $work/long --data $work/long.jsonl --broken skip --no-analysis
 
-for cmd in "choices $work/text-h2 $work/mc.jsonl" "perplexity $work/text-h2 --sequences 2" \
-           "score $work/stages-h2 --count 8" "score $work/gsm-none --data $work/gsm.jsonl --max-new 8"; do
-    ./eval $cmd --json > "$work/out.json" 2> /dev/null
-    expect 0 'valid' "$1/json-f32" "$work/out.json"
-done
+document choices $work/text-h2 $work/mc.jsonl
+document perplexity $work/text-h2 --sequences 2
+document score $work/stages-h2 --count 8
+document score $work/gsm-none --data $work/gsm.jsonl --max-new 8
 
 # ---- the public sets, where they are
 if [ -n "$DUAL_DATA" ]; then

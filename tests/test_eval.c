@@ -596,6 +596,13 @@ static void test_curve(void) {
     check_close(at[1], 0.25, 0, "of two equally near the first");
 }
 
+/* hits, of: -1 where it is not known. */
+static void share_is(dual_json it, double hits, double of, double share, const char *what) {
+    check_close(dual_json_number(dual_json_get(it, "hits"), -1), hits, 1e-9, "%s: hits", what);
+    check_close(dual_json_number(dual_json_get(it, "of"), -1), of, 1e-9, "%s: of", what);
+    check_close(dual_json_number(dual_json_get(it, "share"), -1), share, 1e-9, "%s", what);
+}
+
 static void test_report(void) {
     dual_ctx c;
     comparison k;
@@ -625,17 +632,69 @@ static void test_report(void) {
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
         check_that(strstr(text, lines[i]) != NULL, "no \"%s\" in:\n%s", lines[i], text);
     f = stream();
-    report_comparison_json(f, &k);
+    json_writer j = json_begin(f);
+    json_open(&j, NULL, '{');
+    report_comparison_json(&j, &k);
+    json_close(&j, '}');
     text = text_of(f);
     const dual_json all = dual_json_text(text, strlen(text)), arms = dual_json_get(all, "arms");
     dual_json key, arm_0 = {NULL, NULL}, first = {NULL, NULL};
     check_that(dual_json_each(arms, &key, &arm_0), "JSON: an arm");
-    check_close(dual_json_number(dual_json_get(arm_0, "accuracy"), -1), 0.875, 1e-9, "accuracy");
+    share_is(dual_json_get(arm_0, "accuracy"), 7, 8, 0.875, "accuracy");
+    share_is(dual_json_get(arm_0, "accuracy_swapped"), 7, 8, 0.875, "swapped");
+    check_that(dual_json_type(dual_json_get(dual_json_get(arm_0, "accuracy_at_25"), "share")) ==
+               'n', "an accuracy that is not known is an object of nulls");
+    share_is(dual_json_get(all, "accuracy_random_expressions"), -1, -1, 0.05, "random expressions");
     check_that(dual_json_type(dual_json_get(arm_0, "loss")) == 'n', "what does not apply is null");
-    check_that(dual_json_each(dual_json_get(all, "sentences"), &key, &first), "JSON: a sentence");
-    check_close(dual_json_number(dual_json_get(first, "points"), -1), 87.5, 1e-9, "points");
+    check_that(dual_json_each(dual_json_get(all, "contrasts"), &key, &first), "JSON: a sentence");
+    first = dual_json_get(first, "difference");
+    check_close(dual_json_number(dual_json_get(first, "share"), -1), 0.875, 1e-9, "difference");
+    check_close(dual_json_number(dual_json_get(first, "low"), -1), 0.63, 1e-3, "its interval");
     compare_end(&k);
     check_end(&c, memory);
+}
+
+/* What every document begins with: options with their types, the run's system in fields. */
+static void test_report_begin(void) {
+    typedef struct { char word[8]; size_t seed, n; double x; int flag; const char *text; } kinds;
+    static const option table[] = {
+        {"the-word", OPTION_AT(OPTION_TEXT, kinds, word), "", "", UNSAVED},
+        {"seed", OPTION_AT(OPTION_SIZE, kinds, seed), "1", "", UNSAVED},
+        {"n", OPTION_AT(OPTION_SIZE, kinds, n), "1", "", UNSAVED},
+        {"x", OPTION_AT(OPTION_REAL, kinds, x), "1", "", UNSAVED},
+        {"flag", OPTION_AT(OPTION_FLAG, kinds, flag), "0", "", UNSAVED},
+        {"text", OPTION_AT(OPTION_ARGUMENT, kinds, text), NULL, "", UNSAVED},
+        {"json", OPTION_AT(OPTION_FLAG, kinds, flag), "0", "", UNSAVED},
+        {NULL, OPTION_TEXT, 0, 0, NULL, NULL, UNSAVED}
+    };
+    const kinds set = {"a \"b\"", 7, 3, 0.5, 1, NULL};
+    FILE *f = stream();
+    json_writer j = report_begin(f, "score", table, &set);
+    loaded_run it = opened("h1", 5);
+    strcpy(it.r.set.steps_shown, "curriculum");
+    it.r.set.stages = 2;
+    it.r.set.stage_steps = 10;
+    it.r.system.kv_layers = 5;
+    report_run_json(&j, "run", "runs/x", &it.r.set, &it.r.system, 11);
+    json_close(&j, '}');
+    const char *text = text_of(f);
+    static const char *const parts[] = {
+        "{\n  \"version\": 1,\n  \"program\": \"dual ", "\n  \"command\": \"score\",\n",
+        "  \"options\": {\n    \"the_word\": \"a \\\"b\\\"\",\n    \"seed\": 7,\n    \"n\": 3,",
+        "    \"x\": 0.5,\n    \"flag\": true,\n    \"text\": null\n  },\n  \"seed\": 7,\n",
+        "  \"run\": {\n    \"folder\": \"runs/x\",\n    \"task\": \"countdown\",",
+        "\"label\": \"h1 = inject kv, Base frozen, N_L 4, layers 0,2\"", "\"name\": \"h1\"",
+        "\"inject\": \"kv\"", "\"base_trained\": false", "\"latents\": 4",
+        "\"kv_layers\": [\n        0,\n        2\n      ]", "\"seed\": 5,\n    \"step\": 11,",
+        "\"stage\": 1\n"
+    };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        check_that(strstr(text, parts[i]) != NULL, "no %s in:\n%s", parts[i], text);
+    tokenizer_free(it.task.tokens);
+    f = stream();
+    j = report_begin(f, "compare", table + 2, &set);
+    json_close(&j, '}');
+    check_that(strstr(text_of(f), "\"seed\": null") != NULL, "no seed: null");
 }
 
 /* ---- A trace in words ---------------------------------------------------------------------- */
@@ -1221,6 +1280,7 @@ int main(int argc, char **argv) {
     test_gathering_refused();
     test_curve();
     test_report();
+    test_report_begin();
     test_trace_passes();
     test_trace_words();
     test_trace_tokens();
