@@ -595,12 +595,12 @@ static void open_prompt(dual_ctx *c, const settings *set, const loaded_run *load
 }
 
 static void generate_json(const settings *set, const loaded_run *loaded, const char *folder,
-                          const char *text, int ended, const char *verdict) {
+                          const char *text, size_t length, int ended, const char *verdict) {
     json_writer j = begin_json("generate", GENERATE, set, loaded, folder);
     json_open(&j, "answers", '[');
     json_open(&j, NULL, '{');
     json_text(&j, "prompt", set->prompt);
-    json_text(&j, "answer", text);
+    json_bytes(&j, "answer", text, length);
     json_flag(&j, "ended", ended);
     if (verdict) json_text(&j, "verdict", verdict);
     else json_number(&j, "verdict", NAN);
@@ -617,19 +617,23 @@ static void generate(dual_ctx *c, const settings *set, size_t n_runs, const char
     open_prompt(c, set, &loaded, parse_ablation(set), &p);
     must(loaded_run_do(c, &loaded, prompt_generate, &p), c);
     const int ended = prompt_ended(&p);
-    char *text = tokens_text(c, &loaded.task, p.tokens, ended ? p.length[0] : p.how.max_new);
-    must(text != NULL, c);
-    const char *verdict = prompt_grade(&p, text, ended);
-    if (set->json) generate_json(set, &loaded, folder[0], text, ended, verdict);
+    const size_t n = ended ? p.length[0] : p.how.max_new;
+    size_t length;
+    char *text = tokens_text(c, &loaded.task, p.tokens, n, &length);
+    char *shown = tokens_shown(c, &loaded.task, p.tokens, n);
+    must(text && shown, c);
+    const char *verdict = prompt_grade(&p, text, length, ended);
+    if (set->json) generate_json(set, &loaded, folder[0], text, length, ended, verdict);
     else {
-        if (verdict) printf("%s    %s\n", text, verdict);
-        else printf("%s\n", text);
+        if (verdict) printf("%s    %s\n", shown, verdict);
+        else printf("%s\n", shown);
         if (p.n_rows == 2)
             printf("(latents of \"%s\" %s)\n", p.rows[1].row.question,
                    p.how.ablation.from == DUAL_MEAN ? "averaged with its own"
                                                    : "instead of its own");
     }
     free(text);
+    free(shown);
     prompt_close(&p);
     loaded_run_close(&loaded);
 }

@@ -147,7 +147,8 @@ static void find_shape(job *j) {
     if (f->vocab < tokenizer_size(j->task.tokens))
         cli_fail(1, "the Base knows %zu tokens, the task needs %zu: it was not made for it",
                  f->vocab, tokenizer_size(j->task.tokens));
-    if (*set->init && !*set->tokenizer && !bpe_in(set->init) && !data_has(set->init, "vocab.txt"))
+    if (!goes_on(set) && *set->init && !*set->tokenizer && !bpe_in(set->init) &&
+        !data_has(set->init, "vocab.txt"))
         fprintf(stderr, "train: warning: %s has no tokenizer.json (nor vocab.json and merges.txt): "
                 "its ids are taken for %s\n", set->init, run_tokenizer_name(&j->task));
     settings_of_shape(j);
@@ -302,7 +303,7 @@ static void check_base(const job *j) {
                          "text: ";
     if (j->task.kind == TASK_COUNTDOWN)
         advice = "Make one first:\n  ./train --objective lm --out runs/base\nthen add ";
-    if (!strcmp(j->r.system.name, "wide")) check_wide(set);
+    if (!strcmp(j->r.system.name, "wide") && !goes_on(set)) check_wide(set);
     if (!j->r.system.base_trained && !has_base)
         cli_fail(2, "%s trains nothing of the Base, and a Base of random weights knows nothing. "
                  "%s--base RUN", j->r.system.name, advice);

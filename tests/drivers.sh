@@ -408,6 +408,101 @@ printf '{"text":"one"}\n{"txet":"two"}\n{"text":"%0200d"}\n' 3 > "$work/broken.j
 expect 0 'broken.jsonl:2: ' ./eval perplexity $work/text-h2 $work/broken.jsonl --broken skip
 expect 0 '1 broken row left out' ./eval perplexity $work/text-h2 $work/broken.jsonl --broken skip
 
+# ---- a BPE of the 256 bytes, and what becomes of its folder while a run goes on
+mkdir -p $work/bytes
+awk 'BEGIN { printf "{\"<|endoftext|>\": 256"
+    for (i = 0; i < 256; i++) {
+        shown = (i > 32 && i < 127) || (i > 160 && i != 173)
+        printf ", \"\\u%04x\": %d", shown ? i : 256 + n++, i
+    }
+    print "}" }' > $work/bytes/vocab.json
+echo '#version: 0.2' > $work/bytes/merges.txt
+bpe="./train --task gsm8k --data $work/gsm.jsonl --valid $work/gsm.jsonl --context 128 --broken skip --batch 4 --quiet --log-every 1 --score-points 1 --score-count 2 --max-new 4 --keep-best --save-every 500"
+shape="--width 16 --heads 2 --layers 2"
+expect 0 step=4 $bpe $shape --system h2 --latents 2 --tokenizer $work/bytes --steps 4 --out $work/bpe
+expect 0 '^116 119 111$' ./eval tokens $work/bpe --text two
+mkdir -p $work/bpe-init; cp $work/bytes/* $work/bpe/base/* $work/bpe-init
+# while_it_runs WHAT COMMAND...: WHAT is done once the first step is through
+while_it_runs() {
+    what=$1; shift
+    { "$@" 2>&1; echo "status $?"; } | while read -r line; do
+        case $line in step=1\ *) eval "$what" ;; esac
+        echo "$line"
+    done
+}
+source_is_gone() { # NAME FOLDER OPTION...: the run that takes its tokenizer from FOLDER, by OPTION
+    name=$1 from=$2; shift 2
+    while_it_runs "mv $from $from.away" $bpe "$@" --steps 150 --out $work/$name > $work/$name.txt
+    expect 0 '^status 0$' cat $work/$name.txt
+    mv $from.away $from
+    same $from/vocab.json $work/$name/best/vocab.json
+}
+source_is_gone by-tokenizer $work/bytes $shape --tokenizer $work/bytes
+source_is_gone by-base $work/bpe --base $work/bpe
+source_is_gone by-from $work/bpe --from $work/bpe --system h2 --latents 2
+source_is_gone by-init $work/bpe-init --init $work/bpe-init
+cp $work/bytes/merges.txt $work/merges.txt
+while_it_runs "echo '#version: other' > $work/bytes/merges.txt" $bpe $shape --tokenizer $work/bytes \
+    --steps 150 --out $work/edited > $work/edited.txt
+for run in edited edited/best; do same $work/merges.txt $work/$run/merges.txt; done
+cp $work/merges.txt $work/bytes/merges.txt
+# a run that goes on asks its own folder, not those that it began with
+for f in bytes bpe bpe-init; do mv $work/$f $work/$f.away; done
+for run in by-tokenizer by-base by-from by-init; do
+    expect 0 'is finished' ./train --resume --out $work/$run
+    out=$(./train --resume --out $work/$run 2>&1)
+    case $out in *'are taken for'*) bad "$run: $out" ;; *) ok ;; esac
+done
+for f in bytes bpe bpe-init; do mv $work/$f.away $work/$f; done
+mv $work/base-wide $work/base-wide.away
+expect 0 'is finished' ./train --resume --out $work/wide
+mv $work/base-wide.away $work/base-wide
+rm $work/by-tokenizer/vocab.json
+expect 1 'by-tokenizer.*its tokenizer' ./train --resume --out $work/by-tokenizer
+
+# ---- answers and paths of any bytes: a model that says 18 is given other tokens for the 8
+printf '%s\n' '{"question":"How many?","answer":"<<9+9=18>>\n#### 18"}' > $work/says-18.jsonl
+printf '%s\n' '{"question":"How many?","answer":"<<1*1=1>>\n#### 1"}' > $work/wants-1.jsonl
+latin=$work/caf$(printf '\351')
+cp $work/says-18.jsonl $latin.jsonl
+expect 0 step=100 ./train --task gsm8k --data $latin.jsonl --context 32 --batch 4 --quiet --lr 0.01 \
+    --steps 100 --score-points 0 $shape --tokenizer $work/bytes --out $latin
+expect 0 'accuracy .* 100.0 %' ./eval score $latin --data $work/says-18.jsonl
+expect 0 'is finished' ./train --resume --out $latin
+# says BYTE: the run with 8 and this byte, as the vocabulary spells it, in each other's place
+says() {
+    cp $work/bytes/vocab.json $latin/vocab.json
+    eight=$(sed 's/.*"\\u0038": \([0-9]*\).*/\1/' $latin/vocab.json)
+    other=$(sed 's/.*"\\u'$1'": \([0-9]*\).*/\1/' $latin/vocab.json)
+    sed -i 's/"\\u0038": [0-9]*/"\\u0038": '$other'/; s/"\\u'$1'": [0-9]*/"\\u'$1'": '$eight'/' $latin/vocab.json
+}
+answer() { ./eval generate $latin --prompt 'How many?' "$@" 2>&1; }
+says 0100
+expect 0 'verdicts: correct 0, no number 1,' ./eval score $latin --data $work/wants-1.jsonl
+expect 0 '^### 1\\0$' answer
+expect 0 '"answer": "### 1\\u0000"' answer --json
+expect 0 '^y: ### 1\\0<.endoftext.> ' ./eval trace $latin --prompt 'How many?'
+expect 0 ' \\0 \(y\) ' ./eval trace $latin --prompt 'How many?'
+says 00c3
+expect 0 '"answer": "### 1\\\\xC3"' answer --json
+for cmd in "generate $latin --prompt How" "score $latin --data $latin.jsonl" \
+           "compare $latin --data $latin.jsonl --no-analysis" "latents $latin"; do
+    ./eval $cmd --json > "$work/out.json" 2> /dev/null
+    expect 0 'valid' "$1/json-f32" "$work/out.json"
+done
+expect 0 'valid' "$1/json-f32" $latin/run.json
+./eval generate $latin --json --prompt "$(printf '\300\257\355\240\200')" > $work/out.json
+expect 0 'valid' "$1/json-f32" $work/out.json
+cp $work/text.txt $latin.txt
+cp -r $work/text-h2 $latin-text
+./eval perplexity $latin-text $latin.txt --sequences 2 --json > $work/out.json
+expect 0 'valid' "$1/json-f32" $work/out.json
+cp $work/mc.jsonl $latin-mc.jsonl
+./eval choices $latin-text $latin-mc.jsonl --json > $work/out.json
+expect 0 'valid' "$1/json-f32" $work/out.json
+./eval latents $latin-text --prompts 3 --json > $work/out.json
+expect 0 'valid' "$1/json-f32" $work/out.json
+
 # ---- options that would do nothing; what the header says
 for o in "--stages 2" "--stage-epochs 2" "--reset-optimizer" "--groups 3" "--held-out 0.3"; do
     expect 2 "${o%% *} is for .*would do nothing" $gsm $o --steps 4 --out $work/x

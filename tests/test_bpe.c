@@ -699,6 +699,43 @@ static void test_copied_pair(void) {
     empty_folder();
 }
 
+/* Files that were edited or are gone since it was opened: what is saved is what was read. */
+static void test_kept_bytes(void) {
+    static const char *const file[] = {"tokenizer.json", "tokenizer_config.json", "vocab.json",
+                                       "merges.txt"};
+    char other[500], path[600];
+    size_t length, kept;
+    snprintf(other, sizeof other, "%s/copy", folder);
+    dual_make_folder(other);
+    for (int i = 0; i < 4; i++) {
+        if (i == 0) bpe_free(small_bpe(BPE_QWEN3));
+        else make_pair("vocab.json", "merges.txt", NULL, CONFIG);
+        if (i == 1) remove_files(other);
+        tokenizer *t = open_tokenizer(folder);
+        snprintf(path, sizeof path, "%s/%s", folder, file[i]);
+        char *before = data_read(path, &length, error, sizeof error);
+        if (!before) check_fatal(error);
+        write_file(file[i], "{}", 2);
+        error[0] = 0;
+        check_that(tokenizer_save(t, other, error, sizeof error), "edited %s: %s", file[i], error);
+        empty_folder();
+        check_that(tokenizer_save(t, other, error, sizeof error), "without %s: %s", file[i], error);
+        check_that(tokenizer_save(t, folder, error, sizeof error), "put back: %s", error);
+        for (int k = 0; k < 2; k++) {
+            snprintf(path, sizeof path, "%s/%s", k ? folder : other, file[i]);
+            char *after = data_read(path, &kept, error, sizeof error);
+            check_that(after && kept == length && !memcmp(before, after, length),
+                       "%s: its bytes are those that were read", path);
+            free(after);
+        }
+        free(before);
+        tokenizer_free(t);
+    }
+    remove_files(other);
+    remove(other);
+    empty_folder();
+}
+
 /* ---- The real ones -------------------------------------------------------------------------- */
 
 static char *read_data(const char *data, const char *name, size_t *length) {
@@ -861,6 +898,7 @@ int main(int argc, char **argv) {
     }
     test_no_tokenizer();
     test_copied_pair();
+    test_kept_bytes();
     if (argc > 2) {
         test_real_gpt2(argv[2]);
         test_real_qwen3(argv[2]);

@@ -58,7 +58,7 @@ static void test_json_layout(void) {
             "a nested document");
 }
 
-/* Every text must come back as it was, also where a piece of a long one ends in an escape. */
+/* Every text must come back as it was, also one that is cut within a character. */
 static void test_json_escapes(void) {
     char text[200], back[300];
     for (size_t length = 0; length < 140; length++) {
@@ -74,8 +74,12 @@ static void test_json_escapes(void) {
         const dual_json all = dual_json_text(written, strlen(written));
         check_that(dual_json_type(all) == '{', "a text of %lu bytes leaves JSON valid",
                    (unsigned long)length);
-        dual_json_string(dual_json_get(all, text), back, sizeof back);
-        check_that(!strcmp(back, text), "a text of %lu bytes comes back", (unsigned long)length);
+        dual_json key, value = {NULL, NULL};
+        dual_json_each(all, &key, &value);
+        check_that(json_unquote(key, back, sizeof back) == length && !strcmp(back, text),
+                   "a key of %lu bytes comes back", (unsigned long)length);
+        check_that(json_unquote(value, back, sizeof back) == length && !strcmp(back, text),
+                   "a text of %lu bytes comes back", (unsigned long)length);
         dual_json_string(dual_json_get(all, "end"), back, sizeof back);
         text_is(back, "x", "what follows it");
     }
@@ -868,7 +872,7 @@ static void test_trace_tokens(void) {
     shown_as(bytes, tokenizer_id(bytes, "<byte 32>"), "' '");
     shown_as(bytes, tokenizer_id(bytes, "<byte 10>"), "'\\n'");
     shown_as(bytes, tokenizer_id(bytes, "<byte 9>"), "'\\t'");
-    shown_as(bytes, tokenizer_id(bytes, "<byte 0>"), "'\\x00'");
+    shown_as(bytes, tokenizer_id(bytes, "<byte 0>"), "'\\0'");
     shown_as(bytes, tokenizer_id(bytes, "<byte 127>"), "'\\x7F'");
     shown_as(bytes, tokenizer_id(bytes, "<byte 195>"), "'\\xC3'");
     shown_as(bytes, tokenizer_end(bytes), "<end>");
@@ -1022,8 +1026,8 @@ static void test_prompts(void) {
     check_that(prompt_open(&c, &it, &how, &p), "a prompt: %s", c.error);
     check_that(p.n_rows == 2 && p.is_problem && p.how.max_new > 0, "another one lends its latents");
     check_that(loaded_run_do(&c, &it, prompt_generate, &p), "generated: %s", c.error);
-    text_is(prompt_grade(&p, "1+2+3", 1), "correct", "a right answer");
-    text_is(prompt_grade(&p, "1+2+3", 0), "no end token", "without its end");
+    text_is(prompt_grade(&p, "1+2+3", 5, 1), "correct", "a right answer");
+    text_is(prompt_grade(&p, "1+2+3", 5, 0), "no end token", "without its end");
     prompt_close(&p);
     how.ablation.from = DUAL_RIGHT;
     check_that(prompt_open(&c, &it, &how, &p), "a prompt: %s", c.error);
@@ -1058,7 +1062,7 @@ static void choices_are(dual_ctx *c, loaded_run *it, const char *json, dual_sour
                    "%s: %lu rows, %lu cut, %lu left out", json, (unsigned long)set.n,
                    (unsigned long)set.cut, (unsigned long)set.left_out);
         const example *last = &set.choice[set.begin[n] - 1];
-        char *context = tokens_text(c, &it->task, last->x, last->n_x);
+        char *context = tokens_shown(c, &it->task, last->x, last->n_x);
         if (cut) text_is(context, &LONG[40 - last->n_x], "a context keeps its end");
         free(context);
         check_that(choices_score(c, it, &set), "scored: %s", c->error);

@@ -1,9 +1,11 @@
-/* test_runs.c - rows as token ids: which steps are shown in which stage, groups in text, batches.
+/* test_runs.c - rows as token ids: which steps are shown in which stage, groups in text, batches;
+ * texts of any bytes in run.json and in answers.
  *
  *     test_runs FOLDER     for its own files
  */
 #include "check.h"
 #include "../data/runs/batches.h"
+#include "../data/runs/json.h"
 #include "../data/runs/run.h"
 #include "../data/runs/scoring.h"
 
@@ -296,6 +298,140 @@ static void test_held_out_text(void) {
     run_task_close(&t);
 }
 
+/* ---- Texts of any bytes --------------------------------------------------------------------- */
+
+static void quotes_as(const char *bytes, size_t length, const char *expected) {
+    char quoted[80], back[80], document[84];
+    check_size(json_quote(bytes, length, quoted, sizeof quoted), strlen(expected), "length of %s",
+               expected);
+    check_that(!strcmp(quoted, expected), "expected %s, got %s", expected, quoted);
+    const int n = snprintf(document, sizeof document, "\"%s\"", quoted);
+    const dual_json string = dual_json_text(document, (size_t)n);
+    check_that(dual_json_type(string) == '"', "%s is JSON", document);
+    check_that(json_unquote(string, back, sizeof back) == length && !memcmp(back, bytes, length),
+               "%s comes back", expected);
+}
+
+static void test_quotes(void) {
+    char text[40], quoted[8];
+    dual_rng rng = dual_rng_seed(41, 0);
+    quotes_as("", 0, "");
+    quotes_as("a \"b\"\n\\", 7, "a \\\"b\\\"\\u000a\\\\");
+    quotes_as("\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80", 9,
+              "\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80");
+    quotes_as("1+2\0+7", 6, "1+2\\u0000+7");
+    quotes_as("caf\xE9", 4, "caf\\\\xE9");
+    quotes_as("\xC3", 1, "\\\\xC3");                   /* the end is missing */
+    quotes_as("\xC3z", 2, "\\\\xC3z");
+    quotes_as("\xA9", 1, "\\\\xA9");                   /* the beginning is */
+    quotes_as("\xC0\xAF", 2, "\\\\xC0\\\\xAF");       /* longer than it need be */
+    quotes_as("\xED\xA0\x80", 3, "\\\\xED\\\\xA0\\\\x80");            /* half a pair */
+    quotes_as("\xF4\x90\x80\x80", 4, "\\\\xF4\\\\x90\\\\x80\\\\x80"); /* beyond the last */
+    quotes_as("\\xi \\x7F \\xc3", 13, "\\\\xi \\\\x7F \\\\xc3");   /* no escapes of a byte */
+    quotes_as("\\xC3", 4, "\\\\x5CxC3");
+    quotes_as("\\x5C", 4, "\\\\x5Cx5C");
+    for (int i = 0; i < 3000; i++) {       /* what could be mistaken for an escape, and any byte */
+        const size_t n = dual_rng_below(&rng, 40);
+        char all[6 * 40 + 1], document[sizeof all + 2], back[40];
+        for (size_t k = 0; k < n; k++) {
+            text[k] = "\\x5C3A9\xC3\xA9\"\0z"[dual_rng_below(&rng, 12)];
+            if (i % 3 == 0) text[k] = (char)dual_rng_below(&rng, 256);
+        }
+        json_quote(text, n, all, sizeof all);
+        const int length = snprintf(document, sizeof document, "\"%s\"", all);
+        const dual_json string = dual_json_text(document, (size_t)length);
+        check_that(json_unquote(string, back, sizeof back) == n && !memcmp(back, text, n),
+                   "text %d comes back from %s", i, document);
+    }
+    check_that(json_quote("abcdefghij", 10, quoted, sizeof quoted) == 10 &&
+               !strcmp(quoted, "abcdefg"), "cut to the room there is");
+    check_that(json_unquote(dual_json_text("7", 1), quoted, sizeof quoted) == SIZE_MAX,
+               "a number is no string");
+}
+
+/* Paths of any bytes are the same paths when a run goes on. */
+static void test_settings_of_any_bytes(void) {
+    run_settings set = settings_of("text"), back;
+    dual_ctx c;
+    char path[440];
+    dual_init(&c, NULL, 0);
+    snprintf(set.out, sizeof set.out, "%s", scratch);
+    dual_make_folder(scratch);
+    snprintf(set.data, sizeof set.data, "caf\xE9 \\xE9 \xC3\xA9\n\"x\".txt");
+    memset(set.valid, '\xFE', sizeof set.valid - 1);           /* each byte four in the file */
+    check_that(run_save_settings(&c, &set) && run_load_settings(&c, scratch, &back), "%s", c.error);
+    check_that(!strcmp(set.data, back.data) && !strcmp(set.valid, back.valid),
+               "the paths come back, got %s and %s", back.data, back.valid);
+    snprintf(path, sizeof path, "%s/run.json", scratch);
+    remove(path);
+    remove(scratch);
+}
+
+/* A BPE whose tokens are the 256 bytes, token i byte i, and <|endoftext|>. */
+static void write_bytes(const char *folder) {
+    char text[6000], path[500];
+    size_t n = (size_t)snprintf(text, sizeof text, "{\"<|endoftext|>\": 256"), next = 256;
+    for (size_t i = 0; i < 256; i++) {
+        const int shown = (i > 32 && i < 127) || (i > 160 && i != 173);
+        n += (size_t)snprintf(text + n, sizeof text - n, ", \"\\u%04x\": %u",
+                              (unsigned)(shown ? i : next), (unsigned)i);
+        next += !shown;
+    }
+    n += (size_t)snprintf(text + n, sizeof text - n, "}");
+    snprintf(path, sizeof path, "%s/vocab.json", folder);
+    check_write(path, text, n);
+    snprintf(path, sizeof path, "%s/merges.txt", folder);
+    check_write(path, "", 0);
+}
+
+/* An answer is graded by all of its bytes. */
+static void test_nul_in_an_answer(void) {
+    static const struct { const char *task, *row, *right; size_t length; int verdict; } cases[] = {
+        {"countdown", "{\"nums\":[1,2],\"target\":3,\"steps\":[\"1+2=3\"],\"answer\":\"1+2\"}",
+         "1+2", 3, COUNTDOWN_MALFORMED},
+        {"gsm8k", "{\"question\":\"q\",\"steps\":[],\"answer\":\"12\"}", "\n### 12", 7,
+         GSM8K_NO_NUMBER},
+        {"prosqa", PROSQA_ROW, "### Tom is a scrompus.", 22, PROSQA_NEITHER},
+    };
+    char path[500], text[60];
+    int32_t ids[60];
+    dual_make_folder(scratch);
+    write_bytes(scratch);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        run_settings set = settings_of(cases[i].task);
+        task_set rows;
+        answer a;
+        const size_t n = cases[i].length;
+        snprintf(set.data, sizeof set.data, "%s", write_text(".json", cases[i].row));
+        snprintf(set.tokenizer, sizeof set.tokenizer, "%s", scratch);
+        run_task t = open_task(&set, &rows);
+        const task_row row = task_get(&rows, 0);
+        example e = example_of(&set, &t, 0, &row);
+        for (size_t nul = 0; nul <= n + 1; nul++) {      /* before each byte, behind all, none */
+            size_t length = n;
+            memcpy(text, cases[i].right, n);
+            if (nul <= n) {
+                memmove(text + nul + 1, text + nul, n - nul);
+                text[nul] = 0;
+                length++;
+            }
+            for (size_t k = 0; k < length; k++) ids[k] = (unsigned char)text[k];
+            run_grade(&t, &e, ids, length, 1, &a);
+            check_that(a.verdict == (nul <= n ? cases[i].verdict : 0), "%s: NUL at %zu, verdict %d",
+                       cases[i].task, nul, a.verdict);
+            check_that(a.each_once == (i == 0 && nul > n), "%s: each once", cases[i].task);
+        }
+        free_example(&e);
+        task_free(&rows);
+        run_task_close(&t);
+    }
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/%s", scratch, i ? "vocab.json" : "merges.txt");
+        remove(path);
+    }
+    remove(scratch);
+}
+
 /* ---- Prompts -------------------------------------------------------------------------------- */
 
 static void test_batches_of_prompts(void) {
@@ -328,5 +464,8 @@ int main(int argc, char **argv) {
     test_text_batches();
     test_held_out_text();
     test_batches_of_prompts();
+    test_quotes();
+    test_settings_of_any_bytes();
+    test_nul_in_an_answer();
     return check_done();
 }

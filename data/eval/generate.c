@@ -81,14 +81,42 @@ int prompt_generate(dual_ctx *c, loaded_run *loaded, void *prompt) {
 
 int prompt_ended(const prompt_answer *p) { return p->length[0] <= p->how.max_new; }
 
-char *tokens_text(dual_ctx *c, const run_task *t, const int32_t *tokens, size_t n) {
-    char *text = run_spell(t, tokens, n);
+char *tokens_text(dual_ctx *c, const run_task *t, const int32_t *tokens, size_t n,
+                  size_t *length) {
+    char *text = run_spell(t, tokens, n, length);
     if (!text) dual_failed(c, "out of memory for an answer of %lu tokens", (unsigned long)n);
     return text;
 }
 
-const char *prompt_grade(const prompt_answer *p, const char *y, int ended) {
+size_t text_shown(const char *text, size_t length, int one_line, char *out, size_t size) {
+    size_t used = 0;
+    for (const char *at = text; at < text + length; at++) {
+        char shown[3] = {*at, 0, 0};
+        if (!*at || (one_line && *at == '\n')) {
+            shown[0] = '\\';
+            shown[1] = *at ? 'n' : '0';
+        }
+        for (const char *from = shown; *from; from++, used++)
+            if (used + 1 < size) out[used] = *from;
+    }
+    if (size) out[used < size ? used : size - 1] = 0;
+    return used;
+}
+
+char *tokens_shown(dual_ctx *c, const run_task *t, const int32_t *tokens, size_t n) {
+    size_t length;
+    char *text = tokens_text(c, t, tokens, n, &length);
+    if (!text) return NULL;
+    const size_t room = text_shown(text, length, 0, NULL, 0) + 1;
+    char *shown = room_for(c, room, 1);
+    if (shown) text_shown(text, length, 0, shown, room);
+    free(text);
+    return shown;
+}
+
+const char *prompt_grade(const prompt_answer *p, const char *y, size_t length, int ended) {
     if (!p->is_problem) return NULL;
     if (!ended) return "no end token";
-    return task_verdict_name(TASK_COUNTDOWN, task_grade(TASK_COUNTDOWN, &p->rows->row, y));
+    return task_verdict_name(TASK_COUNTDOWN,
+                             run_verdict(TASK_COUNTDOWN, &p->rows->row, y, length, ended));
 }

@@ -29,9 +29,13 @@ void prompt_close(prompt_answer *);
 int prompt_generate(dual_ctx *, loaded_run *, void *prompt);   /* within work */
 
 int prompt_ended(const prompt_answer *);
-/* The text of n tokens, for the caller to free. NULL: out of memory. */
-char *tokens_text(dual_ctx *, const run_task *, const int32_t *tokens, size_t n);
+/* The text of n tokens, for the caller to free: any bytes, NULs too. NULL: out of memory. */
+char *tokens_text(dual_ctx *, const run_task *, const int32_t *tokens, size_t n, size_t *length);
+/* Bytes as they are printed, a NUL as \0; one_line: a line break as \n, too. As snprintf. */
+size_t text_shown(const char *text, size_t length, int one_line, char *out, size_t size);
+/* The text of n tokens as it is printed, for the caller to free. NULL: out of memory. */
+char *tokens_shown(dual_ctx *, const run_task *, const int32_t *tokens, size_t n);
 /* What the text of an answer is worth; NULL: the prompt is no problem that could be graded. */
-const char *prompt_grade(const prompt_answer *, const char *y, int ended);
+const char *prompt_grade(const prompt_answer *, const char *y, size_t length, int ended);
 
 #endif

@@ -12,8 +12,8 @@ enum { SPELLED = 16 };                 /* room for a token in words */
 
 /* The character at `at`, of n bytes: itself, or as C writes what no terminal shows. */
 static void spell_character(const char *at, size_t n, uint32_t c, char out[20]) {
-    static const char named[] = "\n\t\r", letters[] = "ntr";
-    const char *name = c && c < 32 ? strchr(named, (int)c) : NULL;
+    static const char named[] = "\n\t\r", letters[] = "ntr0";      /* 0: of the string's NUL */
+    const char *name = c < 32 ? strchr(named, (int)c) : NULL;
     const int shown = (c >= 32 && c < 127) || (c >= 0xA0 && c < UNICODE_BAD);
     *out = 0;
     if (name) snprintf(out, 20, "\\%c", letters[name - named]);
@@ -226,13 +226,14 @@ static int show(dual_ctx *c, const loaded_run *loaded, const trace_job *j, const
                 const dual_tensor *logits, size_t n_x) {
     const example *row = j->prompt->rows;
     const int ended = row->n_y > 0 && row->y[row->n_y - 1] == loaded->task.end;
-    char *y = tokens_text(c, &loaded->task, row->y, row->n_y);
-    char *graded = tokens_text(c, &loaded->task, row->y, row->n_y - (size_t)ended);
+    size_t length;
+    char *y = tokens_shown(c, &loaded->task, row->y, row->n_y);
+    char *graded = tokens_text(c, &loaded->task, row->y, row->n_y - (size_t)ended, &length);
     const int ok = y && graded;
     if (ok) {
         const trace_view v = {loaded, j->prompt, out, logits, n_x, row, j->given,
                               (double)out->loss->data[0], y,
-                              prompt_grade(j->prompt, graded, ended)};
+                              prompt_grade(j->prompt, graded, length, ended)};
         j->show(&v, j->to);
     }
     free(y);

@@ -63,13 +63,18 @@ static tokenizer *open_tokenizer(const run_settings *set, task_kind kind, const 
                                  char *error, size_t size) {
     const char *name = set->tokenizer;
     words *w = NULL;
-    const int named = *name && !run;
+    const int named = *name && !run, own = run != NULL;
     if (!run && *set->from) run = set->from;
     if (!run && *set->base) run = set->base;
     if (!run && *set->wide_of) run = set->wide_of;
     if (!run && *set->init) run = set->init;
     if (!named && run && (bpe_in(run) || data_has(run, "vocab.txt")))
         return tokenizer_open(run, error, size);
+    if (own) {
+        snprintf(error, size, "%.200s: its tokenizer is gone: vocab.txt, or the files of a BPE",
+                 run);
+        return NULL;
+    }
     if (*name && strcmp(name, "words") && strcmp(name, "bytes"))
         return tokenizer_open(name, error, size);
     const int few = kind == TASK_COUNTDOWN || kind == TASK_PROSQA;

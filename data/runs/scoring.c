@@ -12,23 +12,30 @@ size_t run_max_new(const run_settings *set, const run_task *t) {
     return strcmp(set->steps_shown, "none") && t->max_y > usual ? t->max_y : usual;
 }
 
-char *run_spell(const run_task *t, const int32_t *tokens, size_t n) {
-    const size_t length = tokenizer_decode(t->tokens, tokens, n, NULL, 0);
-    char *text = malloc(length + 1);
-    if (text) tokenizer_decode(t->tokens, tokens, n, text, length + 1);
+char *run_spell(const run_task *t, const int32_t *tokens, size_t n, size_t *length) {
+    *length = tokenizer_decode(t->tokens, tokens, n, NULL, 0);
+    char *text = malloc(*length + 1);
+    if (text) tokenizer_decode(t->tokens, tokens, n, text, *length + 1);
     return text;
 }
 
-static void grade(const run_task *t, const example *e, const int32_t *tokens, size_t n, int ended,
-                  answer *a) {
+int run_verdict(task_kind kind, const task_row *row, const char *text, size_t length, int ended) {
+    if (!ended || memchr(text, 0, length)) return task_unfinished(kind);
+    return task_grade(kind, row, text);
+}
+
+void run_grade(const run_task *t, const example *e, const int32_t *tokens, size_t n, int ended,
+               answer *a) {
     countdown_problem p;
-    char *text = run_spell(t, tokens, n);
+    size_t length;
+    char *text = run_spell(t, tokens, n, &length);
     memset(a, 0, sizeof *a);
     a->ended = ended;
     a->verdict = task_unfinished(t->kind);
-    if (text && ended) a->verdict = task_grade(t->kind, &e->row, text);
+    if (text) a->verdict = run_verdict(t->kind, &e->row, text, length, ended);
     if (text && t->kind == TASK_COUNTDOWN && countdown_parse(e->row.question, &p)) {
-        a->each_once = ended && countdown_uses_each_once(&p, task_final(text));
+        a->each_once = ended && !memchr(text, 0, length) &&
+                       countdown_uses_each_once(&p, task_final(text));
         a->simple = countdown_plus_minus_suffice(&p);
     }
     free(text);
@@ -85,8 +92,8 @@ void run_score(dual_ctx *c, dual_exchange *e, const run_task *t, const example *
         dual_generate(c, e, &p.batch, &s, tokens, length);
         for (size_t i = 0; c->memory && out && i < count; i++) {
             const int ended = length[i] <= s.max_new;
-            grade(t, &rows[first + i], tokens + i * s.max_new, ended ? length[i] : s.max_new,
-                  ended, &out[first + i]);
+            run_grade(t, &rows[first + i], tokens + i * s.max_new, ended ? length[i] : s.max_new,
+                      ended, &out[first + i]);
         }
     }
     free(tokens);

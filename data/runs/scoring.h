@@ -20,8 +20,16 @@ double run_text_loss(dual_ctx *, dual_exchange *, const run_settings *, const to
                      size_t first, size_t count);
 /* --max-new, or the task's limit; where steps are shown, as many as the longest y has. */
 size_t run_max_new(const run_settings *, const run_task *);
-/* The text of n tokens, for the caller to free. NULL: out of memory. */
-char *run_spell(const run_task *, const int32_t *tokens, size_t n);
+/* The text of n tokens, for the caller to free: with a BPE any bytes, NULs too. NULL: out of
+ * memory. */
+char *run_spell(const run_task *, const int32_t *tokens, size_t n, size_t *length);
+/* task_grade of a whole generated text. Without its end token it is unfinished; no task asks for a
+ * NUL, so with one it counts as malformed. */
+int run_verdict(task_kind, const task_row *, const char *text, size_t length, int ended);
+
+/* An answer of n tokens to an example. */
+void run_grade(const run_task *, const example *, const int32_t *tokens, size_t n, int ended,
+               answer *);
 
 /* 95 % Wilson score interval of a share. */
 double wilson_low(double hits, double n), wilson_high(double hits, double n);

@@ -1,6 +1,7 @@
 /* settings.c: see settings.h. */
 #include "settings.h"
 #include "../files/files.h"
+#include "json.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -193,7 +194,7 @@ int run_save_settings(dual_ctx *c, const run_settings *set) {
     for (const option *o = RUN_OPTIONS; o->name; o++) {
         if (o->saved == UNSAVED) continue;
         option_print(o, set, value, sizeof value);
-        dual_json_quote(value, quoted, sizeof quoted);
+        json_quote(value, strlen(value), quoted, sizeof quoted);
         n += (size_t)snprintf(text + n, sizeof text - n,
                               o->kind == OPTION_TEXT ? ",\n  \"%s\": \"%s\"" : ",\n  \"%s\": %s",
                               o->name, quoted);
@@ -210,7 +211,7 @@ int run_exists(const char *folder) { return data_has(folder, "run.json"); }
 static int value_text(const option *o, dual_json v, char *out, size_t size) {
     const size_t length = (size_t)(v.end - v.begin);
     if (o->kind == OPTION_TEXT)
-        return dual_json_type(v) == '"' && dual_json_string(v, out, size) < size;
+        return json_unquote(v, out, size) < size;
     if (dual_json_type(v) != '0' || length >= size) return 0;
     snprintf(out, size, "%.*s", (int)length, v.begin);
     return 1;

@@ -20,6 +20,8 @@ enum { IDS_MAX = 1000000, ADDED_MAX = 4096, FILES_MAX = 3, PATH_ROOM = 1024 };
 typedef struct { const char *bytes; size_t length; } token;   /* bytes NULL: no such id */
 typedef struct { int32_t left, right, to; } merge;            /* its index is its rank: low first */
 
+typedef struct { const char *name; char *text; size_t length; } kept;
+
 struct bpe {
     bpe_family family;
     int nfc;
@@ -39,7 +41,7 @@ struct bpe {
     unsigned char starts[256];           /* 1: an added token starts with this byte */
     int32_t end;
     char folder[PATH_ROOM];
-    const char *file[FILES_MAX];         /* those in it that were read */
+    kept file[FILES_MAX];                /* those in it that were read */
 };
 
 static int token_is(const bpe *b, int32_t id, const char *bytes, size_t length) {
@@ -436,19 +438,25 @@ static int read_json_merges(loader *l, dual_json array) {
 }
 
 /* merges.txt: one merge a line. Only the first can be a comment: `# #` is a merge. */
-static int read_merge_lines(loader *l, char *text, size_t length) {
-    size_t n = 1, line = 0;
-    for (size_t i = 0; i < length; i++) n += text[i] == '\n';
-    if (!start_merges(l, n)) return 0;
-    for (char *at = text, *next; at < text + length; at = next) {
-        char *end = at + strcspn(at, "\n");
+static int read_merge_lines(loader *l, const char *text, size_t length) {
+    size_t n = 0, line = 0, longest = 0;
+    for (size_t at = 0, bytes; at < length; at += bytes + 1, n++) {
+        bytes = strcspn(text + at, "\n");
+        if (bytes > longest) longest = bytes;
+    }
+    char *merge_text = malloc(longest + 1);
+    int fine = merge_text ? start_merges(l, n) : refused(l, "out of memory");
+    for (const char *at = text, *next; fine && at < text + length; at = next) {
+        const char *end = at + strcspn(at, "\n");
         next = end + 1;
         line++;
         if (end > at && end[-1] == '\r') end--;
         if (end == at || (line == 1 && !strncmp(at, "#version", 8))) continue;
-        if (!read_merge(l, at, (size_t)(end - at), line)) return 0;
+        memcpy(merge_text, at, (size_t)(end - at));
+        fine = read_merge(l, merge_text, (size_t)(end - at), line);
     }
-    return 1;
+    free(merge_text);
+    return fine;
 }
 
 /* ---- Added tokens -------------------------------------------------------------------------- */
@@ -567,14 +575,15 @@ static int read_family(loader *l, dual_json root) {
     return refused(l, "the pre_tokenizer is neither GPT-2's nor Qwen-3's");
 }
 
-/* The text of a file of the folder, whose name is kept for bpe_copy. NULL: failed. */
-static char *read_file(loader *l, const char *name, size_t *length) {
+/* A file of the folder, whose text is kept for bpe_copy. NULL: failed. */
+static const kept *read_file(loader *l, const char *name) {
     char path[PATH_ROOM + 40];
-    size_t i = 0;
-    while (l->b->file[i]) i++;
-    l->b->file[i] = l->file = name;
+    kept *file = l->b->file;
+    while (file->name) file++;
+    file->name = l->file = name;
     snprintf(path, sizeof path, "%s/%s", l->b->folder, name);
-    return data_read(path, length, l->error, l->size);
+    file->text = data_read(path, &file->length, l->error, l->size);
+    return file->text ? file : NULL;
 }
 
 static int make_pool(loader *l, size_t bytes) {
@@ -582,25 +591,29 @@ static int make_pool(loader *l, size_t bytes) {
     return l->b->pool || refused(l, "out of memory");
 }
 
-static dual_json read_object(loader *l, const char *text, size_t length) {
-    const dual_json root = dual_json_text(text, length);
-    if (dual_json_type(root) != '{') refused(l, "no JSON object, or one that is broken off");
+/* The JSON object that a file is. Absent: failed. */
+static dual_json read_object(loader *l, const char *name) {
+    dual_json root = {NULL, NULL};
+    const kept *file = read_file(l, name);
+    if (!file) return root;
+    root = dual_json_text(file->text, file->length);
+    if (dual_json_type(root) == '{') return root;
+    refused(l, "no JSON object, or one that is broken off");
+    root.begin = NULL;
     return root;
 }
 
+static size_t bytes_of(dual_json value) { return (size_t)(value.end - value.begin); }
+
 static int load_json(loader *l) {
-    size_t length;
-    char *text = read_file(l, "tokenizer.json", &length);
-    if (!text) return 0;
-    const dual_json root = read_object(l, text, length), model = dual_json_get(root, "model");
+    const dual_json root = read_object(l, "tokenizer.json"), model = dual_json_get(root, "model");
     const dual_json list = dual_json_get(root, "added_tokens");
     dual_json none, object = {NULL, NULL};
-    int fine = dual_json_type(root) == '{' && make_pool(l, length + 1) && read_family(l, root) &&
+    int fine = root.begin && make_pool(l, bytes_of(root) + 1) && read_family(l, root) &&
                read_vocabulary(l, dual_json_get(model, "vocab")) &&
                read_json_merges(l, dual_json_get(model, "merges"));
     while (fine && dual_json_each(list, &none, &object))
         fine = read_added(l, dual_json_number(dual_json_get(object, "id"), -1), object);
-    free(text);
     return fine;
 }
 
@@ -635,27 +648,21 @@ static int read_config(loader *l, dual_json config) {
 }
 
 static int load_pair(loader *l, const char *vocabulary, const char *merges, int has_config) {
-    size_t vocabulary_length, merges_length, config_length = 0;
-    char *config_text = NULL, *merges_text = NULL;
-    char *vocabulary_text = read_file(l, vocabulary, &vocabulary_length);
+    const dual_json root = read_object(l, vocabulary);
+    const kept *lines = NULL;
     dual_json config = {NULL, NULL};
-    int fine = vocabulary_text != NULL;
+    int fine = root.begin != NULL;
     if (fine && has_config) {
-        config_text = read_file(l, "tokenizer_config.json", &config_length);
-        if (config_text) config = read_object(l, config_text, config_length);
-        fine = dual_json_type(config) == '{';
+        config = read_object(l, "tokenizer_config.json");
+        fine = config.begin != NULL;
     }
     l->file = vocabulary;
-    fine = fine && make_pool(l, vocabulary_length + config_length + OWN_NAMES) &&
-           read_vocabulary(l, read_object(l, vocabulary_text, vocabulary_length));
-    if (fine) merges_text = read_file(l, merges, &merges_length);
-    fine = merges_text && read_merge_lines(l, merges_text, merges_length);
+    fine = fine && make_pool(l, bytes_of(root) + bytes_of(config) + OWN_NAMES) &&
+           read_vocabulary(l, root);
+    if (fine) lines = read_file(l, merges);
+    fine = lines && read_merge_lines(l, lines->text, lines->length);
     if (has_config) l->file = "tokenizer_config.json";    /* what a refusal is about */
-    fine = fine && read_config(l, config);
-    free(config_text);
-    free(merges_text);
-    free(vocabulary_text);
-    return fine;
+    return fine && read_config(l, config);
 }
 
 /* ---- Folders ------------------------------------------------------------------------------- */
@@ -714,24 +721,19 @@ int bpe_copy(const bpe *b, const char *folder, char *error, size_t size) {
     char path[PATH_ROOM + 40];
     dual_ctx c;                          /* for its line about an error */
     dual_init(&c, NULL, 0);
-    for (size_t i = 0, length; i < FILES_MAX && b->file[i]; i++) {
-        snprintf(path, sizeof path, "%s/%s", b->folder, b->file[i]);
-        char *text = data_read(path, &length, error, size);
-        if (!text) return 0;
-        int fine = (size_t)snprintf(path, sizeof path, "%s/%s", folder, b->file[i]) < sizeof path ||
-                   dual_failed(&c, "%.60s..: path too long", folder);
-        fine = fine && dual_text_save(&c, path, text, length);
-        free(text);
-        if (!fine) {
-            snprintf(error, size, "%s", c.error);
-            return 0;
-        }
+    int fine = 1;
+    for (const kept *file = b->file; fine && file < b->file + FILES_MAX && file->name; file++) {
+        fine = (size_t)snprintf(path, sizeof path, "%s/%s", folder, file->name) < sizeof path ||
+               dual_failed(&c, "%.60s..: path too long", folder);
+        fine = fine && dual_text_save(&c, path, file->text, file->length);
     }
-    return 1;
+    if (!fine) snprintf(error, size, "%s", c.error);
+    return fine;
 }
 
 void bpe_free(bpe *b) {
     if (!b) return;
+    for (size_t i = 0; i < FILES_MAX; i++) free(b->file[i].text);
     free(b->unicode);
     free(b->pool);
     free(b->tokens);

@@ -50,7 +50,8 @@ typedef struct bpe bpe;
 int bpe_in(const char *folder);                  /* 1: such files are there */
 /* NULL: failed. */
 bpe *bpe_open(const char *folder, char *error, size_t size);
-/* Copies the files that were read, byte for byte, into another folder that exists. 0: failed. */
+/* Writes the files that were read, byte for byte as they were then, into a folder that exists: what
+ * became of the folder they came from changes nothing. 0: failed. */
 int bpe_copy(const bpe *, const char *folder, char *error, size_t size);
 void bpe_free(bpe *);
 

@@ -20,8 +20,8 @@ typedef struct tokenizer tokenizer;
 tokenizer *tokenizer_open(const char *folder, char *error, size_t size);
 /* The words are the tokenizer's from here on; they are freed even when it fails (NULL). */
 tokenizer *tokenizer_of_words(words *, char *error, size_t size);
-/* Writes vocab.txt, or copies the BPE's files byte for byte, into a folder that exists. It may be
- * the one they came from. 0: failed. */
+/* Writes vocab.txt, or the BPE's files byte for byte as they were when it was opened, into a folder
+ * that exists. It may be the one they came from. 0: failed. */
 int tokenizer_save(const tokenizer *, const char *folder, char *error, size_t size);
 void tokenizer_free(tokenizer *);
 
