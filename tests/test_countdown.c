@@ -530,6 +530,64 @@ static void test_any_text(void) {
     }
 }
 
+/* ---- Whether there is a solution, and what an answer comes to ------------------------------- */
+
+static void test_solvable(void) {
+    static const struct { const char *numbers; int target, solvable; } known[] = {
+        {"3 7 12", 60, 0}, {"3 7 12", 57, 1}, {"8 3 8 3", 24, 1},  /* 8/(3-8/3) */
+        {"3 3 7 7", 24, 1}, {"1 1", 24, 0}, {"0 5", 0, 1}, {"0 0", 1, 0}, {"1 5 5 5", 24, 1},
+        {"1 2", 1000000, 0}, {"1 1 1 1 1 1", 10, 0}, {"1 1 1 1 1 1", 9, 1},
+        {"2 9 9", 10, 0}, {"5 1 2", 7, 1}                           /* 5*1+2 */
+    };
+    countdown_options o = countdown_defaults();
+    dual_rng rng = dual_rng_seed(21, 0);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        const countdown_problem p = problem(known[i].numbers, known[i].target);
+        check_that(countdown_solvable(&p) == known[i].solvable, "%s -> %d: expected %s solution",
+                   known[i].numbers, known[i].target, known[i].solvable ? "a" : "no");
+    }
+    o.count_min = 2;
+    for (int i = 0; i < 300; i++) {
+        countdown_problem p;
+        check_that(countdown_draw(&o, &rng, &p) && countdown_solvable(&p),
+                   "\"%s\" = %d: expected to be solvable", p.solution, p.target);
+    }
+}
+
+/* No random expression may reach what is said to have no solution. */
+static void test_unsolvable_is_never_reached(void) {
+    dual_rng rng = dual_rng_seed(22, 0);
+    int without = 0;
+    for (int i = 0; i < 300; i++) {
+        countdown_problem p = problem("1 1 1", 0);
+        for (int k = 0; k < 3; k++) p.numbers[k] = (int)dual_rng_below(&rng, 21);
+        p.target = (int)dual_rng_below(&rng, 60);
+        const int hit = countdown_floor(&p, &rng, 3000) > 0;
+        without += !countdown_solvable(&p);
+        check_that(hit == countdown_solvable(&p), "%d %d %d -> %d: reached by chance %d",
+                   p.numbers[0], p.numbers[1], p.numbers[2], p.target, hit);
+    }
+    check_that(without > 30, "expected many without a solution, got %d", without);
+}
+
+static void test_value_of_an_answer(void) {
+    static const struct { const char *answer, *value; countdown_verdict verdict; } known[] = {
+        {"3*(7+12)", "57", COUNTDOWN_CORRECT}, {" 3 * 7 - 12 * 7 ", "-63", COUNTDOWN_CORRECT},
+        {"7/2", "7/2", COUNTDOWN_CORRECT}, {"1/3-1/2", "-1/6", COUNTDOWN_CORRECT},
+        {"6/3", "2", COUNTDOWN_CORRECT}, {"0", "0", COUNTDOWN_CORRECT},
+        {"1000000000*1000000000", "1000000000000000000", COUNTDOWN_CORRECT},
+        {"1000000000*1000000000*10", "", COUNTDOWN_OVERFLOW},
+        {"1/(2-2)", "", COUNTDOWN_ZERO_DIVISION}, {"3+", "", COUNTDOWN_MALFORMED},
+        {"", "", COUNTDOWN_MALFORMED}, {"1+1+1+1+1+1+1", "", COUNTDOWN_WRONG_NUMBERS}
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        char out[COUNTDOWN_TEXT] = "x";
+        const countdown_verdict got = countdown_value(known[i].answer, out, sizeof out);
+        check_that(got == known[i].verdict && !strcmp(out, known[i].value),
+                   "\"%s\": expected \"%s\", got \"%s\"", known[i].answer, known[i].value, out);
+    }
+}
+
 /* ---- What a problem asks for, and what luck reaches ----------------------------------------- */
 
 static void test_plus_minus(void) {
@@ -764,6 +822,9 @@ int main(int argc, char **argv) {
     test_parts_of_answers();
     test_grader_against_floats();
     test_any_text();
+    test_solvable();
+    test_unsolvable_is_never_reached();
+    test_value_of_an_answer();
     test_plus_minus();
     test_floor();
     test_floor_of_base_text();

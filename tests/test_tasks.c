@@ -4,7 +4,7 @@
  *     test_tasks FOLDER [DATA]     FOLDER: for its own files; DATA: with gsm8k/ prosqa/ text/ mc/
  */
 #include "check.h"
-#include "../data/tasks/tasks.h"
+#include "../data/runs/dataset.h"
 
 static char scratch[600];              /* FOLDER/test_tasks; behind it .txt, .json .. */
 
@@ -127,6 +127,93 @@ static void test_gsm8k_grader(void) {
                    cases[i].gold, task_verdict_name(TASK_GSM8K, cases[i].verdict),
                    task_verdict_name(TASK_GSM8K, got));
     }
+}
+
+/* The answer of a row in each of the three forms; what follows its last # is the gold answer. */
+static void gold_is(const char *behind, const char *gold) {
+    static const char *const form[] = {
+        "{\"question\": \"q\", \"answer\": \"x <<1+1=2>>\\n#### %s\"}\n",
+        "q||<<1+1=2>> #### %s\n",
+        "{\"question\": \"q\", \"steps\": [\"<<1+1=2>>\"], \"answer\": \"%s\"}\n"
+    };
+    for (size_t i = 0; i < 3; i++) {
+        task_set set;
+        char text[1200], error[300] = "";
+        snprintf(text, sizeof text, form[i], behind);
+        const char *file = write_text("", text);
+        const int read = task_read(TASK_GSM8K, file, 0, &set, error, sizeof error);
+        if (!gold) {
+            check_that(!read && strstr(error, "test_tasks:1: ") && strstr(error, "number"),
+                       "form %zu, \"%.60s\": expected no number in line 1, got \"%s\"", i, behind,
+                       error);
+            if (read) task_free(&set);
+            continue;
+        }
+        check_that(read, "form %zu, \"%.60s\": expected a row, got \"%s\"", i, behind, error);
+        if (!read) continue;
+        row_is(&set, 0, "q", "<<1+1=2>>|", gold);
+        const task_row row = task_get(&set, 0);
+        check_that(task_grade(TASK_GSM8K, &row, row.answer) == GSM8K_CORRECT,
+                   "the gold answer %s is correct", row.answer);
+        task_free(&set);
+    }
+}
+
+static void test_gsm8k_gold(void) {
+    char zeros[400], blanks[400];
+    memset(zeros, '0', sizeof zeros);
+    memset(blanks, ' ', sizeof blanks);
+    strcpy(zeros + 300, "6");
+    strcpy(blanks + 300, "6");
+    gold_is("2", "2");
+    gold_is(" 1,250.00 ", "1250.00");
+    gold_is("-.5", "-.5");
+    gold_is("+3.", "+3.");
+    gold_is("2 #### 3", "3");
+    gold_is("as #### above #### 3", "3");
+    gold_is("2 # 3", "3");
+    gold_is(zeros, zeros);
+    gold_is(blanks, "6");
+    gold_is("$1,250.00", NULL);
+    gold_is("3 boxes", NULL);
+    gold_is("see #### above", NULL);
+    gold_is("3\xC2\xA0", NULL);
+    gold_is("\xC2\xA0" "3", NULL);
+    gold_is("1 250", NULL);
+    gold_is("1/2", NULL);
+    gold_is("1.2.3", NULL);
+    gold_is("1e3", NULL);
+    gold_is("5%", NULL);
+    gold_is("", NULL);
+    gold_is(" , ", NULL);
+    gold_is("-", NULL);
+    gold_is("2 ####", NULL);
+}
+
+/* An answer of any length is read to its end. */
+static void test_gsm8k_long_answers(void) {
+    static const struct { const char *begin; char fill; const char *end; int verdict; } cases[] = {
+        {"### 6", ' ', "7", GSM8K_NO_NUMBER}, {"### ", '0', "6", GSM8K_CORRECT},
+        {"### 6.", '0', "", GSM8K_CORRECT}, {"### 6.", '0', "1", GSM8K_WRONG},
+        {"### 6", '0', "", GSM8K_WRONG}, {"### 6", ' ', "", GSM8K_CORRECT},
+        {"### 6", ',', "", GSM8K_CORRECT}, {"### 6", ' ', "boxes", GSM8K_NO_NUMBER},
+        {"### -", '0', "6", GSM8K_WRONG}, {"### ", ' ', "6", GSM8K_CORRECT},
+        {"### ", ',', "6.0", GSM8K_CORRECT}, {"### 5", ',', "6", GSM8K_WRONG}
+    };
+    const task_row row = {"q", "6", "", 0};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (size_t length = 200; length < 5000; length = length * 5 / 4 + 1) {
+            static char y[5100];
+            const size_t n = strlen(cases[i].begin);
+            strcpy(y, cases[i].begin);
+            memset(y + n, cases[i].fill, length);
+            strcpy(y + n + length, cases[i].end);
+            const int got = task_grade(TASK_GSM8K, &row, y);
+            check_that(got == cases[i].verdict, "%s, %zu times '%c', %s: expected %s, got %s",
+                       cases[i].begin, length, cases[i].fill, cases[i].end,
+                       task_verdict_name(TASK_GSM8K, cases[i].verdict),
+                       task_verdict_name(TASK_GSM8K, got));
+        }
 }
 
 /* ---- ProsQA --------------------------------------------------------------------------------- */
@@ -436,6 +523,9 @@ static void broken_row(task_kind kind, const char *text, int line, size_t rows, 
 }
 
 static void test_broken_rows(void) {
+    static const char *const neither[] = {
+        "Tom is a lempus.", "yes", "scrompus or impus", "Tom is a scrompuses.", "Tom is a SCROMPUS."
+    };
     broken_row(TASK_GSM8K, OFFICIAL "{\"question\": \"q\", \"answer\": \"no mark\"}\n" OFFICIAL, 2,
                2, "####");
     broken_row(TASK_GSM8K, OFFICIAL "{\"question\": \"q\", \"ans\n" OFFICIAL, 2, 2, "expected");
@@ -448,11 +538,20 @@ static void test_broken_rows(void) {
                "{\"question\": \"q\", \"ste", 2, 1, "expected");
     broken_row(TASK_GSM8K, "[{\"question\": \"q\", \"steps\": [], \"answer\": \"5\"},\n", 2, 1,
                "array");
+    broken_row(TASK_GSM8K, "{\"question\": \"q\", \"answer\": \"5\"}", 1, 0, "\"steps\"");
+    broken_row(TASK_GSM8K, "{\"question\": \"q\", \"steps\": 5, \"answer\": \"5\"}", 1, 0,
+               "\"steps\"");
     broken_row(TASK_GSM8K, "[1, 2]", 1, 0, "object");
     broken_row(TASK_GSM8K, "{\"question\": \"q\\u0000\", \"answer\": \"#### 5\"}", 1, 0,
                "question");
     broken_row(TASK_PROSQA, "[{\"question\": \"Who?\", \"steps\": [], \"answer\": \"x\"},\n"
                PROSQA_ROW "]", 1, 1, "Is Tom a");
+    for (size_t i = 0; i < sizeof neither / sizeof *neither; i++) {
+        char row[600];
+        snprintf(row, sizeof row, "{\"question\": \"" ASKED "\", \"steps\": [], \"answer\": "
+                 "\"%s\"}\n", neither[i]);
+        broken_row(TASK_PROSQA, row, 1, 0, "option");
+    }
     broken_row(TASK_CHOICES, "{\"ctx\": \"c\", \"choices\": [\"a\", \"b\"], \"gold\": 2}", 1, 0,
                "gold");
     broken_row(TASK_CHOICES, "{\"ctx\": \"c\", \"choices\": [\"a\", \"\"], \"gold\": 0}", 1, 0,
@@ -469,8 +568,9 @@ static void test_skipped_rows(void) {
                                   "{\"question\": \"q\", \"answer\": \"<<1>> ####\"}\n" OFFICIAL);
     check_that(task_read(TASK_GSM8K, file, 1, &set, error, sizeof error) && set.broken == 2,
                "two rows are skipped, got \"%s\"", error);
-    check_that(!strcmp(set.complaints, "test_tasks:2: expected \"answer\" to end with #### and a "
-                       "number\ntest_tasks:3: expected a number behind ####\n"),
+    check_that(!strcmp(set.complaints, "test_tasks:2: expected \"steps\", a list of strings, or "
+                       "\"answer\" to end with #### and a number\ntest_tasks:3: expected a number "
+                       "behind ####, and nothing else\n"),
                "and both are named, got \"%s\"", set.complaints);
     row_is(&set, 0, "How many?", "<<2*3=6>>|<<6*200=1200>>|", "1200");
     row_is(&set, 1, "How many?", "<<2*3=6>>|<<6*200=1200>>|", "1200");
@@ -607,6 +707,29 @@ static void test_real_choices_and_text(const char *folder) {
     if (read_real(TASK_TEXT, folder, "text", 302, &set)) task_free(&set);
 }
 
+/* ---- Streams of random numbers -------------------------------------------------------------- */
+
+/* All that a run with one seed draws from: each kind at numbers small and large, and the small
+ * streams of dual.c and train.c (weights, soft tokens, sampling). No two may be one. */
+static void test_streams(void) {
+    static const uint64_t kind[] = {STREAM_TRAIN, STREAM_TEXT, STREAM_TEST, STREAM_SHUFFLE,
+                                    STREAM_STAGE, STREAM_GROUPS};
+    static const uint64_t number[] = {0, 1, 77, 0xBA5E, 0x50F7, 1 << 20, UINT64_C(1) << 40};
+    enum { KINDS = sizeof kind / sizeof *kind, EACH = sizeof number / sizeof *number };
+    uint64_t stream[(KINDS + 1) * EACH], first[(KINDS + 1) * EACH];
+    size_t n = 0;
+    for (size_t i = 0; i < EACH; i++) stream[n++] = number[i];
+    for (size_t k = 0; k < KINDS; k++)
+        for (size_t i = 0; i < EACH; i++) stream[n++] = run_stream(kind[k], number[i]);
+    for (size_t i = 0; i < n; i++) {
+        dual_rng rng = dual_rng_seed(1, stream[i]);
+        first[i] = dual_rng_next(&rng);
+        for (size_t k = 0; k < i; k++)
+            check_that(stream[i] != stream[k] && first[i] != first[k],
+                       "streams %zu and %zu: expected two, got one", k, i);
+    }
+}
+
 int main(int argc, char **argv) {
     if (argc < 2) {
         printf("usage: test_tasks FOLDER [DATA]\n");
@@ -617,6 +740,8 @@ int main(int argc, char **argv) {
     test_set();
     test_gsm8k_readers();
     test_gsm8k_grader();
+    test_gsm8k_gold();
+    test_gsm8k_long_answers();
     test_prosqa_rows();
     test_prosqa_grader();
     test_prosqa_measured_file();
@@ -631,6 +756,7 @@ int main(int argc, char **argv) {
     test_skipped_rows();
     test_missing_files();
     test_any_bytes();
+    test_streams();
     if (argc > 2) {
         test_real_gsm8k(argv[2]);
         test_real_prosqa(argv[2]);

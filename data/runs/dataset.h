@@ -98,14 +98,17 @@ int run_refuse_unknown(const run_settings *, const char *source, size_t row, con
                        size_t *left_out, char *report, size_t report_size, char *error,
                        size_t size);
 
-/* Streams of random numbers: one kind and number, one sequence of its own (dual_rng_seed). */
+/* Streams of random numbers: one kind and number, one sequence of its own (dual_rng_seed). The kind
+ * stands in the highest bits; what has no kind (weights, sampling) uses small streams. */
 enum {
-    STREAM_TRAIN = 1 << 20,
-    STREAM_TEXT = 1 << 21,
-    STREAM_TEST = 1 << 22,
-    STREAM_SHUFFLE = 1 << 23,
-    STREAM_STAGE = 1 << 24,
-    STREAM_GROUPS = 1 << 25
+    STREAM_TRAIN = 1,
+    STREAM_TEXT,
+    STREAM_STAGE,
+    STREAM_TEST,
+    STREAM_GROUPS,
+    STREAM_SHUFFLE = 8,            /* as the files of older runs had it */
+    STREAM_KINDS,
+    STREAM_SHIFT = 60
 };
 uint64_t run_stream(uint64_t kind, uint64_t number);
 

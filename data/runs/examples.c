@@ -5,7 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-uint64_t run_stream(uint64_t kind, uint64_t number) { return (kind << 40) + number; }
+/* Does not compile where a kind would lose bits. */
+typedef char kinds_fit[(UINT64_C(1) << (64 - STREAM_SHIFT)) >= STREAM_KINDS ? 1 : -1];
+
+uint64_t run_stream(uint64_t kind, uint64_t number) { return (kind << STREAM_SHIFT) + number; }
 
 /* ---- A row as ids ----------------------------------------------------------------------------
  * One packed block per row: how many ids x, the steps and the answer have, then those ids, the end

@@ -185,10 +185,18 @@ static void put_char(sink *s, char c) {
     put(s, text);
 }
 
+/* By hand: printf has no format for an int64_t that every libc knows. */
 static void put_number(sink *s, int64_t value) {
     char text[24];
-    snprintf(text, sizeof text, "%ld", (long)value);   /* |value| <= VALUE_MAX fits a long */
-    put(s, text);
+    size_t at = sizeof text - 1;
+    int64_t left = magnitude(value);
+    text[at] = 0;
+    do {
+        text[--at] = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (value < 0) text[--at] = '-';
+    put(s, text + at);
 }
 
 static void put_step(sink *s, char op, int64_t a, int64_t b, int64_t value) {
@@ -568,7 +576,49 @@ int countdown_uses_each_once(const countdown_problem *problem, const char *answe
     return parse_answer(problem, answer, &p) == COUNTDOWN_CORRECT;
 }
 
+countdown_verdict countdown_value(const char *answer, char *out, size_t size) {
+    parser p;
+    fraction value;
+    sink s = open_sink(out, size);
+    if (!parse(&p, answer)) return COUNTDOWN_MALFORMED;
+    if (p.numbers > COUNTDOWN_MAX) return COUNTDOWN_WRONG_NUMBERS;      /* no tree was kept */
+    const countdown_verdict verdict = evaluate(&p.t, &value);
+    if (verdict != COUNTDOWN_CORRECT) return verdict;
+    put_number(&s, value.num);
+    if (value.den == 1) return verdict;
+    put_char(&s, '/');
+    put_number(&s, value.den);
+    return verdict;
+}
+
 /* ---- What a problem asks for --------------------------------------------------------------- */
+
+/* Whether some expression over all n values is the target: two of them become one, in every way.
+ * Leaves the values as they were, unless it is. */
+static int reaches(fraction *value, int n, int64_t target) {
+    if (n == 1) return value[0].num == target && value[0].den == 1;
+    for (int i = 0; i < n; i++)
+        for (int j = i + 1; j < n; j++) {
+            const fraction a = value[i], b = value[j];
+            value[j] = value[n - 1];
+            for (int way = 0; way < 6; way++) {        /* a+b a-b a*b a/b b-a b/a */
+                const int turned = way > 3;
+                const char op = "+-*/-/"[way];
+                if (apply(op, turned ? b : a, turned ? a : b, &value[i]) == COUNTDOWN_CORRECT &&
+                    reaches(value, n - 1, target))
+                    return 1;
+            }
+            value[i] = a;
+            value[j] = b;
+        }
+    return 0;
+}
+
+int countdown_solvable(const countdown_problem *p) {
+    fraction value[COUNTDOWN_MAX];
+    for (int i = 0; i < p->count; i++) value[i] = (fraction){p->numbers[i], 1};
+    return reaches(value, p->count, p->target);
+}
 
 int countdown_plus_minus_suffice(const countdown_problem *p) {
     /* Without * and / every expression is a signed sum, and every choice of signs with one plus

@@ -4,19 +4,74 @@
 #include <string.h>
 #include "tasks.h"
 
-/* ---- The reader ---------------------------------------------------------------------------- */
+/* ---- Numbers ----------------------------------------------------------------------------------
+ * What a number is, for gold answers and for those that are graded: a sign or none, digits, a point
+ * or none. Commas among them and blanks around them do not count. Of any length: nothing is
+ * copied. */
 
-/* An answer as it is graded: no blanks around, no commas. 0: nothing is left, or no memory. */
-static int put_number(task_set *set, const char *begin, const char *end) {
+/* Its digits from whole to end, without needless zeros; a whole number ends at its point. */
+typedef struct { int minus; const char *whole, *point, *end; } decimal;
+
+static int is_spare(char c) { return c == ',' || task_is_blank(c); }
+
+static void strip_spare(const char **begin, const char **end) {
+    while (*begin < *end && is_spare(**begin)) ++*begin;
+    while (*begin < *end && is_spare((*end)[-1])) --*end;
+}
+
+static int is_needless(char c) { return c == '0' || c == ',' || c == '.'; }
+
+/* 0: it is no number. */
+static int read_decimal(const char *begin, const char *end, decimal *d) {
+    size_t digits = 0;
+    strip_spare(&begin, &end);
+    d->minus = begin < end && *begin == '-';
+    if (begin < end && (*begin == '-' || *begin == '+')) begin++;
+    d->point = end;
+    for (const char *c = begin; c < end; c++) {
+        if (*c == '.' && d->point == end) d->point = c;
+        else if (*c >= '0' && *c <= '9') digits++;
+        else if (*c != ',') return 0;
+    }
+    d->whole = begin;
+    d->end = end;
+    while (d->whole < d->point && is_needless(*d->whole)) d->whole++;
+    while (d->end > d->point && is_needless(d->end[-1])) d->end--;
+    d->minus = d->minus && d->whole < d->end;          /* there is no -0 */
+    return digits > 0;
+}
+
+static int same_decimal(const decimal *x, const decimal *y) {
+    const char *a = x->whole, *b = y->whole;
+    if (x->minus != y->minus) return 0;
+    for (;;) {
+        while (a < x->end && *a == ',') a++;
+        while (b < y->end && *b == ',') b++;
+        if (a == x->end || b == y->end) return a == x->end && b == y->end;
+        if (*a++ != *b++) return 0;
+    }
+}
+
+/* ---- The reader --------------------------------------------------------------------------------
+ * In every form the gold answer is what follows the last #, as in a text that is graded. */
+
+static const char NO_NUMBER[] = "expected a number behind ####, and nothing else";
+
+/* The gold answer as it will be shown: no blanks around, no commas. Returns what a reader does. */
+static const char *put_gold(task_set *set, const char *begin, const char *end) {
     const size_t at = set->used;
-    task_strip(&begin, &end);
-    if (begin == end || !task_put(set, begin, (size_t)(end - begin))) return 0;
+    decimal d;
+    for (const char *c = begin; c < end; c++)
+        if (*c == '#') begin = c + 1;
+    if (!read_decimal(begin, end, &d)) return NO_NUMBER;
+    strip_spare(&begin, &end);
+    if (!task_put(set, begin, (size_t)(end - begin))) return TASK_NO_MEMORY;
     char *to = set->text + at;
     for (const char *from = to; *from; from++)
         if (*from != ',') *to++ = *from;
     *to = 0;
     set->used = (size_t)(to - set->text) + 1;
-    return to > set->text + at;
+    return NULL;
 }
 
 /* The first "##" at or behind `at`, NULL: there is none. */
@@ -26,15 +81,13 @@ static const char *find_mark(const char *at, const char *end) {
     return NULL;
 }
 
-/* question||step step #### answer, as iCoT has it: one blank between steps, the answer behind the
- * last ##. */
+/* question||step step #### answer, as iCoT has it: one blank between steps. */
 static const char *read_line(task_set *set, const char *begin, const char *end) {
     const char *bar = begin;
     while (bar + 1 < end && !(bar[0] == '|' && bar[1] == '|')) bar++;
     if (bar + 1 >= end) return "expected question||steps #### answer";
-    const char *at = bar + 2, *mark = find_mark(at, end), *last = mark;
+    const char *at = bar + 2, *mark = find_mark(at, end);
     if (!mark) return "expected #### and the answer behind the steps";
-    for (const char *next = mark; next; next = find_mark(next + 1, end)) last = next;
     while (bar > begin && task_is_blank(bar[-1])) bar--;
     if (!task_put(set, begin, (size_t)(bar - begin))) return TASK_NO_MEMORY;
     size_t n = 0;
@@ -45,34 +98,33 @@ static const char *read_line(task_set *set, const char *begin, const char *end) 
         n += stop > at;
         at = stop < mark ? stop + 1 : stop;
     }
-    if (!put_number(set, last + 2, end)) return "expected a number behind ####";
-    return task_done(set, n);
+    const char *wrong = put_gold(set, mark, end);
+    return wrong ? wrong : task_done(set, n);
 }
 
 /* {"question", "answer"} as published: the steps are the <<..>> of the answer, the number stands
  * behind its ####. */
 static const char *read_worked(task_set *set, const char *worked) {
-    const char *mark = strstr(worked, "####"), *at = worked, *close;
+    const char *end = worked + strlen(worked), *at = worked, *close;
     size_t n = 0;
-    if (!mark) return "expected \"answer\" to end with #### and a number";
-    while ((at = strstr(at, "<<")) != NULL && at < mark && (close = strstr(at, ">>")) != NULL &&
-           close < mark) {
+    if (!find_mark(worked, end))
+        return "expected \"steps\", a list of strings, or \"answer\" to end with #### and a "
+               "number";
+    while ((at = strstr(at, "<<")) != NULL && (close = strstr(at, ">>")) != NULL) {
         if (!task_put(set, at, (size_t)(close + 2 - at))) return TASK_NO_MEMORY;
         n++;
         at = close + 2;
     }
-    if (!put_number(set, mark + 4, mark + strlen(mark))) return "expected a number behind ####";
-    return task_done(set, n);
+    const char *wrong = put_gold(set, worked, end);
+    return wrong ? wrong : task_done(set, n);
 }
 
 /* {"question", "steps", "answer"}, Coconut's form. */
 static const char *read_listed(task_set *set, dual_json steps, const char *answer) {
     size_t n;
     const char *wrong = task_put_steps(set, steps, &n);
-    if (wrong) return wrong;
-    if (!put_number(set, answer, answer + strlen(answer)))
-        return "expected \"answer\" not to be empty";
-    return task_done(set, n);
+    if (!wrong) wrong = put_gold(set, answer, answer + strlen(answer));
+    return wrong ? wrong : task_done(set, n);
 }
 
 static const char *read_object(task_set *set, dual_json row) {
@@ -81,8 +133,9 @@ static const char *read_object(task_set *set, dual_json row) {
         return "expected \"question\", a string";
     char *answer = task_string(dual_json_get(row, "answer"));
     if (!answer) return "expected \"answer\", a string";
-    const char *wrong = dual_json_type(steps) == '[' ? read_listed(set, steps, answer)
-                                                     : read_worked(set, answer);
+    const char *wrong = "expected \"steps\", a list of strings";
+    if (dual_json_type(steps) == '[') wrong = read_listed(set, steps, answer);
+    else if (!dual_json_type(steps) || dual_json_type(steps) == 'n') wrong = read_worked(set, answer);
     free(answer);
     return wrong;
 }
@@ -93,47 +146,9 @@ int gsm8k_read(const char *file, int skip, task_set *set, char *error, size_t si
 
 /* ---- The grader ---------------------------------------------------------------------------- */
 
-static const char *skip_digits(const char *at, const char *end) {
-    while (at < end && *at >= '0' && *at <= '9') at++;
-    return at;
-}
-
-/* A decimal number without needless zeros: sign, whole part, fraction; zero is "". 0: it is none,
- * or too long for out. */
-static int canonical_number(const char *begin, const char *end, char *out, size_t size) {
-    const int minus = begin < end && *begin == '-';
-    const char *whole = begin + (begin < end && (*begin == '-' || *begin == '+'));
-    const char *point = skip_digits(whole, end), *stop = point;
-    if (point < end && *point == '.') stop = skip_digits(point + 1, end);
-    const int digits = point > whole || stop > point + 1;
-    if (!digits || stop != end || (size_t)(end - whole) + 3 > size) return 0;
-    while (whole < point && *whole == '0') whole++;
-    if (point < end) {                                /* zeros at the fraction's end, its point */
-        while (end > point + 1 && end[-1] == '0') end--;
-        if (end == point + 1) end = point;
-    }
-    size_t n = 0;
-    if (minus && whole < end) out[n++] = '-';
-    memcpy(out + n, whole, (size_t)(end - whole));
-    out[n + (size_t)(end - whole)] = 0;
-    return 1;
-}
-
 int gsm8k_grade(const task_row *row, const char *y) {
-    const char *gold = row->answer;
-    char said[256], mine[264], theirs[264];
-    size_t n = 0;
-    for (; *y && n + 1 < sizeof said; y++)
-        if (*y != ',') said[n++] = *y;
-    const char *begin = said, *end = said + n;
-    task_strip(&begin, &end);
-    n = (size_t)(end - begin);
-    if (!canonical_number(begin, end, mine, sizeof mine)) {
-        /* the gold answer may be no number either */
-        const int same = n > 0 && n == strlen(gold) && !memcmp(begin, gold, n);
-        return same ? GSM8K_CORRECT : GSM8K_NO_NUMBER;
-    }
-    const int same = canonical_number(gold, gold + strlen(gold), theirs, sizeof theirs) &&
-                     !strcmp(mine, theirs);
-    return same ? GSM8K_CORRECT : GSM8K_WRONG;
+    decimal mine, gold;
+    if (!read_decimal(y, y + strlen(y), &mine)) return GSM8K_NO_NUMBER;
+    const int known = read_decimal(row->answer, row->answer + strlen(row->answer), &gold);
+    return known && same_decimal(&mine, &gold) ? GSM8K_CORRECT : GSM8K_WRONG;
 }

@@ -20,6 +20,16 @@ static int read_options(const char *question, char name[32], char option[2][32])
            sscanf(last, "Is %31s a %31s or %31[^?]", name, option[0], option[1]) == 3;
 }
 
+static int is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
+/* Whether `word` stands in y with no letter beside it. */
+static int has_word(const char *y, const char *word) {
+    const size_t n = strlen(word);
+    for (const char *at = y; (at = strstr(at, word)) != NULL; at++)
+        if (!(at > y && is_letter(at[-1])) && !is_letter(at[n])) return 1;
+    return 0;
+}
+
 static const char *read_object(task_set *set, dual_json row) {
     const dual_json steps = dual_json_get(row, "steps");
     char name[32], option[2][32];
@@ -34,6 +44,8 @@ static const char *read_object(task_set *set, dual_json row) {
     at = set->used;
     if (!task_put_string(set, dual_json_get(row, "answer")) || !set->text[at])
         return "expected \"answer\", a string";
+    if (has_word(set->text + at, option[0]) == has_word(set->text + at, option[1]))
+        return "expected \"answer\" to name one of the question's two options";
     return task_done(set, n);
 }
 
@@ -42,16 +54,6 @@ int prosqa_read(const char *file, int skip, task_set *set, char *error, size_t s
 }
 
 /* ---- The grader ---------------------------------------------------------------------------- */
-
-static int is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-
-/* Whether `word` stands in y with no letter beside it. */
-static int has_word(const char *y, const char *word) {
-    const size_t n = strlen(word);
-    for (const char *at = y; (at = strstr(at, word)) != NULL; at++)
-        if (!(at > y && is_letter(at[-1])) && !is_letter(at[n])) return 1;
-    return 0;
-}
 
 int prosqa_grade(const task_row *row, const char *y) {
     char name[32], option[2][32];

@@ -204,6 +204,14 @@ countdown_verdict countdown_grade(const countdown_problem *, const char *answer)
 /* 1: well formed, and each given number exactly once, whatever the value. */
 int countdown_uses_each_once(const countdown_problem *, const char *answer);
 
+/* 1: there is an expression that would be graded correct, fractions and negative values inside it
+ * included; 0: the problem has no solution. Takes up to a second for 6 numbers without one. */
+int countdown_solvable(const countdown_problem *);
+
+/* What an answer comes to, whatever numbers it uses, as a text: 45, -3, 7/2. COUNTDOWN_CORRECT: it
+ * has a value, else why not, and out is "". */
+countdown_verdict countdown_value(const char *answer, char *out, size_t size);
+
 /* 1: some expression with + and - alone reaches the target; 0: it needs * or /. */
 int countdown_plus_minus_suffice(const countdown_problem *);
 
@@ -220,7 +228,9 @@ int countdown_row_key(const task_row *, char *out, size_t size);
 int countdown_row_grade(const task_row *, const char *answer);
 
 /* ---- GSM8K (gsm8k.c) -------------------------------------------------------------------------
- * Correct: equal to the gold answer as a number, commas and blanks aside: 1,200.0 is 1200. */
+ * A number is an optional sign, digits and an optional point, commas within and blanks around it
+ * aside. Correct: a number equal to the gold answer: 1,200.0 is 1200. The gold answer is what
+ * follows the last # of its text; a row where that is no number is broken. */
 
 enum { GSM8K_CORRECT, GSM8K_NO_NUMBER, GSM8K_WRONG };
 
