@@ -4,7 +4,7 @@
  *   eval choices RUN FILE   multiple choice by log-likelihood
  *   eval perplexity RUN FILE   of each token ahead, with the latents and without
  *   eval compare RUN...     all runs on the same problems, and the method's sentences about them
- *   eval generate RUN       the answer to one prompt
+ *   eval generate RUN       the answer to a prompt, or to each of a file
  *   eval latents RUN        do the slots hold different things? (overlap of their subspaces)
  *   eval trace RUN          every row of every pass: what it is, where it stands, what it sees
  *   eval tokens DIR FILE    token ids of a text, and back
@@ -17,6 +17,7 @@
 #include "data/eval/perplexity.h"
 #include "data/eval/report.h"
 #include "data/eval/trace.h"
+#include "data/files/files.h"
 #include "data/runs/cli.h"
 #include "data/runs/platform.h"
 #include <math.h>
@@ -39,7 +40,7 @@ static void *must_room(dual_ctx *c, size_t count, size_t size) {
  * One struct for all commands; each command has the options it knows. */
 
 typedef struct {
-    char split[16], data[RUN_PATH], broken[8], from[24], prompt[8192], answer[1024];
+    char split[16], data[RUN_PATH], file[RUN_PATH], broken[8], from[24], prompt[8192], answer[1024];
     size_t count, sequences, prompts, k, max_new, latents, groups, ahead, sequence, seed, threads;
     double temperature;
     int json, no_analysis, help;
@@ -66,7 +67,7 @@ typedef struct {
 #define PROMPTS ENTRY("prompts", OPTION_SIZE, prompts, "2048", \
                  "fresh prompts for the analysis of the latents")
 #define PROMPT ENTRY("prompt", OPTION_TEXT, prompt, "", \
-                "the question, like \"numbers: 3 7 12 target: 57\" (required)")
+                "the question, like \"numbers: 3 7 12 target: 57\"")
 #define JSON ENTRY("json", OPTION_FLAG, json, "0", "one JSON document instead of tables")
 #define COMMON ENTRY("threads", OPTION_SIZE, threads, "0", \
                 "0: as many as there are; does not change any result"), \
@@ -90,7 +91,8 @@ static const option COMPARE[] = {
     JSON, COMMON
 };
 static const option GENERATE[] = {
-    PROMPT, MAX_NEW, FROM, AT_TEST, TEMPERATURE, SEED, JSON, COMMON
+    PROMPT, ENTRY("file", OPTION_TEXT, file, "", "or a file of questions, one a line"),
+    MAX_NEW, FROM, AT_TEST, TEMPERATURE, SEED, JSON, COMMON
 };
 static const option LATENTS[] = {
     PROMPTS, DATA, BROKEN, AT_TEST,
@@ -153,6 +155,19 @@ static void open_run(dual_ctx *c, const settings *set, const char *folder, loade
     if (*broken && options_word(broken, "fatal skip") < 0)
         cli_fail(2, "--broken: fatal or skip, not %s", broken);
     must(loaded_run_open(c, folder, broken, set->latents, loaded), c);
+}
+
+/* A text in a block of its own, without NUL bytes. */
+static char *read_text(const char *file, size_t *length) {
+    char error[300];
+    char *text = data_read(file, length, error, sizeof error);
+    if (!text) cli_fail(1, "%s", error);
+    return text;
+}
+
+static void text_or_null(json_writer *j, const char *key, const char *text) {
+    if (text) json_text(j, key, text);
+    else json_number(j, key, NAN);
 }
 
 static void refuse_text(const loaded_run *loaded, const char *folder) {
@@ -587,54 +602,109 @@ static void compare(dual_ctx *c, const settings *set, size_t n_runs, const char 
 
 /* ==== GENERATE ================================================================================ */
 
-static void open_prompt(dual_ctx *c, const settings *set, const loaded_run *loaded,
-                        dual_ablation ablation, prompt_answer *prompt) {
-    if (!*set->prompt) cli_fail(2, "--prompt \"numbers: 3 7 12 target: 57\" is required");
-    const prompt_options how = {set->prompt, ablation, set->temperature, set->seed, set->max_new};
-    must(prompt_open(c, loaded, &how, prompt), c);
+static void open_prompt(dual_ctx *c, const loaded_run *loaded, const prompt_options *how,
+                        const char *file, prompt_answer *prompt) {
+    if (prompt_open(c, loaded, how, prompt)) return;
+    if (how->line) cli_fail(1, "%s:%zu: %s", file, how->line, c->error);
+    cli_fail(1, "--prompt: %s", c->error);
 }
 
-static void generate_json(const settings *set, const loaded_run *loaded, const char *folder,
-                          const char *text, size_t length, int ended, const char *verdict) {
-    json_writer j = begin_json("generate", GENERATE, set, loaded, folder);
-    json_open(&j, "answers", '[');
-    json_open(&j, NULL, '{');
-    json_text(&j, "prompt", set->prompt);
-    json_bytes(&j, "answer", text, length);
-    json_flag(&j, "ended", ended);
-    if (verdict) json_text(&j, "verdict", verdict);
-    else json_number(&j, "verdict", NAN);
-    json_close(&j, '}');
-    json_close(&j, ']');
-    json_close(&j, '}');
+/* What is asked: --prompt, or the lines of --file that are not empty. The text is cut in place. */
+static prompt_answer *open_prompts(dual_ctx *c, const settings *set, const loaded_run *loaded,
+                                   char *text, size_t *n) {
+    prompt_options how = {set->prompt, parse_ablation(set), set->temperature, set->seed,
+                          set->max_new, 0};
+    size_t lines = 1;
+    for (const char *at = text; at && *at; at++) lines += *at == '\n';
+    prompt_answer *list = must_room(c, lines, sizeof *list);
+    *n = 0;
+    if (!text) open_prompt(c, loaded, &how, NULL, &list[(*n)++]);
+    for (char *line = text, *next; line; line = next) {
+        const size_t length = strcspn(line, "\r\n");
+        how.line++;
+        how.text = line;
+        next = strchr(line, '\n');
+        if (next) next++;
+        line[length] = 0;
+        if (length) open_prompt(c, loaded, &how, set->file, &list[(*n)++]);
+    }
+    if (!*n) cli_fail(1, "%s: no prompt in it, expected one a line", set->file);
+    return list;
+}
+
+/* An answer as it is printed and as the bytes it has. */
+typedef struct {
+    char *text, *shown;
+    size_t length;
+    int ended;
+    prompt_judgement worth;
+} answer_text;
+
+static answer_text spell_answer(dual_ctx *c, const loaded_run *loaded, const prompt_answer *p) {
+    answer_text a;
+    a.ended = prompt_ended(p);
+    const size_t n = a.ended ? p->length[0] : p->how.max_new;
+    a.text = tokens_text(c, &loaded->task, p->tokens, n, &a.length);
+    a.shown = tokens_shown(c, &loaded->task, p->tokens, n);
+    must(a.text && a.shown, c);
+    prompt_judge(p, a.text, a.length, a.ended, &a.worth);
+    return a;
+}
+
+static void answer_json(json_writer *j, const prompt_answer *p, const answer_text *a) {
+    const prompt_judgement *w = &a->worth;
+    json_open(j, NULL, '{');
+    json_text(j, "prompt", p->how.text);
+    json_bytes(j, "answer", a->text, a->length);
+    json_flag(j, "ended", a->ended);
+    text_or_null(j, "verdict", w->verdict);
+    text_or_null(j, "value", *w->value ? w->value : NULL);
+    if (p->is_problem) {
+        json_number(j, "target", w->target);
+        json_flag(j, "solvable", w->solvable);
+    }
+    json_close(j, '}');
+}
+
+static void print_answer(const settings *set, const prompt_answer *p, const answer_text *a) {
+    if (*set->file) printf("%s\n", p->how.text);
+    printf("%s%s%s\n", a->shown, *a->worth.words ? "    " : "", a->worth.words);
+    if (p->n_rows == 2)
+        printf("(latents of \"%s\" %s)\n", p->rows[1].row.question,
+               p->how.ablation.from == DUAL_MEAN ? "averaged with its own"
+                                                 : "instead of its own");
 }
 
 static void generate(dual_ctx *c, const settings *set, size_t n_runs, const char **folder) {
     loaded_run loaded;
-    prompt_answer p;
+    json_writer j;
+    size_t length, n;
     (void)n_runs;
+    if (!*set->prompt == !*set->file)
+        cli_fail(2, "one of --prompt and --file is required: --prompt \"numbers: 3 7 12 target: "
+                 "57\"");
     open_run(c, set, folder[0], &loaded);
-    open_prompt(c, set, &loaded, parse_ablation(set), &p);
-    must(loaded_run_do(c, &loaded, prompt_generate, &p), c);
-    const int ended = prompt_ended(&p);
-    const size_t n = ended ? p.length[0] : p.how.max_new;
-    size_t length;
-    char *text = tokens_text(c, &loaded.task, p.tokens, n, &length);
-    char *shown = tokens_shown(c, &loaded.task, p.tokens, n);
-    must(text && shown, c);
-    const char *verdict = prompt_grade(&p, text, length, ended);
-    if (set->json) generate_json(set, &loaded, folder[0], text, length, ended, verdict);
-    else {
-        if (verdict) printf("%s    %s\n", shown, verdict);
-        else printf("%s\n", shown);
-        if (p.n_rows == 2)
-            printf("(latents of \"%s\" %s)\n", p.rows[1].row.question,
-                   p.how.ablation.from == DUAL_MEAN ? "averaged with its own"
-                                                   : "instead of its own");
+    char *text = *set->file ? read_text(set->file, &length) : NULL;
+    prompt_answer *list = open_prompts(c, set, &loaded, text, &n);
+    must(prompts_generate(c, &loaded, list, n), c);
+    if (set->json) {
+        j = begin_json("generate", GENERATE, set, &loaded, folder[0]);
+        json_open(&j, "answers", '[');
     }
+    for (size_t i = 0; i < n; i++) {
+        answer_text a = spell_answer(c, &loaded, &list[i]);
+        if (set->json) answer_json(&j, &list[i], &a);
+        else print_answer(set, &list[i], &a);
+        free(a.text);
+        free(a.shown);
+        prompt_close(&list[i]);
+    }
+    if (set->json) {
+        json_close(&j, ']');
+        json_close(&j, '}');
+    }
+    free(list);
     free(text);
-    free(shown);
-    prompt_close(&p);
     loaded_run_close(&loaded);
 }
 
@@ -682,16 +752,17 @@ static void print_trace(const trace_view *v, void *to) {
     trace_gradient(&v->loaded->r.system, gradient, sizeof gradient);
     printf("\ngradient: %s\nloss of y, mean over its %zu tokens: %.4f\n", gradient, v->row->n_y,
            v->loss);
-    if (v->grade) printf("grade of y: %s\n", v->grade);
+    if (*v->grade) printf("grade of y: %s\n", v->grade);
 }
 
 static void trace(dual_ctx *c, const settings *set, size_t n_runs, const char **folder) {
     loaded_run loaded;
     prompt_answer prompt;
-    const dual_ablation right = {DUAL_RIGHT, 0, 0};
+    const prompt_options how = {.text = set->prompt, .seed = set->seed};
     (void)n_runs;
+    if (!*set->prompt) cli_fail(2, "--prompt \"numbers: 3 7 12 target: 57\" is required");
     open_run(c, set, folder[0], &loaded);
-    open_prompt(c, set, &loaded, right, &prompt);
+    open_prompt(c, &loaded, &how, NULL, &prompt);
     must(trace_run(c, &loaded, &prompt, set->answer, print_trace, NULL), c);
     prompt_close(&prompt);
     loaded_run_close(&loaded);
@@ -815,7 +886,8 @@ static const command COMMANDS[] = {
      "the run held out", PERPLEXITY, 2, perplexity},
     {"compare", "RUN...", "runs on the same problems, and what follows for the method", COMPARE,
      SIZE_MAX, compare},
-    {"generate", "RUN --prompt TEXT", "the answer to one prompt", GENERATE, 1, generate},
+    {"generate", "RUN --prompt TEXT", "the answer to a prompt, or to each of a file", GENERATE, 1,
+     generate},
     {"latents", "RUN", "do the latents hold different things?", LATENTS, 1, latents},
     {"trace", "RUN --prompt TEXT", "every row of every pass, and what it sees", TRACE, 1, trace},
     {"tokens", "DIR FILE", "token ids of a text, line by line; DIR holds a tokenizer", TOKENS, 2,

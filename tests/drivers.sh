@@ -98,7 +98,26 @@ expect 0 'kv/trained = inject kv, Base trained' ./train --base $work/base --inje
     --out $work/dry --dry-run
 expect 0 'tape of one step' ./train --base $work/base --system h2 --out $work/dry --dry-run
 expect 0 'h2' ./eval compare $work/base $work/none $work/h2 --count 24 --prompts 32
-expect 0 ' {4}(correct|malformed|wrong (numbers|value)|no end token)$' ./eval generate $work/h2 --prompt 'numbers: 3 7 12 target: 60'
+expect 0 ' {4}(correct: it is|(malformed|wrong (numbers|value)|no end token).* 57 is wanted$)' ./eval generate $work/h2 --prompt 'numbers: 3 7 12 target: 57'
+expect 0 ' {4}.* 60 is wanted; the problem has no solution$' ./eval generate $work/h2 --prompt 'numbers: 3 7 12 target: 60'
+expect 0 '^grade of y: wrong value: it is 33, 60 is wanted; the problem has no solution$' ./eval trace $work/liu --prompt 'numbers: 3 7 12 target: 60' --answer '3*7+12'
+# prompts of a file: each is answered as it is alone
+printf 'numbers: 3 7 12 target: 57\r\n\nnumbers: 1 2 3 target: 6' > $work/prompts
+./eval generate $work/h2 --file $work/prompts --temperature 1 > $work/answers
+for p in 'numbers: 3 7 12 target: 57' 'numbers: 1 2 3 target: 6'; do
+    echo "$p"; ./eval generate $work/h2 --temperature 1 --prompt "$p"
+done > $work/alone
+same $work/answers $work/alone
+document generate $work/h2 --file $work/prompts
+expect 0 '^2$' grep -c '"prompt": "numbers' $work/out.json
+expect 0 '"target": 57,' cat $work/out.json
+expect 0 '"solvable": true' cat $work/out.json
+printf 'numbers: 1 2 3 target: 6\nnumbers: apples\n' > $work/prompts
+expect 1 'prompts:2: .*apples' ./eval generate $work/h2 --file $work/prompts
+printf '\n\n' > $work/prompts
+expect 1 'prompts: no prompt' ./eval generate $work/h2 --file $work/prompts
+expect 2 'one of --prompt and --file' ./eval generate $work/h2 --file $work/prompts --prompt 1
+expect 2 'one of --prompt and --file' ./eval generate $work/h2
 expect 0 'H_off' ./eval latents $work/h1 --prompts 32
 expect 0 'think' ./eval trace $work/liu --prompt 'numbers: 3 7 12 target: 60'
 for from in right swapped mean noise zero drop:1; do

@@ -1012,27 +1012,48 @@ static void test_scoring(void) {
 
 static void seen(const trace_view *v, void *to) {
     char *text = to;
-    snprintf(text, 200, "%s | %s | %lu passes%s", v->y, v->grade ? v->grade : "-",
+    snprintf(text, 200, "%s | %s | %lu passes%s", v->y, *v->grade ? v->grade : "-",
              (unsigned long)v->out->n_passes, v->given ? ", given" : "");
+}
+
+static void judged(const prompt_answer *p, const char *y, int ended, const char *say,
+                   const char *value, int solvable) {
+    prompt_judgement j;
+    prompt_judge(p, y, strlen(y), ended, &j);
+    text_is(j.words, say, y);
+    text_is(j.value, value, "its value");
+    check_that(j.solvable == solvable, "%s: whether there is a solution", y);
 }
 
 static void test_prompts(void) {
     dual_ctx c;
     prompt_answer p;
     char text[200] = "";
-    prompt_options how = {"numbers: 1 2 3 target: 6", {DUAL_SWAPPED, 0, 0}, 0, 1, 0};
+    prompt_options how = {"numbers: 1 2 3 target: 6", {DUAL_SWAPPED, 0, 0}, 0, 1, 0, 0};
     void *memory = check_begin(&c, 1 << 12);
     loaded_run it = must_open(&c, path_of("h2"));
     check_that(prompt_open(&c, &it, &how, &p), "a prompt: %s", c.error);
     check_that(p.n_rows == 2 && p.is_problem && p.how.max_new > 0, "another one lends its latents");
     check_that(loaded_run_do(&c, &it, prompt_generate, &p), "generated: %s", c.error);
-    text_is(prompt_grade(&p, "1+2+3", 5, 1), "correct", "a right answer");
-    text_is(prompt_grade(&p, "1+2+3", 5, 0), "no end token", "without its end");
+    judged(&p, "1+2+3", 1, "correct: it is 6", "6", 1);
+    judged(&p, "1+2+3", 0, "no end token: it is 6, 6 is wanted", "6", 1);
+    judged(&p, "1+2/3", 1, "wrong value: it is 5/3, 6 is wanted", "5/3", 1);
+    judged(&p, "1-9", 1, "wrong numbers: it is -8, 6 is wanted", "-8", 1);
+    judged(&p, "1+", 1, "malformed: 6 is wanted", "", 1);
+    judged(&p, "1/(2-2)", 1, "wrong numbers: 6 is wanted", "", 1);
     prompt_close(&p);
+    how.text = "numbers: 3 7 12 target: 60";
+    how.ablation.from = DUAL_RIGHT;
+    check_that(prompt_open(&c, &it, &how, &p), "a prompt: %s", c.error);
+    judged(&p, "3*7+12", 1, "wrong value: it is 33, 60 is wanted; the problem has no solution",
+           "33", 0);
+    prompt_close(&p);
+    how.text = "numbers: 1 2 3 target: 6";
     how.ablation.from = DUAL_RIGHT;
     check_that(prompt_open(&c, &it, &how, &p), "a prompt: %s", c.error);
     check_that(trace_run(&c, &it, &p, "1+2*3", seen, text), "traced: %s", c.error);
-    text_is(text, "1+2*3 <end> | wrong value | 3 passes, given", "a given answer");
+    text_is(text, "1+2*3 <end> | wrong value: it is 7, 6 is wanted | 3 passes, given",
+            "a given answer");
     check_refused(&c, trace_run(&c, &it, &p, "apples", seen, text), "an answer of unknown words");
     check_that(trace_run(&c, &it, &p, "", seen, text), "its own answer: %s", c.error);
     check_that(strstr(text, "3 passes") && !strstr(text, "given"), "its own answer");

@@ -231,9 +231,10 @@ static int show(dual_ctx *c, const loaded_run *loaded, const trace_job *j, const
     char *graded = tokens_text(c, &loaded->task, row->y, row->n_y - (size_t)ended, &length);
     const int ok = y && graded;
     if (ok) {
+        prompt_judgement judgement;
+        prompt_judge(j->prompt, graded, length, ended, &judgement);
         const trace_view v = {loaded, j->prompt, out, logits, n_x, row, j->given,
-                              (double)out->loss->data[0], y,
-                              prompt_grade(j->prompt, graded, length, ended)};
+                              (double)out->loss->data[0], y, judgement.words};
         j->show(&v, j->to);
     }
     free(y);
