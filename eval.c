@@ -288,7 +288,8 @@ static void score_table(const settings *set, task_kind kind, const score_result 
     report_tally(stdout, "which option (chance 50 %)", t->option);
     report_tally(stdout, "uses each number once", t->once);
     report_tally(stdout, "no end token (counted wrong)", t->no_end);
-    printf("loss per target, teacher-forced  %8.4f\n\nverdicts:", result->loss);
+    if (isnan(result->loss)) printf("loss per target: the rows have no answers\n\nverdicts:");
+    else printf("loss per target, teacher-forced  %8.4f\n\nverdicts:", result->loss);
     for (int i = 0; i < TASK_VERDICTS && task_verdict_name(kind, i); i++)
         printf("%s %s %zu", i ? "," : "", task_verdict_name(kind, i), t->verdict[i]);
     printf("\n");

@@ -141,6 +141,15 @@ expect 0 'accuracy' ./eval score $work/rows --data $work/rows.jsonl
 echo '{"nums":[1,2],' >> "$work/rows.jsonl"
 expect 1 'rows.jsonl:3' ./train --data $work/rows.jsonl $small --steps 12 --out $work/rows2
 
+# problems alone, as the usual sets have them, can be scored and not trained on
+printf '%s\n' '{"target":98,"nums":[44,19,35]}' '{"nums":[1,2,3],"target":6}' > "$work/unsolved.jsonl"
+for words in ' 3 numbers .* of 2' 'the rows have no answers'; do
+    expect 0 "$words" ./eval score $work/rows --data $work/unsolved.jsonl
+done
+expect 1 'unsolved.jsonl:1: .*scored, not trained on' ./train --data $work/unsolved.jsonl $small --steps 12 --out $work/unsolved
+expect 1 'no row that can be trained on' ./train --data $work/unsolved.jsonl $small --steps 12 --broken skip --out $work/unsolved
+expect 0 'none' ./eval compare $work/rows $work/h2 --data $work/unsolved.jsonl --prompts 32
+
 # a run that goes on must find the rows it began with
 head -n 2 "$work/rows.jsonl" > "$work/mine.jsonl"
 cp "$work/mine.jsonl" "$work/mine2.jsonl"

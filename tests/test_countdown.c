@@ -712,6 +712,31 @@ static void test_reader(void) {
                "a missing file: expected an error that names it, got \"%s\"", error);
 }
 
+/* A problem without a solution, as the usual sets have it: a row that can be scored. */
+static void test_unsolved_rows(void) {
+    static const char rows[] = GOOD "\n\n{\"target\": 98, \"nums\": [44, 19, 35]}\n"
+                               "{\"nums\": [1, 2, 3, 4], \"target\": 24, \"steps\": null}\n";
+    task_set set;
+    char error[300] = "";
+    check_write(scratch, rows, sizeof rows - 1);
+    check_that(task_read(TASK_COUNTDOWN, scratch, 0, &set, error, sizeof error) && set.count == 3,
+               "three rows: expected to be read, got \"%s\"", error);
+    if (set.count != 3) return;
+    const task_row known = task_get(&set, 0), row = task_get(&set, 1), last = task_get(&set, 2);
+    check_that(!strcmp(row.question, known.question) && row.n_steps == 0 && !*row.answer,
+               "only the problem: expected no steps and no answer, got \"%s\"", row.answer);
+    check_that(task_hash(TASK_COUNTDOWN, &row) == task_hash(TASK_COUNTDOWN, &known),
+               "it is the same problem");
+    check_that(task_steps(TASK_COUNTDOWN, &row) == 2 && task_steps(TASK_COUNTDOWN, &last) == 3 &&
+               task_steps(TASK_COUNTDOWN, &known) == 2, "its steps are known by its numbers");
+    check_that(task_grade(TASK_COUNTDOWN, &last, "1*2*3*4") == COUNTDOWN_CORRECT &&
+               task_grade(TASK_COUNTDOWN, &last, "1+2+3+4") == COUNTDOWN_WRONG_VALUE,
+               "and it is graded");
+    check_size(task_line(&set, 0), 1, "the first row's line");
+    check_size(task_line(&set, 1), 3, "the second row's line");
+    task_free(&set);
+}
+
 static void test_bad_files(void) {
     bad_file("", 0, "nothing in it");
     bad_file("\n \n", 3, "nothing in it");
@@ -829,6 +854,7 @@ int main(int argc, char **argv) {
     test_floor();
     test_floor_of_base_text();
     test_reader();
+    test_unsolved_rows();
     test_bad_files();
     test_bad_rows();
     if (argc > 2) test_real_files(argv[2]);

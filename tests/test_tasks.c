@@ -310,8 +310,8 @@ static int leads(const char *question, const char *from, const char *to) {
     return 0;
 }
 
-/* The steps must be facts of the question and lead from `name` to `option`. */
-static void sound_steps(const task_row *row, const char *name, const char *option) {
+/* The steps must be facts of the question and lead from `name` to `choice`. */
+static void sound_steps(const task_row *row, const char *name, const char *choice) {
     char last[40], start[60];
     snprintf(last, sizeof last, "%s", name);
     for (size_t k = 0; k < row->n_steps; k++) {
@@ -322,25 +322,25 @@ static void sound_steps(const task_row *row, const char *name, const char *optio
         snprintf(last, sizeof last, "%.31s", step + strlen(start));
         last[strcspn(last, ".")] = 0;
     }
-    check_that(!strcmp(last, option), "the steps end at %s, got %s", option, last);
+    check_that(!strcmp(last, choice), "the steps end at %s, got %s", choice, last);
 }
 
 static void sound_problem(const task_row *row) {
-    char name[32], option[2][32], answer[120];
+    char name[32], choice[2][32], answer[120];
     const char *ask = strstr(row->question, "Is ");
     int right = -1;
-    if (!check_that(ask && sscanf(ask, "Is %31s a %31s or %31[^?]", name, option[0],
-                                  option[1]) == 3, "a question ends \"%s\"", row->question))
+    if (!check_that(ask && sscanf(ask, "Is %31s a %31s or %31[^?]", name, choice[0],
+                                  choice[1]) == 3, "a question ends \"%s\"", row->question))
         return;
     for (int i = 0; i < 2; i++) {
-        snprintf(answer, sizeof answer, "%s is a %s.", name, option[i]);
+        snprintf(answer, sizeof answer, "%s is a %s.", name, choice[i]);
         if (!strcmp(answer, row->answer)) right = i;
     }
     if (!check_that(right >= 0, "the answer \"%s\" is one of the options", row->answer)) return;
-    check_that(leads(row->question, name, option[right]) == 1 &&
-               leads(row->question, name, option[!right]) == 0,
-               "only the right option follows: %s", row->question);
-    sound_steps(row, name, option[right]);
+    check_that(leads(row->question, name, choice[right]) == 1 &&
+               leads(row->question, name, choice[!right]) == 0,
+               "only the right choice follows: %s", row->question);
+    sound_steps(row, name, choice[right]);
 }
 
 static void about(double got, double expected, double limit, const char *what) {
@@ -461,25 +461,60 @@ static void test_text_files(void) {
     task_free(&set);
 }
 
+typedef struct { const char *name, *text; } named_text;
+
+/* FOLDER/test_tasks.NAME with these files; one whose text is NULL is a folder. */
+static const char *make_folder(const char *name, const named_text *file, size_t n) {
+    static char folder[700];
+    snprintf(folder, sizeof folder, "%s.%s", scratch, name);
+    if (!dual_make_folder(folder)) check_fatal("a folder of the test's own cannot be made");
+    for (size_t i = 0; i < n; i++) {
+        char path[800];
+        snprintf(path, sizeof path, "%s/%s", folder, file[i].name);
+        if (file[i].text) check_write(path, file[i].text, strlen(file[i].text));
+        else if (!dual_make_folder(path)) check_fatal("a folder in it cannot be made");
+    }
+    return folder;
+}
+
 static void test_text_folder(void) {
-    static const struct { const char *name, *text; } file[] = {
+    static const named_text file[] = {
         {"b.txt", "second"}, {"a.jsonl", "{\"text\": \"first\"}\n{\"text\": \"and\"}\n"},
         {"c.md", "ignored"}, {"0.txt", "zero"}
     };
     task_set set;
-    char error[300] = "", folder[700], path[760];
-    snprintf(folder, sizeof folder, "%s.folder", scratch);
-    if (!dual_make_folder(folder)) check_fatal("a folder of the test's own cannot be made");
-    for (size_t i = 0; i < 4; i++) {
-        snprintf(path, sizeof path, "%s/%s", folder, file[i].name);
-        check_write(path, file[i].text, strlen(file[i].text));
-    }
-    check_that(task_read(TASK_TEXT, folder, 0, &set, error, sizeof error) && set.count == 4,
-               "a folder's .txt and .jsonl files: %s", error);
+    char error[300] = "";
+    check_that(task_read(TASK_TEXT, make_folder("folder", file, 4), 0, &set, error, sizeof error) &&
+               set.count == 4, "a folder's .txt and .jsonl files: %s", error);
     row_is(&set, 0, "zero", "", "");
     row_is(&set, 1, "first", "", "");
     row_is(&set, 3, "second", "", "");
     task_free(&set);
+}
+
+/* Endings in any letters; a folder without a text is not called empty. */
+static void test_text_endings(void) {
+    static const named_text loud[] = {
+        {"A.TXT", "first"}, {"B.JSONL", "{\"text\": \"second\"}\n"},
+        {"C.Json", "[{\"text\": \"x\"}]"}
+    };
+    static const named_text none[] = {{"a.md", "ignored"}, {"b.parquet", "x"}, {"c", NULL}};
+    static const named_text blank[] = {{"a.txt", ""}};
+    task_set set;
+    char error[300] = "";
+    check_that(task_read(TASK_TEXT, make_folder("loud", loud, 3), 0, &set, error, sizeof error) &&
+               set.count == 3, ".TXT, .JSONL and .Json: %s", error);
+    row_is(&set, 1, "second", "", "");
+    task_free(&set);
+    check_that(!task_read(TASK_TEXT, make_folder("none", none, 3), 0, &set, error, sizeof error) &&
+               strstr(error, "none") && strstr(error, ".txt, .json or .jsonl") &&
+               strstr(error, "2 other files") && strstr(error, "1 folder"),
+               "a folder without a text: %s", error);
+    const char *empty = make_folder("blank", blank, 1);
+    check_that(!task_read(TASK_TEXT, empty, 0, &set, error, sizeof error) &&
+               strstr(error, "nothing in it"), "a folder with an empty text: %s", error);
+    check_that(!task_read(TASK_TEXT, make_folder("bare", NULL, 0), 0, &set, error, sizeof error) &&
+               strstr(error, ".txt, .json or .jsonl"), "an empty folder: %s", error);
 }
 
 static void test_choices(void) {
@@ -542,8 +577,6 @@ static void test_broken_rows(void) {
     broken_row(TASK_GSM8K, "{\"question\": \"q\", \"steps\": 5, \"answer\": \"5\"}", 1, 0,
                "\"steps\"");
     broken_row(TASK_GSM8K, "[1, 2]", 1, 0, "object");
-    broken_row(TASK_GSM8K, "{\"question\": \"q\\u0000\", \"answer\": \"#### 5\"}", 1, 0,
-               "question");
     broken_row(TASK_PROSQA, "[{\"question\": \"Who?\", \"steps\": [], \"answer\": \"x\"},\n"
                PROSQA_ROW "]", 1, 1, "Is Tom a");
     for (size_t i = 0; i < sizeof neither / sizeof *neither; i++) {
@@ -558,6 +591,65 @@ static void test_broken_rows(void) {
                "choices");
     broken_row(TASK_COUNTDOWN, "{\"nums\": [1, 2], \"target\": 4, \"steps\": [\"1+2=3\"], "
                "\"answer\": \"1+2\"}\n", 1, 0, "steps");
+}
+
+/* A character that no text here can hold: the message says so, and where it stands. */
+static void test_nul_in_a_string(void) {
+    static const struct { task_kind kind; const char *row, *field; } with[] = {
+        {TASK_GSM8K, "{\"question\": \"q\\u0000\", \"answer\": \"#### 5\"}", "question"},
+        {TASK_GSM8K, "{\"question\": \"q\", \"answer\": \"#### 5\\u0000\"}", "answer"},
+        {TASK_GSM8K, "{\"question\": \"q\", \"steps\": [\"\\u0000\"], \"answer\": \"5\"}",
+         "steps"},
+        {TASK_PROSQA, "{\"question\": \"\\u0000" ASKED "\", \"steps\": [], \"answer\": \"x\"}",
+         "question"},
+        {TASK_PROSQA, "{\"question\": \"" ASKED "\", \"steps\": [\"a\\u0000\"], "
+         "\"answer\": \"x\"}", "steps"},
+        {TASK_PROSQA, "{\"question\": \"" ASKED "\", \"steps\": [], \"answer\": "
+         "\"Tom is a impus\\u0000.\"}", "answer"},
+        {TASK_TEXT, "{\"text\": \"a\\u0000b\"}", "text"},
+        {TASK_CHOICES, "{\"ctx\": \"\\u0000\", \"choices\": [\"a\", \"b\"], \"gold\": 0}", "ctx"},
+        {TASK_CHOICES, "{\"ctx\": \"c\", \"choices\": [\"a\", \"b\\u0000\"], \"gold\": 0}",
+         "choices"},
+        {TASK_CHOICES, "{\"ctx\": \"c\", \"choices\": [\"a\", \"b\"], \"gold\": 0, "
+         "\"context_options\": [\"x\", \"y\"], \"continuation\": \"\\u0000\"}", "continuation"},
+        {TASK_CHOICES, "{\"ctx\": \"c\", \"choices\": [\"a\", \"b\"], \"gold\": 0, "
+         "\"context_options\": [\"x\", \"\\u0000\"], \"continuation\": \"z\"}", "context_options"},
+        {TASK_COUNTDOWN, "{\"nums\": [1, 2], \"target\": 3, \"steps\": [\"1+2=3\\u0000\"], "
+         "\"answer\": \"1+2\"}", "steps"},
+        {TASK_COUNTDOWN, "{\"nums\": [1, 2], \"target\": 3, \"steps\": [\"1+2=3\"], "
+         "\"answer\": \"1+2\\u0000\"}", "answer"}
+    };
+    for (size_t i = 0; i < sizeof with / sizeof *with; i++) {
+        task_set set;
+        char error[300] = "", field[40];
+        snprintf(field, sizeof field, "\"%s\"", with[i].field);
+        const char *file = write_text(with[i].kind == TASK_TEXT ? ".jsonl" : "", with[i].row);
+        check_that(!task_read(with[i].kind, file, 0, &set, error, sizeof error) &&
+                   strstr(error, ":1: ") && strstr(error, "\\u0000") && strstr(error, field),
+                   "%s: expected \\u0000 in %s, got \"%s\"", with[i].row, field, error);
+    }
+}
+
+/* iCoT questions may begin as JSON does. */
+static void test_lines_that_look_like_json(void) {
+    static const char *const first[] = {
+        "[A] Tom", "[{A}] Tom", "{x} Tom", "[", "{", "\"Tom\"", "[]"
+    };
+    for (size_t i = 0; i < sizeof first / sizeof *first; i++) {
+        task_set set;
+        char text[200], error[300] = "";
+        snprintf(text, sizeof text, "%s||<<1+1=2>> #### 2\n%s||#### 3\nq||#### 4\n", first[i],
+                 first[i]);
+        if (!check_that(task_read(TASK_GSM8K, write_text("", text), 0, &set, error, sizeof error) &&
+                        set.count == 3, "\"%s\": expected three rows, got \"%s\"", first[i], error))
+            continue;
+        row_is(&set, 0, first[i], "<<1+1=2>>|", "2");
+        row_is(&set, 1, first[i], "", "3");
+        task_free(&set);
+    }
+    broken_row(TASK_GSM8K, "[{\"question\": \"a||b\", \"steps\": [], \"answer\": \"5\"},\n"
+               "{\"question\": \"a||b\", \"steps\": [], \"answ", 2, 1, "object");
+    broken_row(TASK_GSM8K, "{\"question\": \"a||b\", \"answer\": \"#### 5\n", 1, 0, "object");
 }
 
 /* What was read of a broken row leaves no trace in the next one. */
@@ -584,6 +676,13 @@ static void test_missing_files(void) {
                strstr(error, "no/such/file"), "a missing file is named, got \"%s\"", error);
     check_that(!task_read(TASK_GSM8K, write_file("", "a\0b", 3), 0, &set, error, sizeof error) &&
                strstr(error, "NUL"), "a NUL byte is refused, got \"%s\"", error);
+    for (int kind = TASK_COUNTDOWN; kind <= TASK_CHOICES; kind++) {
+        const char *file = write_text(".txt", "version https://git-lfs.github.com/spec/v1\n"
+                                      "oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1\n"
+                                      "size 12345\n");
+        check_that(!task_read((task_kind)kind, file, 1, &set, error, sizeof error) &&
+                   strstr(error, "Git LFS"), "a Git LFS pointer is named, got \"%s\"", error);
+    }
 }
 
 /* Whatever is read of such a file must be whole rows, else there is one line of reason. */
@@ -751,8 +850,11 @@ int main(int argc, char **argv) {
     test_prosqa_options();
     test_text_files();
     test_text_folder();
+    test_text_endings();
     test_choices();
     test_broken_rows();
+    test_nul_in_a_string();
+    test_lines_that_look_like_json();
     test_skipped_rows();
     test_missing_files();
     test_any_bytes();

@@ -23,7 +23,7 @@ void score_count(score_tallies *t, task_kind kind, const example *rows, const an
     memset(t, 0, sizeof *t);
     for (size_t i = 0; i < n; i++) {
         const answer *a = &answers[i];
-        const size_t steps = rows[i].row.n_steps;
+        const size_t steps = task_steps(kind, &rows[i].row);
         const int hit = a->verdict == 0;
         tally_add(&t->all, hit);
         tally_add(&t->by_steps[steps < STEPS_SHOWN ? steps : STEPS_SHOWN - 1], hit);

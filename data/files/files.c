@@ -9,6 +9,12 @@ char *data_read(const char *file, size_t *length, char *error, size_t size) {
     dual_ctx c;                        /* for its line about an error */
     dual_init(&c, NULL, 0);
     char *text = dual_text_read(&c, file, length);
+    if (text && !strncmp(text, "version https://git-lfs.", 24)) {
+        dual_failed(&c, "%s: a Git LFS pointer, not the file itself: git lfs pull fetches that",
+                    file);
+        free(text);
+        text = NULL;
+    }
     if (text && memchr(text, 0, *length)) {
         dual_failed(&c, "%s: holds a NUL byte, expected text", file);
         free(text);

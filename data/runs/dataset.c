@@ -157,19 +157,24 @@ void run_report_broken(const task_set *set, const char *file, char *out, size_t 
                  set->broken, set->broken == 1 ? "" : "s", set->count, set->complaints);
 }
 
-/* The row's number counts the usable rows before it: broken ones are not there any more. */
-int run_refuse_unknown(const run_settings *set, const char *source, size_t row, const char *why,
-                       size_t *left_out, char *report, size_t report_size, char *error,
-                       size_t size) {
+int run_refuse_row(const run_settings *set, const char *source, size_t line, const char *why,
+                   size_t *left_out, char *report, size_t report_size, char *error, size_t size) {
     const size_t n = strlen(report);
     const int skip = run_skips_broken(set);
     if (skip && (*left_out)++ < 3)
-        snprintf(report + n, report_size - n, "%.200s: usable row %zu left out: %.200s\n", source,
-                 row + 1, why);
+        snprintf(report + n, report_size - n, "%.200s:%zu: row left out: %.200s\n", source, line,
+                 why);
     if (!skip)
-        snprintf(error, size, "%s, usable row %zu: %s; --broken skip leaves such rows out", source,
-                 row + 1, why);
+        snprintf(error, size, "%s:%zu: %s; --broken skip leaves such rows out", source, line, why);
     return skip;
+}
+
+/* A row's ids behind the others'. 0: why not. */
+static int pack_to_train(run_task *t, const task_row *row, char *why, size_t size) {
+    if (*row->answer) return run_pack(t, row, &t->ids, why, size);
+    snprintf(why, size, "no \"steps\" and no \"answer\": such a problem can be scored, not trained "
+             "on");
+    return 0;
 }
 
 /* All rows of a file as packed ids. The texts are not kept. */
@@ -185,15 +190,17 @@ static int load_rows(const run_settings *set, run_task *t, char *error, size_t s
         const task_row row = task_get(&rows, i);
         char why[200];
         t->begin[t->n_rows] = t->ids.used;
-        ok = run_pack(t, &row, &t->ids, why, sizeof why);
+        ok = pack_to_train(t, &row, why, sizeof why);
         t->n_rows += (size_t)ok;
         if (ok) continue;
         t->ids.used = t->begin[t->n_rows];
-        ok = run_refuse_unknown(set, set->data, i, why, &left_out, t->report, sizeof t->report,
-                                error, size);
+        ok = run_refuse_row(set, set->data, task_line(&rows, i), why, &left_out, t->report,
+                            sizeof t->report, error, size);
     }
     task_free(&rows);
-    if (ok && !t->n_rows) snprintf(error, size, "%s: no row that can be tokenized", set->data);
+    if (ok && !t->n_rows)
+        snprintf(error, size, "%s: no row that can be trained on; %.*s", set->data,
+                 (int)strcspn(t->report, "\n"), t->report);
     return ok && t->n_rows;
 }
 

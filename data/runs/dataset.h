@@ -18,7 +18,8 @@ typedef struct {
     task_row row;                  /* the texts, in a block of the example's own */
     uint64_t key;                  /* task_hash of a generated one */
     size_t n_x, n_y;
-    const int32_t *x, *y;          /* y: the steps that are shown, the answer, the end token */
+    const int32_t *x, *y;          /* y: the steps that are shown, the answer, the end token;
+                                      nothing where the answer is not known */
     int32_t *packed;               /* what x and y are slices of */
     char *text;
 } example;
@@ -92,11 +93,10 @@ example *run_test_set(const run_settings *, const run_task *, size_t stage, int 
 /* ---- What is said of rows that are left out ---- */
 
 void run_report_broken(const task_set *, const char *file, char *report, size_t size);
-/* A row that cannot be tokenized: a line in report for the first three (1: go on), or the error
- * (0). */
-int run_refuse_unknown(const run_settings *, const char *source, size_t row, const char *why,
-                       size_t *left_out, char *report, size_t report_size, char *error,
-                       size_t size);
+/* A row that cannot be used, tokenized or trained on: a line in report for the first three (1: go
+ * on), or the error (0). */
+int run_refuse_row(const run_settings *, const char *source, size_t line, const char *why,
+                   size_t *left_out, char *report, size_t report_size, char *error, size_t size);
 
 /* Streams of random numbers: one kind and number, one sequence of its own (dual_rng_seed). The kind
  * stands in the highest bits; what has no kind (weights, sampling) uses small streams. */

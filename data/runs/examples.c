@@ -12,7 +12,8 @@ uint64_t run_stream(uint64_t kind, uint64_t number) { return (kind << STREAM_SHI
 
 /* ---- A row as ids ----------------------------------------------------------------------------
  * One packed block per row: how many ids x, the steps and the answer have, then those ids, the end
- * token last. So whatever steps are dropped, x and y are slices of it:
+ * token last. A row whose answer is not known has none of it, and no end token. So whatever steps
+ * are dropped, x and y are slices of it:
  *     n_x, n_steps, n_answer, length of each step, x.., each step and its line break.., answer */
 
 enum { HEAD = 3 };
@@ -72,11 +73,13 @@ int run_pack(const run_task *t, const task_row *row, token_block *b, char *error
         if (n == SIZE_MAX) return 0;
         b->at[begin + HEAD + i] = (int32_t)n;
     }
+    b->at[begin] = (int32_t)n_x;
+    b->at[begin + 1] = (int32_t)row->n_steps;
+    b->at[begin + 2] = 0;
+    if (!*row->answer) return 1;                      /* not known: there is no y */
     const size_t n = put_joined(t, b, t->mark, row->answer, "", error, size);
     if (n == SIZE_MAX || !token_block_reserve(b, 1, error, size)) return 0;
     b->at[b->used++] = t->end;
-    b->at[begin] = (int32_t)n_x;
-    b->at[begin + 1] = (int32_t)row->n_steps;
     b->at[begin + 2] = (int32_t)n + 1;
     return 1;
 }
@@ -251,8 +254,8 @@ static example *read_set(const run_settings *set, const run_task *t, size_t stag
         char why[200];
         ok = run_example(set, t, stage, &row, &all[*n], why, sizeof why);
         *n += (size_t)ok;
-        ok = ok || run_refuse_unknown(set, file, i, why, &left_out, report, report_size, error,
-                                      size);
+        ok = ok || run_refuse_row(set, file, task_line(&rows, i), why, &left_out, report,
+                                  report_size, error, size);
     }
     task_free(&rows);
     if (ok) return all;

@@ -82,7 +82,7 @@ void run_score(dual_ctx *c, dual_exchange *e, const run_task *t, const example *
         p.batch.ablation = ablation;
         p.batch.ablation.seed = seed + first;
         for (size_t i = 0; i < count; i++) all += rows[first + i].n_y;
-        if (loss) sum += forced_loss(c, e, &p.batch, all);
+        if (loss && all) sum += forced_loss(c, e, &p.batch, all);
         targets += (double)all;
         memset(&s, 0, sizeof s);
         s.max_new = room_for_answer(c, e, rows + first, count, max_new);
@@ -97,7 +97,7 @@ void run_score(dual_ctx *c, dual_exchange *e, const run_task *t, const example *
         }
     }
     free(tokens);
-    if (loss) *loss = targets > 0 ? sum / targets : 0;
+    if (loss) *loss = targets > 0 ? sum / targets : NAN;       /* no answer is known */
 }
 
 /* The sequences and places are the same for every run with these options. */

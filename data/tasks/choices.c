@@ -9,7 +9,7 @@
  * comes one blank, unless there is one already. */
 static int put_pair(task_set *set, const char *context, const char *choice) {
     const size_t n = strlen(context);
-    if (!*choice || !task_put(set, context, n)) return 0;
+    if (!task_put(set, context, n)) return 0;
     if (n > 0 && !task_is_blank(context[n - 1]) && !task_is_blank(*choice)) {
         if (!task_put(set, " ", 1)) return 0;
         set->used--;                                  /* the choice goes on from the blank */
@@ -17,28 +17,39 @@ static int put_pair(task_set *set, const char *context, const char *choice) {
     return task_put(set, choice, strlen(choice));
 }
 
+/* A pair for each of the list's strings, which differ; the other half is shared. */
+static const char *put_pairs(task_set *set, dual_json list, const char *name, int contexts_differ,
+                             const char *shared, size_t *n) {
+    dual_json key, value = {NULL, NULL};
+    for (*n = 0; dual_json_each(list, &key, &value); ++*n) {
+        char *own;
+        const char *wrong = task_text(set, value, name, &own);
+        if (wrong) return wrong;
+        const char *context = contexts_differ ? own : shared;
+        const char *choice = contexts_differ ? shared : own;
+        const int empty = !*choice, fine = !empty && put_pair(set, context, choice);
+        free(own);
+        if (empty) return "expected each of \"choices\" to be a string that is not empty";
+        if (!fine) return TASK_NO_MEMORY;
+    }
+    return NULL;
+}
+
 /* {"ctx", "choices", "gold"}. Where the context itself differs, "context_options" has one for each
  * choice and "continuation" is what follows all of them. */
 static const char *read_object(task_set *set, dual_json row) {
-    dual_json list = dual_json_get(row, "context_options"), key, value = {NULL, NULL};
+    dual_json list = dual_json_get(row, "context_options");
     const int differ = dual_json_type(list) == '[';
-    char *shared = task_string(dual_json_get(row, differ ? "continuation" : "ctx"));
+    const char *name = differ ? "context_options" : "choices";
     const double gold = dual_json_number(dual_json_get(row, "gold"), -1);
-    const char *wrong = NULL;
-    size_t n = 0;
+    char *shared;
+    size_t n;
+    const char *wrong = task_field(set, row, differ ? "continuation" : "ctx", &shared);
     if (!differ) list = dual_json_get(row, "choices");
-    if (!shared || dual_json_type(list) != '[')
+    if (!wrong && dual_json_type(list) != '[')
         wrong = "expected \"ctx\", a string, and \"choices\", a list";
-    else if (!task_put(set, "", 0))
-        wrong = TASK_NO_MEMORY;
-    for (; !wrong && dual_json_each(list, &key, &value); n++) {
-        char *own = task_string(value);
-        const char *context = differ ? own : shared;
-        const char *choice = differ ? shared : own;
-        if (!own || !put_pair(set, context, choice))
-            wrong = "expected each of \"choices\" to be a string that is not empty";
-        free(own);
-    }
+    if (!wrong && !task_put(set, "", 0)) wrong = TASK_NO_MEMORY;
+    if (!wrong) wrong = put_pairs(set, list, name, differ, shared, &n);
     free(shared);
     if (wrong) return wrong;
     if (n < 2 || !(gold >= 0) || gold >= (double)n || gold != (double)(size_t)gold)

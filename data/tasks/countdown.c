@@ -271,13 +271,14 @@ int countdown_parse(const char *prompt, countdown_problem *p) {
 }
 
 int countdown_put(const countdown_problem *p, task_set *set) {
+    const int steps = *p->solution ? p->count - 1 : 0;
     char prompt[COUNTDOWN_TEXT];
     countdown_prompt(p, prompt, sizeof prompt);
     int fine = task_put(set, prompt, strlen(prompt));
-    for (int i = 0; fine && i < p->count - 1; i++)
+    for (int i = 0; fine && i < steps; i++)
         fine = task_put(set, p->steps[i], strlen(p->steps[i]));
     return fine && task_put(set, p->solution, strlen(p->solution)) &&
-           task_close(set, (size_t)p->count - 1);
+           task_close(set, (size_t)steps);
 }
 
 /* ---- Keys and splits ----------------------------------------------------------------------
@@ -571,6 +572,11 @@ int countdown_row_grade(const task_row *row, const char *answer) {
     return (int)countdown_grade(&p, answer);
 }
 
+size_t countdown_row_steps(const task_row *row) {
+    countdown_problem p;
+    return countdown_parse(row->question, &p) ? (size_t)p.count - 1 : row->n_steps;
+}
+
 int countdown_uses_each_once(const countdown_problem *problem, const char *answer) {
     parser p;
     return parse_answer(problem, answer, &p) == COUNTDOWN_CORRECT;
@@ -651,13 +657,6 @@ static int whole_number(dual_json json) {
     return (int)value;
 }
 
-/* 1: a string without NUL bytes that fits into out. */
-static int plain_string(dual_json json, char *out, size_t size) {
-    if (dual_json_type(json) != '"') return 0;
-    const size_t length = dual_json_string(json, out, size);
-    return length < size && strlen(out) == length;
-}
-
 /* Takes value out of the n values; 0: it is not there. */
 static int take(int64_t *values, int n, int64_t value) {
     for (int i = 0; i < n; i++)
@@ -706,18 +705,20 @@ static const char *read_numbers(dual_json row, countdown_problem *p) {
     return NULL;
 }
 
-static const char *read_steps(dual_json row, countdown_problem *p) {
+static const char *read_steps(task_set *set, dual_json row, countdown_problem *p) {
     dual_json steps = dual_json_get(row, "steps"), key, value = {NULL, NULL};
     int64_t values[COUNTDOWN_MAX];
-    char text[128];
     int left = p->count;
     if (dual_json_type(steps) != '[') return "expected \"steps\", a list of strings";
     for (int i = 0; i < p->count; i++) values[i] = p->numbers[i];
     while (dual_json_each(steps, &key, &value)) {
-        char *line = p->steps[p->count - left];
+        char *line = p->steps[p->count - left], *text;
         if (left == 1) return "too many steps, expected one less than there are numbers";
-        if (!plain_string(value, text, sizeof text) ||
-            !replay(text, values, left, line, sizeof p->steps[0]))
+        const char *wrong = task_text(set, value, "steps", &text);
+        if (wrong) return wrong;
+        const int is_true = replay(text, values, left, line, sizeof p->steps[0]);
+        free(text);
+        if (!is_true)
             return "expected each of \"steps\" to be a true \"a op b = c\" on the numbers left";
         left--;
     }
@@ -726,12 +727,14 @@ static const char *read_steps(dual_json row, countdown_problem *p) {
     return NULL;
 }
 
-static const char *read_answer(dual_json row, countdown_problem *p) {
-    char answer[LONGEST + 1];
+static const char *read_answer(task_set *set, dual_json row, countdown_problem *p) {
+    char *answer;
     parser parsed;
-    if (!plain_string(dual_json_get(row, "answer"), answer, sizeof answer))
-        return "expected \"answer\", a string with an expression";
-    if (parse_answer(p, answer, &parsed) != COUNTDOWN_CORRECT)
+    const char *wrong = task_field(set, row, "answer", &answer);
+    if (wrong) return wrong;
+    const countdown_verdict form = parse_answer(p, answer, &parsed);
+    free(answer);
+    if (form != COUNTDOWN_CORRECT)
         return "expected \"answer\" to be an expression with each number once";
     sink s = open_sink(p->solution, sizeof p->solution);
     put_tree(&s, &parsed.t, parsed.t.size - 1);
@@ -741,12 +744,18 @@ static const char *read_answer(dual_json row, countdown_problem *p) {
     return NULL;
 }
 
+static int is_there(dual_json row, const char *name) {
+    const int type = dual_json_type(dual_json_get(row, name));
+    return type && type != 'n';
+}
+
 static const char *read_object(task_set *set, dual_json row) {
     countdown_problem p;
     memset(&p, 0, sizeof p);
+    const int unsolved = !is_there(row, "steps") && !is_there(row, "answer");
     const char *wrong = read_numbers(row, &p);
-    if (!wrong) wrong = read_steps(row, &p);
-    if (!wrong) wrong = read_answer(row, &p);
+    if (!wrong && !unsolved) wrong = read_steps(set, row, &p);
+    if (!wrong && !unsolved) wrong = read_answer(set, row, &p);
     if (wrong) return wrong;
     return countdown_put(&p, set) ? NULL : TASK_NO_MEMORY;
 }

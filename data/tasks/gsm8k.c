@@ -129,13 +129,14 @@ static const char *read_listed(task_set *set, dual_json steps, const char *answe
 
 static const char *read_object(task_set *set, dual_json row) {
     const dual_json steps = dual_json_get(row, "steps");
-    if (!task_put_string(set, dual_json_get(row, "question")))
-        return "expected \"question\", a string";
-    char *answer = task_string(dual_json_get(row, "answer"));
-    if (!answer) return "expected \"answer\", a string";
-    const char *wrong = "expected \"steps\", a list of strings";
+    char *answer = NULL;
+    const char *wrong = task_put_field(set, row, "question");
+    if (!wrong) wrong = task_field(set, row, "answer", &answer);
+    if (wrong) return wrong;
     if (dual_json_type(steps) == '[') wrong = read_listed(set, steps, answer);
-    else if (!dual_json_type(steps) || dual_json_type(steps) == 'n') wrong = read_worked(set, answer);
+    else if (!dual_json_type(steps) || dual_json_type(steps) == 'n')
+        wrong = read_worked(set, answer);
+    else wrong = "expected \"steps\", a list of strings";
     free(answer);
     return wrong;
 }

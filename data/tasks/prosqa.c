@@ -34,16 +34,15 @@ static const char *read_object(task_set *set, dual_json row) {
     const dual_json steps = dual_json_get(row, "steps");
     char name[32], option[2][32];
     size_t n, at = set->used;
-    if (!task_put_string(set, dual_json_get(row, "question")))
-        return "expected \"question\", a string";
+    const char *wrong = task_put_field(set, row, "question");
+    if (wrong) return wrong;
     if (!read_options(set->text + at, name, option))
         return "expected \"question\" to end like: Is Tom a lempus or scrompus?";
     if (dual_json_type(steps) != '[') return "expected \"steps\", a list of strings";
-    const char *wrong = task_put_steps(set, steps, &n);
-    if (wrong) return wrong;
+    wrong = task_put_steps(set, steps, &n);
     at = set->used;
-    if (!task_put_string(set, dual_json_get(row, "answer")) || !set->text[at])
-        return "expected \"answer\", a string";
+    if (!wrong) wrong = task_put_field(set, row, "answer");
+    if (wrong) return wrong;
     if (has_word(set->text + at, option[0]) == has_word(set->text + at, option[1]))
         return "expected \"answer\" to name one of the question's two options";
     return task_done(set, n);

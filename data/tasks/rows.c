@@ -42,6 +42,7 @@ int task_close(task_set *set, size_t n_steps) {
     set->place = block;
     if (!fine) return 0;
     set->place[set->count].begin = set->open;
+    set->place[set->count].line = 0;
     set->place[set->count++].steps = n_steps;
     set->open = set->used;
     return 1;
@@ -74,6 +75,8 @@ const char *task_step(const task_row *row, size_t i) {
     return step;
 }
 
+size_t task_line(const task_set *set, size_t i) { return set->place[i].line; }
+
 /* ---- Strings ------------------------------------------------------------------------------- */
 
 int task_is_blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
@@ -83,25 +86,46 @@ void task_strip(const char **begin, const char **end) {
     while (*end > *begin && task_is_blank((*end)[-1])) (*end)--;
 }
 
-char *task_string(dual_json json) {
-    if (dual_json_type(json) != '"') return NULL;
+static const char *say(task_set *set, const char *format, const char *name) {
+    snprintf(set->why, sizeof set->why, format, name);
+    return set->why;
+}
+
+const char *task_text(task_set *set, dual_json json, const char *name, char **text) {
     const size_t room = (size_t)(json.end - json.begin) + 1;   /* escapes only get shorter */
-    char *text = malloc(room);
-    if (!text) return NULL;
-    const size_t length = dual_json_string(json, text, room);
-    if (length < room && strlen(text) == length) return text;
-    free(text);
+    *text = NULL;
+    if (dual_json_type(json) != '"') return say(set, "expected \"%s\" to hold strings", name);
+    char *decoded = malloc(room);
+    if (!decoded) return TASK_NO_MEMORY;
+    const size_t length = dual_json_string(json, decoded, room);
+    if (strlen(decoded) < length) {
+        free(decoded);
+        return say(set, "\"%s\" holds \\u0000, a NUL character, expected text without it", name);
+    }
+    *text = decoded;
     return NULL;
 }
 
-int task_put_string(task_set *set, dual_json json) {
-    char *text = task_string(json);
-    if (!text) return 0;
+const char *task_field(task_set *set, dual_json row, const char *name, char **text) {
+    const dual_json field = dual_json_get(row, name);
+    *text = NULL;
+    if (dual_json_type(field) != '"') return say(set, "expected \"%s\", a string", name);
+    return task_text(set, field, name, text);
+}
+
+/* Frees the text. */
+static const char *put_stripped(task_set *set, char *text) {
     const char *begin = text, *end = text + strlen(text);
     task_strip(&begin, &end);
     const int fine = task_put(set, begin, (size_t)(end - begin));
     free(text);
-    return fine;
+    return fine ? NULL : TASK_NO_MEMORY;
+}
+
+const char *task_put_field(task_set *set, dual_json row, const char *name) {
+    char *text;
+    const char *wrong = task_field(set, row, name, &text);
+    return wrong ? wrong : put_stripped(set, text);
 }
 
 const char *task_put_steps(task_set *set, dual_json steps, size_t *n) {
@@ -109,7 +133,10 @@ const char *task_put_steps(task_set *set, dual_json steps, size_t *n) {
     *n = 0;
     while (dual_json_each(steps, &key, &value)) {
         const size_t at = set->used;
-        if (!task_put_string(set, value)) return "expected each of \"steps\" to be a string";
+        char *text;
+        const char *wrong = task_text(set, value, "steps", &text);
+        if (!wrong) wrong = put_stripped(set, text);
+        if (wrong) return wrong;
         if (set->text[at]) ++*n;
         else set->used = at;
     }
@@ -190,10 +217,26 @@ int task_walk_next(task_walk *w, dual_json *row) {
 
 /* ---- Reading a file ------------------------------------------------------------------------ */
 
+static const char *skip_blanks(const char *at, const char *end) {
+    while (at < end && task_is_blank(*at)) at++;
+    return at;
+}
+
+/* Whether a line `question||..` begins here. The question may begin like JSON, with [ or {, but not
+ * as a row does, with {" or [{". */
+static int begins_line(const char *at, const char *end) {
+    const char *row = at < end && *at == '[' ? skip_blanks(at + 1, end) : at;
+    const char *inside = row < end && *row == '{' ? skip_blanks(row + 1, end) : end;
+    if (inside < end && *inside == '"') return 0;
+    while (at + 1 < end && *at != '\n' && !(at[0] == '|' && at[1] == '|')) at++;
+    return at + 1 < end && *at == '|';
+}
+
 static const char *read_row(task_object_reader *object, task_line_reader *line, task_set *set,
                             const task_walk *w, dual_json row) {
-    if (line && !w->array && w->length > 0 && *w->begin != '{')
-        return line(set, w->begin, w->begin + w->length);
+    const char *end = w->begin + w->length;
+    if (line && !w->array && w->length > 0 && (*w->begin != '{' || begins_line(w->begin, end)))
+        return line(set, w->begin, end);
     if (w->length == 0) return "the file ends within a row, expected the end of its JSON array";
     if (dual_json_type(row) != '{') return "expected one JSON object";
     return object(set, row);
@@ -217,10 +260,17 @@ int task_read_rows(const char *file, int skip, task_object_reader *object, task_
     task_walk w = task_walk_begin(text, length);
     dual_json row;
     int fine = 1;
+    if (line && w.array && begins_line(w.at - 1, w.end)) {     /* its [ is a question's */
+        w.array = LINES;
+        w.at--;
+    }
     while (fine && task_walk_next(&w, &row)) {
         const char *wrong = read_row(object, line, set, &w, row);
         number++;
-        if (!wrong) continue;
+        if (!wrong) {
+            set->place[set->count - 1].line = w.line;
+            continue;
+        }
         set->used = set->open;                        /* drops what was read of this row */
         /* the public arrays are one line each: there the row's number says more */
         if (w.array) snprintf(place, sizeof place, "%.200s:%zu: row %zu", shown, w.line, number);

@@ -14,11 +14,13 @@ static const struct {
     int (*key)(const task_row *, char *out, size_t size);
     /* The verdict on an answer, its steps cut off. NULL: there is nothing to grade. */
     int (*grade)(const task_row *, const char *answer);
+    size_t (*steps)(const task_row *);     /* see task_steps; NULL: those it shows */
     const char *verdict[TASK_VERDICTS];
 } TASKS[] = {
     [TASK_COUNTDOWN] = {
         .name = "countdown", .max_new = 32, .unfinished = COUNTDOWN_MALFORMED,
         .read = countdown_read, .key = countdown_row_key, .grade = countdown_row_grade,
+        .steps = countdown_row_steps,
         .verdict = {"correct", "malformed", "wrong numbers", "wrong value", "division by zero",
                     "overflow"}
     },
@@ -47,6 +49,10 @@ const char *task_name(task_kind kind) { return TASKS[kind].name; }
 size_t task_stages(task_kind kind) { return TASKS[kind].stages; }
 size_t task_max_new(task_kind kind) { return TASKS[kind].max_new; }
 int task_unfinished(task_kind kind) { return TASKS[kind].unfinished; }
+
+size_t task_steps(task_kind kind, const task_row *row) {
+    return TASKS[kind].steps ? TASKS[kind].steps(row) : row->n_steps;
+}
 
 /* ---- Files --------------------------------------------------------------------------------- */
 

@@ -36,27 +36,31 @@ size_t task_stages(task_kind);     /* Coconut's number of stages; countdown: as 
 size_t task_max_new(task_kind);    /* its longest answer in tokens, when generated */
 
 /* ---- Rows (rows.c) ---------------------------------------------------------------------------
- * All texts of all rows stand in one block, NUL after each, so a row costs its text and 16 bytes:
+ * All texts of all rows stand in one block, NUL after each, so a row costs its text and 24 bytes:
  * GSM8K-Aug's 385,620 rows take about 100 MB. */
 
 typedef struct {
     const char *question, *answer;
     const char *steps;             /* n_steps texts, one after another, NUL after each */
     size_t n_steps;
-} task_row;
+} task_row;                        /* answer "": it is not known; such a row has no steps either */
 
 typedef struct {
     char *text;
     size_t used, room;
-    struct task_place { size_t begin, steps; } *place;      /* [count] */
+    struct task_place { size_t begin, steps, line; } *place;       /* [count] */
     size_t count, room_places;
     size_t open;                   /* where the row that is being written began */
     size_t broken;                 /* rows of the file that could not be used */
     char complaints[900];          /* the first of them, "file:7: why", one a line */
+    char why[120];                 /* what a reader says of the row it is at */
 } task_set;
 
 task_row task_get(const task_set *, size_t i);
 const char *task_step(const task_row *, size_t i);
+size_t task_line(const task_set *, size_t i);        /* in its file; 0: not read from rows */
+/* Steps that the row's problem takes, also where it shows none. */
+size_t task_steps(task_kind, const task_row *);
 
 /* A row is written as its texts in order (question, steps, answer), then closed. 0: out of memory.
  * A set of zeros is an empty one. */
@@ -67,7 +71,8 @@ void task_free(task_set *);
 /* ---- Files -----------------------------------------------------------------------------------
  * The format is seen from the content: a JSON array of objects, one object a line, or (gsm8k) lines
  * `question||<<..>> <<..>> #### 300`. For text: *.json and *.jsonl hold objects with "text", any
- * other file is one document, a folder stands for its .txt, .json and .jsonl files by name.
+ * other file is one document, a folder stands for its .txt, .json and .jsonl files by name, their
+ * endings in any letters; folders in it are not read.
  * A broken row ends the reading (skip 0) or is counted and left out (skip 1); a file without one
  * usable row is an error either way. */
 int task_read(task_kind, const char *file, int skip, task_set *, char *error, size_t size);
@@ -116,10 +121,11 @@ int task_walk_next(task_walk *, dual_json *row);
 
 int task_is_blank(char);                             /* a line break is one, too */
 void task_strip(const char **begin, const char **end);     /* of blanks at either end */
-/* A string's decoded text in a block of its own. NULL: no string, or a NUL byte in it, or no
- * memory. */
-char *task_string(dual_json);
-int task_put_string(task_set *, dual_json);          /* stripped; 0: as task_string */
+/* The decoded text of a string within the field `name`, in a block that the caller frees; then of a
+ * row's field itself. NULL: done, else what was expected, for a reader to return. */
+const char *task_text(task_set *, dual_json, const char *name, char **text);
+const char *task_field(task_set *, dual_json row, const char *name, char **text);
+const char *task_put_field(task_set *, dual_json row, const char *name);     /* stripped */
 /* A list of strings as steps, empty ones left out. Returns what a reader does. */
 const char *task_put_steps(task_set *, dual_json list, size_t *n_steps);
 
@@ -137,7 +143,8 @@ typedef struct {
     int count;
     int numbers[COUNTDOWN_MAX];          /* in the order shown, repeats allowed */
     int target;
-    char solution[64];                   /* one that is right, fewest parentheses: 12*(7-3)+12 */
+    char solution[64];                   /* one that is right, fewest parentheses: 12*(7-3)+12;
+                                            "": not known, then there are no steps */
     char steps[COUNTDOWN_MAX - 1][36];   /* count-1 lines, integers only: 7-3=4 */
 } countdown_problem;
 
@@ -220,12 +227,14 @@ int countdown_plus_minus_suffice(const countdown_problem *);
 double countdown_floor(const countdown_problem *, dual_rng *, size_t draws);
 
 /* For the table of tasks.c. In a file a row is an object, of which other fields are ignored; its
- * count-1 steps are replayed, its answer is graded:
+ * count-1 steps are replayed, its answer is graded. With neither steps nor answer it is a problem
+ * that can be scored, not trained on:
  *     {"nums": [44, 19, 35], "target": 98, "steps": ["19 + 35 = 54", "44 + 54 = 98"],
  *      "answer": "44 + (19 + 35)"} */
 int countdown_read(const char *file, int skip, task_set *, char *error, size_t size);
 int countdown_row_key(const task_row *, char *out, size_t size);
 int countdown_row_grade(const task_row *, const char *answer);
+size_t countdown_row_steps(const task_row *);
 
 /* ---- GSM8K (gsm8k.c) -------------------------------------------------------------------------
  * A number is an optional sign, digits and an optional point, commas within and blanks around it

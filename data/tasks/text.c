@@ -5,6 +5,7 @@
 #include <dirent.h>
 #define HAVE_FOLDERS
 #endif
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +13,9 @@
 #include "tasks.h"
 
 static const char *read_object(task_set *set, dual_json row) {
-    char *text = task_string(dual_json_get(row, "text"));
-    if (!text) return "expected \"text\", a string";
+    char *text;
+    const char *wrong = task_field(set, row, "text", &text);
+    if (wrong) return wrong;
     const int empty = !*text;
     const int fine = !empty && task_put(set, text, strlen(text)) && task_put(set, "", 0);
     free(text);
@@ -33,9 +35,15 @@ static int read_document(const char *file, task_set *set, char *error, size_t si
     return fine;
 }
 
+/* The ending is in small letters; the name's may be in any. */
 static int ends_with(const char *name, const char *ending) {
     const char *dot = strrchr(name, '.');
-    return dot && !strcmp(dot, ending);
+    if (!dot) return 0;
+    while (*ending && tolower((unsigned char)*dot) == *ending) {
+        dot++;
+        ending++;
+    }
+    return !*dot && !*ending;
 }
 
 static int has_rows(const char *name) {
@@ -68,27 +76,52 @@ static int compare_paths(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* What a folder holds. 0: out of memory. */
+static int list_folder(DIR *folder, const char *path, file_list *texts, file_list *others) {
+    struct dirent *entry;
+    while ((entry = readdir(folder)) != NULL) {
+        const char *name = entry->d_name;
+        if (*name == '.') continue;
+        const int is_text = ends_with(name, ".txt") || has_rows(name);
+        if (!add_file(is_text ? texts : others, path, name)) return 0;
+    }
+    return 1;
+}
+
+static void free_files(file_list *files) {
+    for (size_t i = 0; i < files->n; i++) free(files->path[i]);
+    free(files->path);
+}
+
+static void refuse_folder(const char *path, const file_list *others, char *error, size_t size) {
+    size_t folders = 0;
+    for (size_t i = 0; i < others->n; i++) {
+        DIR *inner = opendir(others->path[i]);
+        folders += inner != NULL;
+        if (inner) closedir(inner);
+    }
+    const size_t files = others->n - folders;
+    snprintf(error, size, "%.200s: no .txt, .json or .jsonl file in it, only %zu other file%s and "
+             "%zu folder%s; what lies in those is not read", path, files, files == 1 ? "" : "s",
+             folders, folders == 1 ? "" : "s");
+}
+
 /* -1: `path` is no folder. The files come in the order of their names: the file system's own is
  * another one on every machine. */
 static int read_folder(const char *path, int skip, task_set *set, char *error, size_t size) {
     DIR *folder = opendir(path);
     if (!folder) return -1;
-    file_list files = {NULL, 0};
-    struct dirent *entry;
-    int fine = 1;
-    while (fine && (entry = readdir(folder)) != NULL) {
-        const char *name = entry->d_name;
-        if (*name != '.' && (ends_with(name, ".txt") || has_rows(name)))
-            fine = add_file(&files, path, name);
-    }
+    file_list texts = {NULL, 0}, others = {NULL, 0};
+    const int listed = list_folder(folder, path, &texts, &others);
+    int fine = listed && texts.n;
     closedir(folder);
-    if (!fine) snprintf(error, size, "%s: %s", path, TASK_NO_MEMORY);
-    if (files.n) qsort(files.path, files.n, sizeof *files.path, compare_paths);
-    for (size_t i = 0; i < files.n; i++) {
-        fine = fine && read_file(files.path[i], skip, set, error, size);
-        free(files.path[i]);
-    }
-    free(files.path);
+    if (!listed) snprintf(error, size, "%s: %s", path, TASK_NO_MEMORY);
+    else if (!fine) refuse_folder(path, &others, error, size);
+    if (texts.n) qsort(texts.path, texts.n, sizeof *texts.path, compare_paths);
+    for (size_t i = 0; fine && i < texts.n; i++)
+        fine = read_file(texts.path[i], skip, set, error, size);
+    free_files(&texts);
+    free_files(&others);
     return fine;
 }
 #endif
