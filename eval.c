@@ -16,6 +16,7 @@
 #include "data/eval/latents_report.h"
 #include "data/eval/perplexity.h"
 #include "data/eval/report.h"
+#include "data/eval/samples.h"
 #include "data/eval/trace.h"
 #include "data/files/files.h"
 #include "data/runs/cli.h"
@@ -40,8 +41,10 @@ static void *must_room(dual_ctx *c, size_t count, size_t size) {
  * One struct for all commands; each command has the options it knows. */
 
 typedef struct {
-    char split[16], data[RUN_PATH], file[RUN_PATH], broken[8], from[24], prompt[8192], answer[1024];
-    size_t count, sequences, prompts, k, max_new, latents, groups, ahead, sequence, seed, threads;
+    char split[16], data[RUN_PATH], file[RUN_PATH], answers[RUN_PATH];
+    char broken[8], from[24], prompt[8192], answer[1024];
+    size_t count, samples, sequences, prompts, k, max_new, latents, groups, ahead, sequence, seed;
+    size_t threads;
     double temperature;
     int json, no_analysis, help;
     const char *text;              /* of tokens; NULL: not given */
@@ -75,7 +78,11 @@ typedef struct {
                {NULL, OPTION_TEXT, 0, 0, NULL, NULL, UNSAVED}
 
 static const option SCORE[] = {
-    SPLIT, DATA, BROKEN, COUNT, FROM, AT_TEST, MAX_NEW, TEMPERATURE, SEED, JSON, COMMON
+    SPLIT, DATA, BROKEN, COUNT, FROM, AT_TEST, MAX_NEW, TEMPERATURE,
+    ENTRY("samples", OPTION_SIZE, samples, "1",
+          "answers to each problem, with --temperature: pass@k and majority vote"),
+    SEED, ENTRY("answers", OPTION_TEXT, answers, "", "file for each answer, a JSON object a line"),
+    JSON, COMMON
 };
 static const option CHOICES[] = {BROKEN, COUNT, FROM, AT_TEST, SEED, JSON, COMMON};
 static const option PERPLEXITY[] = {
@@ -215,12 +222,6 @@ static void score_counts_json(json_writer *j, task_kind kind, const score_tallie
         report_tally_json(j, key, t->by_steps[i]);
     }
     json_close(j, '}');
-    json_open(j, "verdicts", '{');
-    for (int i = 0; i < TASK_VERDICTS && task_verdict_name(kind, i); i++) {
-        report_key(task_verdict_name(kind, i), key, sizeof key);
-        json_number(j, key, (double)t->verdict[i]);
-    }
-    json_close(j, '}');
     if (kind == TASK_COUNTDOWN) report_tally_json(j, "each_number_once", t->once);
     report_tally_json(j, "no_end_token", t->no_end);
 }
@@ -234,19 +235,47 @@ static json_writer begin_json(const char *command, const option *table, const se
     return j;
 }
 
+static void verdicts_json(json_writer *j, task_kind kind, const size_t *verdict) {
+    char key[40];
+    json_open(j, "verdicts", '{');
+    for (int i = 0; i < TASK_VERDICTS && task_verdict_name(kind, i); i++) {
+        report_key(task_verdict_name(kind, i), key, sizeof key);
+        json_number(j, key, (double)verdict[i]);
+    }
+    json_close(j, '}');
+}
+
+/* Of several answers to each problem. */
+static void samples_json(json_writer *j, const samples_result *of) {
+    const double all = (double)(of->problems * of->samples), right = (double)of->right;
+    report_mean_json(j, "accuracy", right, all, right / all, of->problems);
+    json_open(j, "pass_at", '[');
+    for (size_t i = 0; i < of->n_passes; i++) {
+        json_open(j, NULL, '{');
+        json_number(j, "k", (double)of->k[i]);
+        report_mean_json(j, "accuracy", NAN, NAN, of->pass[i], of->problems);
+        json_close(j, '}');
+    }
+    json_close(j, ']');
+    report_tally_json(j, "accuracy_majority", of->majority);
+}
+
 static void score_json(const settings *set, const loaded_run *loaded, const char *folder,
-                       const problem_set *rows, const score_result *result) {
+                       const problem_set *rows, const score_result *result,
+                       const samples_result *of) {
     const score_tallies *t = &result->count;
     json_writer j = begin_json("score", SCORE, set, loaded, folder);
     json_text(&j, "problems", rows->source);
     json_number(&j, "count", (double)rows->n);
-    report_tally_json(&j, "accuracy", t->all);
+    if (of->samples > 1) samples_json(&j, of);
+    else report_tally_json(&j, "accuracy", t->all);
     json_number(&j, "loss", result->loss);
-    score_counts_json(&j, loaded->task.kind, t);
+    verdicts_json(&j, loaded->task.kind, of->verdict);
+    if (of->samples == 1) score_counts_json(&j, loaded->task.kind, t);
     if (*set->data) {
         json_text(&j, "seen_in_training", result->seen_how);
         json_number(&j, "problems_seen", (double)(t->all.of - t->unseen.of));
-        report_tally_json(&j, "accuracy_unseen", t->unseen);
+        if (of->samples == 1) report_tally_json(&j, "accuracy_unseen", t->unseen);
     }
     json_close(&j, '}');
 }
@@ -273,8 +302,19 @@ static const char *steps_word(task_kind kind, int steps) {
     return steps == 1 ? "step" : "steps";
 }
 
-static void score_table(const settings *set, task_kind kind, const score_result *result) {
-    const score_tallies *t = &result->count;
+static void samples_table(const samples_result *of) {
+    const double all = (double)(of->problems * of->samples);
+    char label[40];
+    printf("%zu answers to each problem; intervals (95 %%) over the problems\n\n", of->samples);
+    report_mean(stdout, "accuracy, mean", (double)of->right / all, of->problems);
+    for (size_t i = 0; i < of->n_passes; i++) {
+        snprintf(label, sizeof label, "pass@%zu", of->k[i]);
+        report_mean(stdout, label, of->pass[i], of->problems);
+    }
+    report_tally(stdout, "majority vote", of->majority);
+}
+
+static void score_tallies_table(const settings *set, task_kind kind, const score_tallies *t) {
     char label[40], key[8];
     report_tally(stdout, "accuracy [95 %]", t->all);
     report_tally(stdout, "  + and - suffice", t->simple);
@@ -288,10 +328,17 @@ static void score_table(const settings *set, task_kind kind, const score_result 
     report_tally(stdout, "which option (chance 50 %)", t->option);
     report_tally(stdout, "uses each number once", t->once);
     report_tally(stdout, "no end token (counted wrong)", t->no_end);
+}
+
+static void score_table(const settings *set, task_kind kind, const score_result *result,
+                        const samples_result *of) {
+    const score_tallies *t = &result->count;
+    if (of->samples > 1) samples_table(of);
+    else score_tallies_table(set, kind, t);
     if (isnan(result->loss)) printf("loss per target: the rows have no answers\n\nverdicts:");
     else printf("loss per target, teacher-forced  %8.4f\n\nverdicts:", result->loss);
     for (int i = 0; i < TASK_VERDICTS && task_verdict_name(kind, i); i++)
-        printf("%s %s %zu", i ? "," : "", task_verdict_name(kind, i), t->verdict[i]);
+        printf("%s %s %zu", i ? "," : "", task_verdict_name(kind, i), of->verdict[i]);
     printf("\n");
     if (*set->data)
         printf("keys that training can have seen: %zu of %zu; %s\n", t->all.of - t->unseen.of,
@@ -302,18 +349,30 @@ static void score(dual_ctx *c, const settings *set, size_t n_runs, const char **
     loaded_run loaded;
     problem_set rows;
     score_result result;
+    samples_result samples;
     (void)n_runs;
+    if (!set->samples) cli_fail(2, "--samples must be above 0");
+    if (set->samples > 1 && !(set->temperature > 0))
+        cli_fail(2, "--samples %zu: greedy answers are all the same; --temperature 1 draws them",
+                 set->samples);
     open_run(c, set, folder[0], &loaded);
     refuse_text(&loaded, folder[0]);
     read_problems(c, set, &loaded, &rows);
-    score_options how = {parse_ablation(set), set->temperature, set->seed, set->max_new};
+    score_options how = {parse_ablation(set), set->temperature, set->seed, set->max_new,
+                         set->samples, *set->answers != 0};
     if (!how.max_new) how.max_new = run_max_new(&loaded.r.set, &loaded.task);
+    if (*set->answers) must(answers_check(c, set->answers), c);
     must(score_run(c, &loaded, &rows, &how, &result), c);
-    if (set->json) score_json(set, &loaded, folder[0], &rows, &result);
+    must(samples_count(c, &loaded.task, result.answers, rows.n, how.samples, &samples), c);
+    if (*set->answers)
+        must(answers_write(c, set->answers, &loaded.task, &rows, how.samples, result.answers,
+                           result.likelihood), c);
+    if (set->json) score_json(set, &loaded, folder[0], &rows, &result, &samples);
     else {
         score_heading(set, &loaded, folder[0], &rows);
-        score_table(set, loaded.task.kind, &result);
+        score_table(set, loaded.task.kind, &result, &samples);
     }
+    score_free(&result);
     problems_free(&rows);
     loaded_run_close(&loaded);
 }

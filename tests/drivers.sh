@@ -127,6 +127,31 @@ expect 2 'latents-from' ./eval score $work/h2 --latents-from wrong
 expect 1 'drop|latent' ./eval score $work/h2 --count 24 --latents-from drop:7
 expect 1 'apples' ./eval generate $work/h2 --prompt 'numbers: apples'
 document score $work/h2 --count 24
+# one answer a line; several to each problem
+expect 0 'accuracy' ./eval score $work/h2 --count 24 --answers $work/answers.jsonl
+expect 0 '^24$' grep -c '"question": "numbers: .*"gold": ".*"answer": ".*"verdict": "[a-z ]*".*"steps": [1-5], "tokens": [0-9]*, "log_likelihood": -[0-9.]*, "sample": 0}$' $work/answers.jsonl
+head -n 1 $work/answers.jsonl > $work/answer.json
+expect 0 'valid' "$1/json-f32" $work/answer.json
+sampled="score $work/h2 --count 24 --temperature 1 --samples 4"
+expect 0 'pass@2 .*%  \[' ./eval $sampled --answers $work/sampled.jsonl
+expect 0 '^96$' grep -c '' $work/sampled.jsonl
+for words in '4 answers to each problem' 'accuracy, mean ' 'pass@1 ' 'pass@4 ' 'majority vote .* of 24'; do expect 0 "$words" ./eval $sampled; done
+./eval score $work/h2 --count 24 --temperature 1 --answers $work/answers.jsonl > /dev/null 2>&1
+grep '"sample": 0' $work/sampled.jsonl > $work/answer.json
+same $work/answer.json $work/answers.jsonl
+for t in 1 3; do ./eval $sampled --threads $t --answers $work/sampled.$t > /dev/null 2>&1; done
+same $work/sampled.1 $work/sampled.3
+same $work/sampled.1 $work/sampled.jsonl
+document $sampled
+expect 0 '"k": 4,' cat $work/out.json
+expect 0 '"accuracy_majority": {' cat $work/out.json
+expect 2 'greedy answers are all the same' ./eval score $work/h2 --count 24 --samples 4
+expect 2 'samples must be above 0' ./eval score $work/h2 --count 24 --samples 0
+expect 1 'nowhere/a.jsonl cannot be written' ./eval score $work/h2 --count 24 --answers $work/nowhere/a.jsonl
+[ -w /dev/full ] && expect 1 '/dev/full cannot be written' ./eval score $work/h2 --count 24 --answers /dev/full
+for from in swapped mean noise zero; do
+    expect 0 'accuracy' ./eval score $work/h2 --count 24 --latents-from $from --answers $work/answers.jsonl
+done
 document compare $work/base $work/h2 --count 24 --prompts 32
 document latents $work/h2 --prompts 32
 document generate $work/h2 --prompt 'numbers: 3 7 12 target: 57'

@@ -9,6 +9,7 @@
 #include "../data/eval/latents_report.h"
 #include "../data/eval/perplexity.h"
 #include "../data/eval/report.h"
+#include "../data/eval/samples.h"
 #include "../data/eval/trace.h"
 
 static char scratch[500];              /* FOLDER/test_eval */
@@ -134,7 +135,10 @@ static void test_score_count(void) {
     rows[1].row.n_steps = 2;
     rows[2].row.n_steps = STEPS_SHOWN - 1;
     rows[3].row.n_steps = 40;
-    for (int i = 0; i < 4; i++) answers[i].ended = i < 3;
+    for (int i = 0; i < 4; i++) {
+        rows[i].row.question = "";
+        answers[i].ended = i < 3;
+    }
     answers[0].simple = answers[0].each_once = 1;
     answers[1].verdict = COUNTDOWN_WRONG_VALUE;
     answers[1].each_once = 1;
@@ -155,6 +159,86 @@ static void test_score_count(void) {
     score_count(&t, TASK_PROSQA, rows, answers, 4, seen);
     check_that(t.option.hits == 3 && t.option.of == 4 && !t.simple.of && !t.once.of,
                "prosqa: the right option is enough for the option");
+}
+
+static tokenizer *countdown_words(void) {
+    char error[200];
+    tokenizer *t = tokenizer_of_words(words_new_countdown(), error, sizeof error);
+    if (!t) check_fatal(error);
+    return t;
+}
+
+/* ---- Several answers to a problem ------------------------------------------------------------ */
+
+/* Of all choices of k of n answers, c of them right, those that hold a right one, counted. */
+static double count_choices(size_t n, size_t c, size_t k) {
+    size_t all = 0, with = 0;
+    for (size_t set = 0; set < (size_t)1 << n; set++) {
+        size_t size = 0, right = 0;
+        for (size_t i = 0; i < n; i++) {
+            size += set >> i & 1;
+            right += (set >> i & 1) && i < c;
+        }
+        if (size != k) continue;
+        all++;
+        with += right > 0;
+    }
+    return (double)with / (double)all;
+}
+
+static void test_pass_at(void) {
+    for (size_t n = 1; n <= 8; n++)
+        for (size_t c = 0; c <= n; c++)
+            for (size_t k = 1; k <= n; k++)
+                check_close(pass_at(n, c, k), count_choices(n, c, k), 1e-12,
+                            "pass@%lu of %lu, %lu right", (unsigned long)k, (unsigned long)n,
+                            (unsigned long)c);
+    check_close(pass_at(200, 2, 100), 1 - 100 * 99 / (200.0 * 199), 1e-12, "large numbers");
+}
+
+/* Four answers to each of two problems, as words: the majority is right in the second alone. */
+static void test_samples(void) {
+    static const char *const said[4][2] = {{"1+2", "7"}, {"2+1", "3 * 4"}, {"1 + 2", "3*4"},
+                                           {"2", "1"}};
+    static const int verdict[4][2] = {
+        {COUNTDOWN_WRONG_VALUE, COUNTDOWN_MALFORMED}, {COUNTDOWN_CORRECT, COUNTDOWN_CORRECT},
+        {COUNTDOWN_WRONG_VALUE, COUNTDOWN_CORRECT}, {COUNTDOWN_CORRECT, COUNTDOWN_WRONG_VALUE}
+    };
+    int32_t ids[8][16];
+    answer a[8];
+    run_task task;
+    samples_result r;
+    dual_ctx c;
+    char error[200];
+    dual_init(&c, NULL, 0);
+    memset(a, 0, sizeof a);
+    memset(&task, 0, sizeof task);
+    task.tokens = countdown_words();
+    for (size_t s = 0; s < 4; s++)
+        for (size_t i = 0; i < 2; i++) {
+            answer *it = &a[2 * s + i];
+            it->tokens = ids[2 * s + i];
+            it->length = tokenizer_encode(task.tokens, said[s][i], strlen(said[s][i]), 0,
+                                          it->tokens, 16, error, sizeof error);
+            it->verdict = verdict[s][i];
+            it->ended = 1;
+        }
+    check_that(samples_count(&c, &task, a, 2, 4, &r), "counted: %s", c.error);
+    check_size(r.right, 4, "right answers of 8");
+    check_that(r.n_passes == 3 && r.k[0] == 1 && r.k[1] == 2 && r.k[2] == 4, "pass@1, 2 and 4");
+    check_close(r.pass[0], 0.5, 1e-12, "pass@1 is the mean accuracy");
+    check_close(r.pass[1], 5 / 6.0, 1e-12, "pass@2: without one of the six pairs");
+    check_close(r.pass[2], 1, 1e-12, "pass@4");
+    check_that(r.majority.hits == 1 && r.majority.of == 2, "1+2 twice, wrong; 3*4 twice, right");
+    check_size(r.verdict[COUNTDOWN_MALFORMED], 1, "verdicts of all answers");
+    for (size_t i = 0; i < 8; i++) a[i].verdict = COUNTDOWN_MALFORMED;
+    check_that(samples_count(&c, &task, a, 2, 4, &r) && !r.majority.hits, "no vote, not right");
+    check_that(samples_agree(TASK_GSM8K, "a\n### 1,200", "### 1200.0 "), "the same number");
+    check_that(!samples_agree(TASK_GSM8K, "### 12", "### 120"), "another number");
+    check_that(samples_agree(TASK_PROSQA, "### Tom is a x.", " Tom is  a x."), "the same words");
+    check_that(!samples_agree(TASK_PROSQA, "Tom is a x.", "Tom is a y."), "other words");
+    tokenizer_free(task.tokens);
+    dual_done(&c);
 }
 
 /* ---- Choices ------------------------------------------------------------------------------- */
@@ -495,13 +579,6 @@ static void test_labels(void) {
     text_is(label_of(&set, &s, 4), "Base", "a Base");
     strcpy(set.wide_of, "runs/base");
     text_is(label_of(&set, &s, 4), "wide Base", "a wide Base");
-}
-
-static tokenizer *countdown_words(void) {
-    char error[200];
-    tokenizer *t = tokenizer_of_words(words_new_countdown(), error, sizeof error);
-    if (!t) check_fatal(error);
-    return t;
 }
 
 /* A run as it is known when it is opened. */
@@ -991,11 +1068,12 @@ static void test_scoring(void) {
     problems_free(&rows);
     check_that(problems_read(&c, &it, COUNTDOWN_TEST, file, 9, &rows), "a file: %s", c.error);
     check_size(rows.n, 2, "rows of the file");
-    const score_options how = {{DUAL_SWAPPED, 0, 0}, 0, 1, 4};
+    const score_options how = {{DUAL_SWAPPED, 0, 0}, 0, 1, 4, 1, 0};
     check_that(score_run(&c, &it, &rows, &how, &r), "scored: %s", c.error);
     check_that(r.count.all.of == 2 && r.loss > 0 && r.loss < 20, "two answers, a loss");
     check_that(strstr(r.seen_how, "every key of the train split") != NULL, "what was seen");
-    const score_options dropped = {{DUAL_DROP, 2, 0}, 0, 1, 4};
+    const score_options dropped = {{DUAL_DROP, 2, 0}, 0, 1, 4, 1, 0};
+    score_free(&r);
     check_refused(&c, score_run(&c, &it, &rows, &dropped, &r), "a slot that is not there");
     problems_free(&rows);
     check_that(problems_fresh(&c, &it, "", 5, &rows) && rows.n == 5, "fresh prompts");
@@ -1005,6 +1083,92 @@ static void test_scoring(void) {
                report.prompts == 5, "2 slots of 8");
     check_that(report.H[0] > 0.98 && report.at[0].h_off > 0 && report.norms[1] > 0, "H, norms");
     latents_report_free(&report);
+    problems_free(&rows);
+    loaded_run_close(&it);
+    check_end(&c, memory);
+}
+
+/* The rows' own answers, as if they had been generated. */
+typedef struct {
+    const problem_set *rows;
+    dual_ablation ablation;
+    size_t max_new;                    /* a great one: read row by row */
+    answer a[9];
+    double likelihood[9];
+} gold_job;
+
+static int gold_work(dual_ctx *c, loaded_run *it, void *job) {
+    gold_job *j = job;
+    answers_likelihood(c, it, j->rows->at, j->rows->n, j->ablation, 1, j->max_new, j->a,
+                       j->likelihood);
+    return 1;
+}
+
+/* Their log p in all is what the loss says, which is computed elsewhere. */
+static void test_likelihood(void) {
+    dual_ctx c;
+    problem_set rows;
+    void *memory = check_begin(&c, 1 << 12);
+    loaded_run it = must_open(&c, path_of("h2"));
+    check_that(problems_read(&c, &it, COUNTDOWN_TEST, "", 9, &rows), "%s", c.error);
+    for (int from = DUAL_RIGHT; from < DUAL_DROP; from++) {
+        const score_options how = {{(dual_source)from, 0, 0}, 0, 1, 6, 1, 0};
+        gold_job job = {.rows = &rows, .ablation = how.ablation, .max_new = 40};
+        double targets = 0, sum = 0;
+        score_result r;
+        int32_t y[9][64];
+        for (size_t i = 0; i < rows.n; i++) {
+            const example *e = &rows.at[i];
+            memcpy(y[i], e->y, e->n_y * sizeof *e->y);
+            job.a[i].tokens = y[i];
+            job.a[i].length = e->n_y - 1;
+            job.a[i].ended = 1;
+            targets += (double)e->n_y;
+        }
+        check_that(score_run(&c, &it, &rows, &how, &r), "scored: %s", c.error);
+        check_that(loaded_run_do(&c, &it, gold_work, &job), "likelihoods: %s", c.error);
+        for (size_t i = 0; i < rows.n; i++) sum += job.likelihood[i];
+        check_close(-sum / targets, r.loss, 1e-5, "log p and loss, latents %d", from);
+        const double first = job.likelihood[0];
+        job.max_new = 400000;
+        check_that(loaded_run_do(&c, &it, gold_work, &job), "likelihoods: %s", c.error);
+        if (from == DUAL_RIGHT) check_close(job.likelihood[0], first, 1e-5, "in parts");
+        score_free(&r);
+    }
+    problems_free(&rows);
+    loaded_run_close(&it);
+    check_end(&c, memory);
+}
+
+static void test_answers(void) {
+    dual_ctx c;
+    problem_set rows;
+    score_result r;
+    char text[4000];
+    void *memory = check_begin(&c, 1 << 12);
+    loaded_run it = must_open(&c, path_of("h2"));
+    const score_options how = {{DUAL_RIGHT, 0, 0}, 1, 1, 6, 3, 1};
+    check_that(problems_read(&c, &it, COUNTDOWN_TEST, "", 5, &rows), "%s", c.error);
+    check_that(score_run(&c, &it, &rows, &how, &r), "scored: %s", c.error);
+    check_refused(&c, answers_check(&c, path_of("nowhere/answers")), "no such folder");
+    const char *file = path_of("answers.jsonl");
+    check_that(answers_write(&c, file, &it.task, &rows, 3, r.answers, r.likelihood), "written");
+    FILE *f = fopen(file, "rb");
+    size_t lines = 0;
+    while (f && fgets(text, sizeof text, f)) {
+        const dual_json row = dual_json_text(text, strlen(text));
+        const double log_p = dual_json_number(dual_json_get(row, "log_likelihood"), 1);
+        check_close(log_p, r.likelihood[lines % 3 * 5 + lines / 3], 1e-6, "its log p");
+        check_that(dual_json_type(dual_json_get(row, "answer")) == '"' &&
+                   dual_json_type(dual_json_get(row, "verdict")) == '"' &&
+                   dual_json_number(dual_json_get(row, "sample"), -1) == (double)(lines % 3) &&
+                   dual_json_number(dual_json_get(row, "tokens"), -1) >= 1 &&
+                   dual_json_number(dual_json_get(row, "steps"), -1) >= 1, "an answer: %s", text);
+        lines++;
+    }
+    if (f) fclose(f);
+    check_size(lines, 15, "one line for each answer");
+    score_free(&r);
     problems_free(&rows);
     loaded_run_close(&it);
     check_end(&c, memory);
@@ -1292,6 +1456,8 @@ int main(int argc, char **argv) {
     test_json_escapes();
     test_tallies();
     test_score_count();
+    test_pass_at();
+    test_samples();
     test_choice_rules();
     test_blank_choices();
     test_another_row();
@@ -1316,6 +1482,8 @@ int main(int argc, char **argv) {
     make_run(path_of("text-none"), "text", "pretrain", "none", "");
     test_opening();
     test_scoring();
+    test_likelihood();
+    test_answers();
     test_prompts();
     test_choices_run();
     test_choices_cut();

@@ -5,18 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-size_t log_likelihoods(const dual_tensor *logits, size_t row, const dual_group *g, double *out) {
-    for (size_t i = 0; i < g->n_target; i++) {
-        const dual_real *x = logits->data + (row + i) * logits->stride;
-        double most = (double)x[0], sum = 0;
-        for (size_t v = 1; v < logits->cols; v++)
-            if ((double)x[v] > most) most = (double)x[v];
-        for (size_t v = 0; v < logits->cols; v++) sum += exp((double)x[v] - most);
-        out[i] = (double)x[g->target[i]] - most - log(sum);
-    }
-    return g->n_target;
-}
-
 /* ---- White space between a context and a choice --------------------------------------------- */
 
 /* As Python's isspace has it, by which lm-evaluation-harness cuts. */

@@ -12,6 +12,7 @@
  * could lend latents to. */
 #ifndef CHOICES_H
 #define CHOICES_H
+#include "answers.h"
 #include "score.h"
 
 typedef struct {
@@ -42,8 +43,5 @@ typedef struct {
 /* Which choice each rule prefers: the first of the best. White space before a choice is no byte of
  * it, unless the choice is nothing else. */
 choices_result choices_count(const choice_set *);
-
-/* log p of each target of a group, from logits' row on; returns how many. */
-size_t log_likelihoods(const dual_tensor *logits, size_t row, const dual_group *, double *out);
 
 #endif

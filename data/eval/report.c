@@ -27,6 +27,18 @@ void report_tally_json(json_writer *j, const char *key, tally t) {
     share_json(j, key, (double)t.hits, (double)t.of, tally_share(t), tally_low(t), tally_high(t));
 }
 
+void report_mean(FILE *to, const char *label, double share, size_t problems) {
+    const double n = (double)problems, hits = share * n;
+    fprintf(to, "%-32s %6.1f %%  [%5.1f, %5.1f]\n", label, 100 * share, 100 * wilson_low(hits, n),
+            100 * wilson_high(hits, n));
+}
+
+void report_mean_json(json_writer *j, const char *key, double hits, double of, double share,
+                      size_t problems) {
+    const double n = (double)problems;
+    share_json(j, key, hits, of, share, wilson_low(share * n, n), wilson_high(share * n, n));
+}
+
 /* ---- What every document begins with --------------------------------------------------------- */
 
 void report_key(const char *name, char *out, size_t size) {
@@ -209,10 +221,7 @@ static void numbers_json(json_writer *j, const double *number, size_t problems) 
     for (int x = 0; x < NUMBERS; x++) {
         const int counted = (x == ACCURACY || x == SWAPPED) && isfinite(number[x]);
         const int share = counted || x == SWAPPED || (x >= AT_25 && x <= AT_100);
-        const double hits = number[x] * n;
-        if (counted)
-            share_json(j, NUMBER_NAMES[x], hits, n, number[x], wilson_low(hits, n),
-                       wilson_high(hits, n));
+        if (counted) report_mean_json(j, NUMBER_NAMES[x], number[x] * n, n, number[x], problems);
         else if (share) share_json(j, NUMBER_NAMES[x], NAN, NAN, number[x], NAN, NAN);
         else json_number(j, NUMBER_NAMES[x], number[x]);
     }

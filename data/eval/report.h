@@ -11,6 +11,12 @@
 void report_tally(FILE *, const char *label, tally);           /* nothing where none was counted */
 void report_tally_json(json_writer *, const char *key, tally);
 
+/* A share over problems that is known as a mean: Wilson's interval of as many hits. */
+void report_mean(FILE *, const char *label, double share, size_t problems);
+/* hits, of: what is counted, NAN where nothing is. */
+void report_mean_json(json_writer *, const char *key, double hits, double of, double share,
+                      size_t problems);
+
 enum { REPORT_VERSION = 1 };           /* of the schema */
 /* An open document: version, program, command, the options as they are used, seed (null where the
  * command has none). The caller closes it. */
