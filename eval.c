@@ -41,7 +41,7 @@ static void *must_room(dual_ctx *c, size_t count, size_t size) {
  * One struct for all commands; each command has the options it knows. */
 
 typedef struct {
-    char split[16], data[RUN_PATH], file[RUN_PATH], answers[RUN_PATH];
+    char split[16], data[RUN_PATH], file[RUN_PATH], answers[RUN_PATH], dump[RUN_PATH];
     char broken[8], from[24], prompt[8192], answer[1024];
     size_t count, samples, sequences, prompts, k, max_new, latents, groups, ahead, sequence, seed;
     size_t threads;
@@ -104,6 +104,7 @@ static const option GENERATE[] = {
 static const option LATENTS[] = {
     PROMPTS, DATA, BROKEN, AT_TEST,
     ENTRY("k", OPTION_SIZE, k, "0", "size of each slot's subspace; 0: 99 % of variance"),
+    ENTRY("dump", OPTION_TEXT, dump, "", "CSV file for the latents themselves, a row a slot"),
     JSON, COMMON
 };
 static const option TRACE[] = {
@@ -361,7 +362,7 @@ static void score(dual_ctx *c, const settings *set, size_t n_runs, const char **
     score_options how = {parse_ablation(set), set->temperature, set->seed, set->max_new,
                          set->samples, *set->answers != 0};
     if (!how.max_new) how.max_new = run_max_new(&loaded.r.set, &loaded.task);
-    if (*set->answers) must(answers_check(c, set->answers), c);
+    if (*set->answers) must(output_check(c, "--answers", set->answers), c);
     must(score_run(c, &loaded, &rows, &how, &result), c);
     must(samples_count(c, &loaded.task, result.answers, rows.n, how.samples, &samples), c);
     if (*set->answers)
@@ -608,10 +609,13 @@ static void latents(dual_ctx *c, const settings *set, size_t n_runs, const char 
     run_describe_system(&loaded.r.system, system, sizeof system);
     memset(&report, 0, sizeof report);
     parse_prompts(set);
+    if (*set->dump && !loaded.latents) cli_fail(1, "--dump: this run has no latents");
+    if (*set->dump) must(output_check(c, "--dump", set->dump), c);
     if (loaded.latents) {
         problem_set rows;
         read_fresh(c, set, &loaded, &rows);
         must(latents_report_run(c, &loaded, &rows, set->k, &report), c);
+        if (*set->dump) must(latents_dump(c, set->dump, &report), c);
         problems_free(&rows);
     }
     if (set->json) latents_json(set, &loaded, &report, folder[0]);

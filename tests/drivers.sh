@@ -127,6 +127,14 @@ expect 2 'latents-from' ./eval score $work/h2 --latents-from wrong
 expect 1 'drop|latent' ./eval score $work/h2 --count 24 --latents-from drop:7
 expect 1 'apples' ./eval generate $work/h2 --prompt 'numbers: apples'
 document score $work/h2 --count 24
+# the latents themselves: a row for each of 3 slots of each prompt, 24 numbers
+for o in "" "--threads 1"; do ./eval latents $work/h1 --prompts 32 --dump $work/latents.csv $o > /dev/null; done
+expect 0 '^97$' grep -c '' $work/latents.csv
+expect 0 '^prompt,slot,x0,.*,x23$' head -n 1 $work/latents.csv
+expect 0 '^31,2(,-?[0-9.e-]+){24}$' tail -n 1 $work/latents.csv
+expect 1 'this run has no latents' ./eval latents $work/none --prompts 32 --dump $work/latents.csv
+expect 1 'nowhere/l.csv cannot be written' ./eval latents $work/h1 --prompts 32 --dump $work/nowhere/l.csv
+[ -w /dev/full ] && expect 1 '/dev/full cannot be written' ./eval latents $work/h1 --prompts 32 --dump /dev/full
 # one answer a line; several to each problem
 expect 0 'accuracy' ./eval score $work/h2 --count 24 --answers $work/answers.jsonl
 expect 0 '^24$' grep -c '"question": "numbers: .*"gold": ".*"answer": ".*"verdict": "[a-z ]*".*"steps": [1-5], "tokens": [0-9]*, "log_likelihood": -[0-9.]*, "sample": 0}$' $work/answers.jsonl
@@ -337,6 +345,11 @@ done > "$work/gsm.jsonl"
 { cat "$work/gsm.jsonl"; echo '{"question":"no answer"}'; } > "$work/gsm-broken.jsonl"
 gsm="./train --task gsm8k --data $work/gsm.jsonl --context 128 $tiny"
 expect 0 'nodes      2' ./train --task prosqa --describe
+./train --task gsm8k --data $work/gsm.jsonl --describe > $work/described
+expect 0 '^  question  Sam has 2 and gets 2 more, twice. How many\?$' cat $work/described
+expect 0 '^  step      <<4\+2=6>>$' cat $work/described
+expect 0 '^  answer    6$' cat $work/described
+expect 0 '^3$' grep -c '^row [1-3]$' $work/described
 expect 0 '12 rows, .*bytes.*question 4' ./train --task gsm8k --data $work/gsm.jsonl --describe
 expect 2 'gsm8k wants --data' ./train --task gsm8k --out $work/x
 expect 2 'steps-shown' $gsm --steps-shown some --out $work/x

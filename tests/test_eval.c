@@ -1082,6 +1082,24 @@ static void test_scoring(void) {
     check_that(report.slots == 2 && report.width == 8 && report.sizes == LATENTS_SIZES &&
                report.prompts == 5, "2 slots of 8");
     check_that(report.H[0] > 0.98 && report.at[0].h_off > 0 && report.norms[1] > 0, "H, norms");
+    const char *file_of_states = path_of("latents.csv");
+    check_that(latents_dump(&c, file_of_states, &report), "dumped: %s", c.error);
+    double squares = 0;
+    size_t length;
+    char *csv = dual_text_read(&c, file_of_states, &length), *at = csv ? strchr(csv, '\n') : NULL;
+    for (size_t p = 0; at && p < 5; p++)       /* the mean norm of slot 1 comes back */
+        for (size_t s = 0; s < 2; s++) {
+            double square = 0, x = strtod(at + 1, &at);
+            check_close(x, (double)p, 0, "prompt");
+            check_close(strtod(at + 1, &at), (double)s, 0, "slot");
+            for (size_t i = 0; i < 8; i++) {
+                x = strtod(at + 1, &at);
+                square += x * x;
+            }
+            if (s) squares += sqrt(square) / 5;
+        }
+    check_close(squares, report.norms[1], 1e-5, "what was written is what was analysed");
+    free(csv);
     latents_report_free(&report);
     problems_free(&rows);
     loaded_run_close(&it);
@@ -1150,7 +1168,7 @@ static void test_answers(void) {
     const score_options how = {{DUAL_RIGHT, 0, 0}, 1, 1, 6, 3, 1};
     check_that(problems_read(&c, &it, COUNTDOWN_TEST, "", 5, &rows), "%s", c.error);
     check_that(score_run(&c, &it, &rows, &how, &r), "scored: %s", c.error);
-    check_refused(&c, answers_check(&c, path_of("nowhere/answers")), "no such folder");
+    check_refused(&c, output_check(&c, "--answers", path_of("nowhere/a")), "no such folder");
     const char *file = path_of("answers.jsonl");
     check_that(answers_write(&c, file, &it.task, &rows, 3, r.answers, r.likelihood), "written");
     FILE *f = fopen(file, "rb");

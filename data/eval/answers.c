@@ -87,16 +87,6 @@ void answers_likelihood(dual_ctx *c, loaded_run *loaded, const example *rows, si
 
 /* ---- The file -------------------------------------------------------------------------------- */
 
-static int cannot_write(dual_ctx *c, const char *file) {
-    return dual_failed(c, "--answers: %s cannot be written", file);
-}
-
-int answers_check(dual_ctx *c, const char *file) {
-    FILE *stream = fopen(file, "ab");
-    if (stream) fclose(stream);
-    return stream ? 1 : cannot_write(c, file);
-}
-
 static int write_answer(FILE *to, const run_task *task, const example *row, size_t sample,
                         const answer *a, double likelihood) {
     size_t length;
@@ -125,9 +115,8 @@ int answers_write(dual_ctx *c, const char *file, const run_task *task, const pro
     for (size_t i = 0; ok && i < rows->n; i++)
         for (size_t k = 0; ok && k < samples; k++) {
             const size_t at = k * rows->n + i;
-            ok = write_answer(to, task, &rows->at[i], k, &a[at], likelihood[at]);
+            ok = write_answer(to, task, &rows->at[i], k, &a[at], likelihood[at]) ||
+                 dual_failed(c, "out of memory for an answer");
         }
-    if (to && (fflush(to) || ferror(to))) ok = 0;
-    if (to && fclose(to)) ok = 0;
-    return ok ? 1 : cannot_write(c, file);
+    return output_end(c, "--answers", file, to) && ok;
 }

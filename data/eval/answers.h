@@ -18,7 +18,5 @@ void answers_likelihood(dual_ctx *, loaded_run *, const example *rows, size_t n,
 /* One JSON object a line for each answer: those of all rows, `samples` times. */
 int answers_write(dual_ctx *, const char *file, const run_task *, const problem_set *,
                   size_t samples, const answer *, const double *likelihood);
-/* Before anything is computed: whether the file can be written. */
-int answers_check(dual_ctx *, const char *file);
 
 #endif

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { GENERATED = 2000, STEPS_MOST = 8 };
+enum { GENERATED = 2000, STEPS_MOST = 8, ROWS_SHOWN = 3 };
 
 /* Of n generated problems. */
 static int measure_generated(const run_settings *set, const run_task *t, prosqa_stats *s) {
@@ -62,6 +62,12 @@ static void describe_lengths(const run_settings *set, const run_task *t, const e
     note_add(n, "\n");
 }
 
+static void show_row(const task_row *row, size_t number, note *n) {
+    note_add(n, "\nrow %zu\n  question  %s\n", number, row->question);
+    for (size_t i = 0; i < row->n_steps; i++) note_add(n, "  step      %s\n", task_step(row, i));
+    if (*row->answer) note_add(n, "  answer    %s\n", row->answer);
+}
+
 int run_describe_rows(const run_settings *set, const run_task *t, note *n, note *left_out,
                       char *error, size_t size) {
     run_settings all = *set;
@@ -78,6 +84,7 @@ int run_describe_rows(const run_settings *set, const run_task *t, note *n, note 
     if (!rows) return 0;
     note_add(left_out, "%s", report);
     describe_lengths(set, t, rows, n_rows, n);
+    for (size_t i = 0; i < n_rows && i < ROWS_SHOWN; i++) show_row(&rows[i].row, i + 1, n);
     examples_free(rows, n_rows);
     return 1;
 }

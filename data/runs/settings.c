@@ -115,7 +115,7 @@ const option RUN_OPTIONS[] = {
     {"dry-run", AT(OPTION_FLAG, dry_run), "0",
      "print memory, FLOPs and header, then stop", UNSAVED},
     {"describe", AT(OPTION_FLAG, describe), "0",
-     "print statistics of the task's rows, then stop", UNSAVED},
+     "print statistics of the task's rows and three of them, then stop", UNSAVED},
     {"recompute", AT(OPTION_FLAG, recompute), "0",
      "keep half of the tape or less, a third more time; same results", FREE},
     {"memory", AT(OPTION_REAL, memory), "0", "GiB it may take; 0: what the machine has", UNSAVED},
