@@ -268,6 +268,7 @@ static void score_json(const settings *set, const loaded_run *loaded, const char
     json_writer j = begin_json("score", SCORE, set, loaded, folder);
     json_text(&j, "problems", rows->source);
     json_number(&j, "count", (double)rows->n);
+    json_number(&j, "of", rows->all.problems > 0 ? rows->all.problems : NAN);
     if (of->samples > 1) samples_json(&j, of);
     else report_tally_json(&j, "accuracy", t->all);
     json_number(&j, "loss", result->loss);
@@ -283,19 +284,21 @@ static void score_json(const settings *set, const loaded_run *loaded, const char
 
 static void score_heading(const settings *set, const loaded_run *loaded, const char *folder,
                           const problem_set *rows) {
-    char system[400];
+    char system[400], problems[RUN_PATH + 120];
     run_describe_system(&loaded->r.system, system, sizeof system);
+    problems_title(rows, problems, sizeof problems);
     printf("%s: %s; step %llu", folder, system, (unsigned long long)loaded->r.step);
     if (!strcmp(loaded->r.set.steps_shown, "curriculum"))
         printf(", stage %zu of 0..%zu", loaded->stage, loaded->r.set.stages + 1);
-    printf("\n%zu %s, %s, latents %s", rows->n, rows->source,
-           set->temperature > 0 ? "sampled" : "greedy", set->from);
+    printf("\n%s, %s, latents %s", problems, set->temperature > 0 ? "sampled" : "greedy",
+           set->from);
     if (loaded->latents != loaded->r.system.latents) printf(", %zu of them", loaded->latents);
     printf("\n\n");
-    if (rows->n < set->count && !*set->data)
-        printf("(the split has no more than %zu different problems)\n", rows->n);
-    if (rows->n == set->count && *set->data)
-        printf("(--count %zu: the file may hold more)\n", rows->n);
+    if (problems_are_all(rows) && !*set->data)
+        printf("(The whole split: the accuracy is exact for these problems. The interval speaks of "
+               "the\npopulation they stand for, all problems from which such a split is made.)\n");
+    if ((double)set->count < rows->all.problems && *set->data)
+        printf("(--count: the first rows of the file)\n");
 }
 
 static const char *steps_word(task_kind kind, int steps) {

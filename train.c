@@ -396,7 +396,7 @@ static void open_scored_problems(job *j) {
     char error[300], report[1200], held[80];
     j->n_test = set->score_count;
     j->test = run_test_set(set, &j->task, set->stages + 1,
-                           valid ? COUNTDOWN_VALID : COUNTDOWN_TEST, set->valid, &j->n_test,
+                           valid ? COUNTDOWN_VALID : COUNTDOWN_TEST, set->valid, &j->n_test, NULL,
                            report, sizeof report, error, sizeof error);
     if (!j->test) cli_fail(1, "%s", error);
     if (*set->valid && !run_fit_examples(set, set->valid, j->test, &j->n_test, j->task.room, report,

@@ -530,6 +530,163 @@ static void test_any_text(void) {
     }
 }
 
+/* ---- Samples of a split --------------------------------------------------------------------- */
+
+static task_set sample(const countdown_options *o, size_t n, task_population *all) {
+    task_set set = {0};
+    check_that(countdown_sample(o, dual_rng_seed(20, 0), n, &set, all), "a sample of %zu", n);
+    return set;
+}
+
+/* How often a random expression hits the target says how easily the generator draws a problem. */
+static double mean_floor(const task_set *set, size_t first, size_t n) {
+    dual_rng rng = dual_rng_seed(24, 0);
+    double mean = 0;
+    for (size_t i = first; i < first + n; i++) {
+        countdown_problem p;
+        if (countdown_parse(task_get(set, i).question, &p))
+            mean += countdown_floor(&p, &rng, 1000) / (double)n;
+    }
+    return mean;
+}
+
+/* The demo's task and split: every problem once, whatever order they come in. */
+static void test_whole_split(void) {
+    countdown_options o = options(3, 20, COUNTDOWN_TEST);
+    task_population all;
+    char shown[40];
+    task_set set = sample(&o, 5000, &all), first = sample(&o, 100, &all);
+    check_that(set.count == 1046 && all.problems == 1046 && all.known == SPLIT_HAS,
+               "test problems of 3 numbers of 1..20: expected 1,046, got %zu of %g", set.count,
+               all.problems);
+    check_that(!strcmp(task_population_print(all, shown), "1,046"), "1,046 is shown as %s", shown);
+    size_t same = 0, differ = 0;
+    for (size_t i = 0; i < set.count; i++) {
+        const task_row row = task_get(&set, i);
+        countdown_problem p;
+        check_that(countdown_parse(row.question, &p) && countdown_can_draw(&o, &p) &&
+                   countdown_row_grade(&row, row.answer) == COUNTDOWN_CORRECT && row.n_steps == 2,
+                   "%s: expected a solved problem of the split", row.question);
+        for (size_t k = 0; k < i; k++) {
+            const task_row other = task_get(&set, k);
+            same += task_hash(TASK_COUNTDOWN, &row) == task_hash(TASK_COUNTDOWN, &other);
+        }
+        if (i < first.count) differ += strcmp(row.question, task_get(&first, i).question) != 0;
+    }
+    check_size(same, 0, "pairs of equal problems");
+    check_size(differ, 0, "problems of a short sample that do not begin a longer one");
+    task_free(&set);
+    task_free(&first);
+}
+
+/* What the generator draws can be met in a sample, and nothing else. */
+static void test_split_is_what_is_drawn(void) {
+    countdown_options o = options(3, 9, COUNTDOWN_VALID);
+    task_population all;
+    unsigned char shared[2];
+    o.count_min = 2;
+    task_set set = sample(&o, 5000, &all), drawn = draw_set(&o, 20000, 25);
+    check_that(all.problems == (double)set.count && set.count > 50, "%zu problems", set.count);
+    check_size(overlap(&drawn, &set, shared), drawn.count, "drawn ones that are in the split");
+    check_that(overlap(&set, &drawn, shared) + 3 > set.count, "nearly all of them are drawn");
+    task_free(&set);
+    task_free(&drawn);
+}
+
+/* The first of a sample are not the easy ones, as the first that the generator draws are: in each
+ * split, of a small task that is enumerated and of a large one that is drawn from. */
+static void test_sample_is_fair(void) {
+    for (int large = 0; large < 2; large++)
+        for (int split = COUNTDOWN_TRAIN; split <= COUNTDOWN_HELDOUT; split++) {
+            countdown_options o = options(large ? 5 : 3, large ? 30 : 20, (countdown_split)split);
+            task_population all;
+            task_set set = sample(&o, 1000, &all), drawn = draw_set(&o, 500, 26);
+            const double begin = mean_floor(&set, 0, 300), rest = mean_floor(&set, 500, 500);
+            const double easy = mean_floor(&drawn, 0, 500);
+            check_that(fabs(begin / rest - 1) < 0.25, "%s %d: expected no trend, got %.4f and %.4f",
+                       countdown_split_name(o.split), large, begin, rest);
+            check_that(easy > 1.2 * rest, "%s %d: the generator prefers easy ones, got %.4f, %.4f",
+                       countdown_split_name(o.split), large, easy, rest);
+            task_free(&set);
+            task_free(&drawn);
+        }
+}
+
+/* Where a split is counted, drawing from it must give the same count. */
+static void test_estimate(void) {
+    static const struct { int count, number, counted; } task[] = {{4, 36, 1}, {4, 37, 0}};
+    double size[2];
+    for (int i = 0; i < 2; i++) {
+        const countdown_options o = options(task[i].count, task[i].number, COUNTDOWN_TEST);
+        task_population all;
+        char shown[40];
+        task_set set = sample(&o, 2000, &all);
+        size[i] = all.problems;
+        check_that((all.known == SPLIT_HAS) == task[i].counted && set.count == 2000,
+                   "4 numbers of 1..%d: %s problems", task[i].number,
+                   task_population_print(all, shown));
+        task_free(&set);
+    }
+    const double sets = 40.0 / 36;     /* combinations of 4 from 40 and from 39 */
+    check_that(size[1] > size[0] && fabs(size[1] / size[0] / sets - 1) < 0.1,
+               "expected about %.3f times as many, got %.0f and %.0f", sets, size[0], size[1]);
+}
+
+/* Every count of numbers has its share, as long as it lasts. */
+static void test_shares_of_counts(void) {
+    countdown_options o = options(3, 6, COUNTDOWN_TEST);
+    task_population all;
+    size_t of[COUNTDOWN_MAX + 1] = {0};
+    o.count_min = 2;
+    o.count_max = 4;
+    o.target_min = 1;
+    o.target_max = 30;
+    task_set set = sample(&o, 60, &all);
+    for (size_t i = 0; i < set.count; i++) {
+        const task_row row = task_get(&set, i);
+        of[task_steps(TASK_COUNTDOWN, &row) + 1]++;
+    }
+    check_that(set.count == 60 && of[2] > 0 && of[2] < 20 && of[3] > 20 && of[4] >= of[3] &&
+               of[4] <= of[3] + 1, "expected few of 2 numbers, the rest shared, got %zu %zu %zu",
+               of[2], of[3], of[4]);
+    task_free(&set);
+    o = options(2, 1, COUNTDOWN_TEST);
+    set = sample(&o, 60, &all);
+    check_that(set.count == 0 && all.problems == 0, "1 and 1 reach no target of 10..100");
+    task_free(&set);
+}
+
+static void test_population_in_words(void) {
+    static const struct { task_population all; const char *shown; } known[] = {
+        {{0, SPLIT_HAS}, "0"}, {{999, SPLIT_HAS}, "999"}, {{1000, SPLIT_HAS}, "1,000"},
+        {{1234567, SPLIT_HAS}, "1,234,567"}, {{1264567, SPLIT_HAS_ABOUT}, "about 1,300,000"},
+        {{666666.7, SPLIT_HAS_OVER}, "over 660,000"}, {{57.4, SPLIT_HAS_ABOUT}, "about 57"}
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        char shown[40];
+        check_that(!strcmp(task_population_print(known[i].all, shown), known[i].shown),
+                   "expected \"%s\", got \"%s\"", known[i].shown, shown);
+    }
+}
+
+static void test_can_draw(void) {
+    static const struct { const char *numbers; int target, can; } known[] = {
+        {"11 17 11", 18, 1},           /* 11/11+17 */
+        {"11 17 11", 28, 0},           /* of another split */
+        {"11 17 21", 18, 0}, {"11 17", 28, 0}, {"11 17 11", 9, 0}, {"1 1 1", 50, 0},
+        {"16 2 13", 31, 1}
+    };
+    countdown_options o = options(3, 20, COUNTDOWN_TRAIN);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        const countdown_problem p = problem(known[i].numbers, known[i].target);
+        check_that(countdown_can_draw(&o, &p) == known[i].can, "%s -> %d: expected %d",
+                   known[i].numbers, known[i].target, known[i].can);
+    }
+    const countdown_problem fraction = problem("8 3 8 3", 24);
+    o = options(4, 20, countdown_split_of(fraction.numbers, 4, 24));
+    check_that(!countdown_can_draw(&o, &fraction), "8/(3-8/3) is not what the generator makes");
+}
+
 /* ---- Whether there is a solution, and what an answer comes to ------------------------------- */
 
 static void test_solvable(void) {
@@ -847,6 +1004,13 @@ int main(int argc, char **argv) {
     test_parts_of_answers();
     test_grader_against_floats();
     test_any_text();
+    test_whole_split();
+    test_split_is_what_is_drawn();
+    test_sample_is_fair();
+    test_estimate();
+    test_shares_of_counts();
+    test_population_in_words();
+    test_can_draw();
     test_solvable();
     test_unsolvable_is_never_reached();
     test_value_of_an_answer();

@@ -432,6 +432,47 @@ static void test_prosqa_splits(void) {
     task_free(&set);
 }
 
+static task_set prosqa_some(const prosqa_options *o, size_t n, task_population *all) {
+    task_set set = {0};
+    check_that(prosqa_sample(o, PROSQA_TEST, dual_rng_seed(9, 0), n, &set, all), "%zu problems", n);
+    return set;
+}
+
+/* A small world is exhausted and ordered by hash, so that what is easily drawn does not come first;
+ * a large one gives its draws. */
+static void test_prosqa_samples(void) {
+    const prosqa_options small = small_world(), large = prosqa_defaults();
+    task_population all, again;
+    task_set set = prosqa_some(&small, 1000, &all), few = prosqa_some(&small, 20, &again);
+    check_that(set.count < 1000 && all.known == SPLIT_HAS && all.problems == (double)set.count &&
+               again.problems == all.problems && few.count == 20, "all %zu of a small world are "
+               "counted, expected %.0f", set.count, all.problems);
+    size_t ascending = 0, differ = 0;
+    uint64_t last = 0;
+    for (size_t i = 0; i < set.count; i++) {
+        const task_row row = task_get(&set, i);
+        const uint64_t hash = task_hash(TASK_PROSQA, &row);
+        ascending += hash > last;
+        last = hash;
+        if (i < few.count) differ += strcmp(row.question, task_get(&few, i).question) != 0;
+        sound_problem(&row);
+    }
+    check_size(ascending, set.count, "ordered by their hashes, each once");
+    check_size(differ, 0, "a short sample begins a longer one");
+    task_free(&set);
+    task_free(&few);
+    set = prosqa_some(&large, 30, &all);
+    dual_rng rng = dual_rng_seed(9, 0);
+    prosqa_graph g;
+    for (size_t i = 0; i < set.count; i++) prosqa_draw(&large, PROSQA_TEST, &rng, &g, &few);
+    check_that(set.count == 30 && all.known == SPLIT_HAS_OVER && all.problems > 5e5,
+               "a large world is not counted, got %.0f", all.problems);
+    check_that(few.count == 30 && few.used == set.used && !memcmp(few.text, set.text, set.used),
+               "and gives what is drawn");
+    task_free(&set);
+    task_free(&few);
+}
+
 static void test_prosqa_options(void) {
     prosqa_options o = small_world();
     prosqa_graph g;
@@ -847,6 +888,7 @@ int main(int argc, char **argv) {
     test_prosqa_generator();
     test_prosqa_same_seed();
     test_prosqa_splits();
+    test_prosqa_samples();
     test_prosqa_options();
     test_text_files();
     test_text_folder();

@@ -10,7 +10,8 @@ static int read_rows(dual_ctx *c, const loaded_run *loaded, countdown_split spli
                      problem_set *rows) {
     char error[300];
     rows->at = run_test_set(&loaded->r.set, &loaded->task, loaded->stage, (int)split, file,
-                            &rows->n, rows->report, sizeof rows->report, error, sizeof error);
+                            &rows->n, &rows->all, rows->report, sizeof rows->report, error,
+                            sizeof error);
     if (!rows->at) {
         rows->n = 0;
         *rows->report = 0;
@@ -32,6 +33,19 @@ int problems_read(dual_ctx *c, const loaded_run *loaded, countdown_split split, 
     if (*file) snprintf(rows->source, sizeof rows->source, "problems of %s", file);
     else snprintf(rows->source, sizeof rows->source, "%s problems", countdown_split_name(split));
     return read_rows(c, loaded, split, file, rows);
+}
+
+int problems_are_all(const problem_set *rows) {
+    const double all = rows->all.problems;
+    return all > 0 && rows->all.known == SPLIT_HAS && (double)rows->n >= all;
+}
+
+void problems_title(const problem_set *rows, char *out, size_t size) {
+    char all[40];
+    task_population_print(rows->all, all);
+    if (problems_are_all(rows)) snprintf(out, size, "all %s %s", all, rows->source);
+    else if (!(rows->all.problems > 0)) snprintf(out, size, "%zu %s", rows->n, rows->source);
+    else snprintf(out, size, "%zu of %s %s", rows->n, all, rows->source);
 }
 
 void problems_free(problem_set *rows) {

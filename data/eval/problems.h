@@ -12,13 +12,18 @@ enum { PROBLEMS_REPORT = 1200 };
 typedef struct {
     example *at;
     size_t n;
+    task_population all;           /* of how many, in the split or the file; 0: not known */
     char source[RUN_PATH + 40];    /* "test problems", "problems of FILE" */
     char report[PROBLEMS_REPORT];      /* "" or what was wrong with some rows */
 } problem_set;
 
-/* At most `count` problems of a file or, where file is "", of a split. */
+/* `count` problems or all there are, the first of a file or, where file is "", a fair sample of a
+ * split. */
 int problems_read(dual_ctx *, const loaded_run *, countdown_split, const char *file, size_t count,
-              problem_set *);
+                  problem_set *);
+int problems_are_all(const problem_set *);             /* nothing was left to sample from */
+/* "1000 of 10,430 test problems", "all 48 test problems" */
+void problems_title(const problem_set *, char *out, size_t size);
 /* Prompts that no run was trained on, for the analysis of latents: a file's rows, else problems
  * drawn without looking for repeats (small tasks do not have thousands of different ones). Of a run
  * on text: text up to a random place in each of `count` sequences. */

@@ -193,8 +193,9 @@ static void warning_line(void *to, const char *line) { fprintf(to, "warning: %s\
 
 void report_comparison(FILE *to, const comparison *k) {
     const arm *end = k->arms + k->n_arms;
-    fprintf(to, "%zu %s, the same for all; accuracies in %%\n\n", k->problems.n,
-            k->problems.source);
+    char problems[RUN_PATH + 120];
+    problems_title(&k->problems, problems, sizeof problems);
+    fprintf(to, "%s, the same for all; accuracies in %%\n\n", problems);
     fprintf(to, "%-11s seeds  right    95 %%        swapped    loss at 25    50    75   100\n", "");
     for (const arm *a = k->arms; a < end; a++) accuracy_line(to, k, a);
     if (k->kind == TASK_COUNTDOWN)
@@ -264,6 +265,7 @@ static void warning_json(void *j, const char *line) { json_text(j, NULL, line); 
 void report_comparison_json(json_writer *j, const comparison *k) {
     json_text(j, "problems", k->problems.source);
     json_number(j, "count", (double)k->problems.n);
+    json_number(j, "of", k->problems.all.problems > 0 ? k->problems.all.problems : NAN);
     if (k->kind == TASK_COUNTDOWN)
         share_json(j, "accuracy_random_expressions", NAN, NAN, k->floor, NAN, NAN);
     json_open(j, "arms", '[');

@@ -16,7 +16,6 @@ int token_block_reserve(token_block *, size_t more, char *error, size_t size);
 
 typedef struct {
     task_row row;                  /* the texts, in a block of the example's own */
-    uint64_t key;                  /* task_hash of a generated one */
     size_t n_x, n_y;
     const int32_t *x, *y;          /* y: the steps that are shown, the answer, the end token;
                                       nothing where the answer is not known */
@@ -83,12 +82,13 @@ size_t run_packed_steps(const int32_t *packed);
 /* A problem of the generator, the only row of `set`. 0: none can be drawn. */
 int run_draw(const run_task *, int split, dual_rng *, task_set *set);
 
-/* n distinct problems of a split (countdown_split's values), the same for every run with these
- * options; from a file when it is not "" (its first n rows, split ignored). stage: whose steps are
- * shown in y. NULL: failed. Free: examples_free. */
+/* n different problems of a split (countdown_split's values), the same for every run with these
+ * options: a fair sample, all there are where *n comes back smaller; or, when file is not "", its
+ * first n rows, split ignored. all: of how many, in the split or the file; may be NULL. stage:
+ * whose steps are shown in y. NULL: failed. Free: examples_free. */
 example *run_test_set(const run_settings *, const run_task *, size_t stage, int split,
-                      const char *file, size_t *n, char *report, size_t report_size, char *error,
-                      size_t size);
+                      const char *file, size_t *n, task_population *all, char *report,
+                      size_t report_size, char *error, size_t size);
 
 /* ---- What is said of rows that are left out ---- */
 

@@ -79,7 +79,7 @@ int run_describe_rows(const run_settings *set, const run_task *t, note *n, note 
     }
     if (t->kind == TASK_PROSQA && !describe_graphs(set, t, n, error, size)) return 0;
     snprintf(all.steps_shown, sizeof all.steps_shown, "all");
-    example *rows = run_test_set(&all, t, 0, COUNTDOWN_TRAIN, all.data, &n_rows, report,
+    example *rows = run_test_set(&all, t, 0, COUNTDOWN_TRAIN, all.data, &n_rows, NULL, report,
                                  sizeof report, error, size);
     if (!rows) return 0;
     note_add(left_out, "%s", report);

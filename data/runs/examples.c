@@ -179,101 +179,68 @@ int run_draw(const run_task *t, int split, dual_rng *rng, task_set *set) {
     return t->kind == TASK_PROSQA && prosqa_draw(&t->prosqa, (prosqa_split)split, rng, &g, set);
 }
 
-/* Where the key of e is, or would stand, among n sorted ones. 1: it is there already. */
-static int find_key(example *const *sorted, size_t n, const example *e, size_t *place) {
-    size_t low = 0, high = n;
-    while (low < high) {
-        const size_t middle = (low + high) / 2;
-        if (sorted[middle]->key < e->key) low = middle + 1;
-        else high = middle;
-    }
-    *place = low;
-    return low < n && sorted[low]->key == e->key;
-}
-
-/* The next problem of the generator as an example. */
-static int draw_example(const run_settings *set, const run_task *t, size_t stage, int split,
-                        dual_rng *rng, task_set *drawn, example *e, char *error, size_t size) {
-    if (!run_draw(t, split, rng, drawn)) return 0;
-    const task_row row = task_get(drawn, 0);
-    if (!run_example(set, t, stage, &row, e, error, size)) return 0;
-    e->key = task_hash(t->kind, &row);
-    return 1;
-}
-
-/* Draws until n different keys are there. A small task has fewer: 20,000 draws in a row without a
- * new one say that it has given all. */
-static example *draw_set(const run_settings *set, const run_task *t, size_t stage, int split,
-                         size_t *n, char *error, size_t size) {
-    const size_t wanted = *n;
-    example *all = calloc(wanted ? wanted : 1, sizeof *all);
-    example **sorted = calloc(wanted ? wanted : 1, sizeof *sorted);
-    dual_rng rng = dual_rng_seed(20260101, run_stream(STREAM_TEST, (uint64_t)split));
-    task_set drawn;
-    int ok = all && sorted;
-    memset(&drawn, 0, sizeof drawn);
-    *n = 0;
-    *error = 0;
-    if (!ok) snprintf(error, size, "out of memory for %zu problems", wanted);
-    for (size_t misses = 0; ok && *n < wanted && misses < 20000; misses++) {
-        example *e = &all[*n];
-        size_t place;
-        ok = draw_example(set, t, stage, split, &rng, &drawn, e, error, size);
-        if (!ok) break;
-        if (find_key(sorted, *n, e, &place)) {
-            example_clear(e);
-            continue;
-        }
-        memmove(sorted + place + 1, sorted + place, (*n - place) * sizeof *sorted);
-        sorted[place] = e;
-        (*n)++;
-        misses = 0;
-    }
-    free(sorted);
-    task_free(&drawn);
-    if (ok && *n) return all;
-    examples_free(all, *n);
-    if (ok || !*error) snprintf(error, size, "no such problem can be drawn with these options");
-    return NULL;
-}
-
-/* The first n rows of a file. */
-static example *read_set(const run_settings *set, const run_task *t, size_t stage, const char *file,
-                         size_t *n, char *report, size_t report_size, char *error, size_t size) {
-    task_set rows;
-    if (!task_read(t->kind, file, run_skips_broken(set), &rows, error, size)) return NULL;
-    run_report_broken(&rows, file, report, report_size);
-    const size_t count = rows.count < *n ? rows.count : *n;
+/* The first n rows of the set as examples. *n: how many it became. NULL: failed. */
+static example *set_examples(const run_settings *set, const run_task *t, size_t stage,
+                             const task_set *rows, const char *file, size_t *n, char *report,
+                             size_t report_size, char *error, size_t size) {
+    const size_t count = rows->count < *n ? rows->count : *n;
     example *all = calloc(count ? count : 1, sizeof *all);
     int ok = all != NULL;
     if (!ok) snprintf(error, size, "%s: out of memory", file);
     size_t left_out = 0;
     *n = 0;
-    for (size_t i = 0; ok && i < rows.count && *n < count; i++) {
-        const task_row row = task_get(&rows, i);
+    for (size_t i = 0; ok && i < rows->count && *n < count; i++) {
+        const task_row row = task_get(rows, i);
         char why[200];
         ok = run_example(set, t, stage, &row, &all[*n], why, sizeof why);
         *n += (size_t)ok;
-        ok = ok || run_refuse_row(set, file, task_line(&rows, i), why, &left_out, report,
+        ok = ok || run_refuse_row(set, file, task_line(rows, i), why, &left_out, report,
                                   report_size, error, size);
     }
-    task_free(&rows);
     if (ok) return all;
     examples_free(all, *n);
     return NULL;
 }
 
+/* A sample of a split. */
+static int draw_set(const run_task *t, int split, size_t n, task_set *rows, task_population *all,
+                    char *error, size_t size) {
+    const dual_rng rng = dual_rng_seed(20260101, run_stream(STREAM_TEST, (uint64_t)split));
+    countdown_options o = t->countdown;
+    o.split = (countdown_split)split;
+    memset(rows, 0, sizeof *rows);
+    const int fine = t->kind == TASK_COUNTDOWN
+                         ? countdown_sample(&o, rng, n, rows, all)
+                         : prosqa_sample(&t->prosqa, (prosqa_split)split, rng, n, rows, all);
+    if (fine && rows->count) return 1;
+    if (fine) snprintf(error, size, "no such problem can be drawn with these options");
+    else snprintf(error, size, "out of memory for %zu problems", n);
+    task_free(rows);
+    return 0;
+}
+
 example *run_test_set(const run_settings *set, const run_task *t, size_t stage, int split,
-                      const char *file, size_t *n, char *report, size_t report_size, char *error,
-                      size_t size) {
+                      const char *file, size_t *n, task_population *all, char *report,
+                      size_t report_size, char *error, size_t size) {
+    const int from_file = file && *file;
+    task_population unasked;
+    task_set rows;
     *report = 0;
-    if (file && *file) return read_set(set, t, stage, file, n, report, report_size, error, size);
-    if (t->kind != TASK_COUNTDOWN && split == COUNTDOWN_HELDOUT) {
+    if (!all) all = &unasked;
+    if (from_file) {
+        if (!task_read(t->kind, file, run_skips_broken(set), &rows, error, size)) return NULL;
+        run_report_broken(&rows, file, report, report_size);
+        *all = (task_population){(double)rows.count, SPLIT_HAS};
+    } else if (!t->generated) {
+        snprintf(error, size, "--task %s is not generated: name a file of its rows",
+                 task_name(t->kind));
+        return NULL;
+    } else if (t->kind != TASK_COUNTDOWN && split == COUNTDOWN_HELDOUT) {
         snprintf(error, size, "heldout: only Countdown holds out targets");
         return NULL;
-    }
-    if (t->generated) return draw_set(set, t, stage, split, n, error, size);
-    snprintf(error, size, "--task %s is not generated: name a file of its rows",
-             task_name(t->kind));
-    return NULL;
+    } else if (!draw_set(t, split, *n, &rows, all, error, size)) return NULL;
+    example *examples = set_examples(set, t, stage, &rows, from_file ? file : "a generated problem",
+                                     n, report, report_size, error, size);
+    task_free(&rows);
+    return examples;
 }

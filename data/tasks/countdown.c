@@ -335,6 +335,12 @@ countdown_split countdown_split_of(const int *numbers, int count, int target) {
     return hash == 1 ? COUNTDOWN_VALID : COUNTDOWN_TRAIN;
 }
 
+uint64_t countdown_order(const int *numbers, int count, int target) {
+    uint64_t hash = UINT64_C(3);
+    for (int i = 0; i < count; i++) hash = mix(hash, numbers[i]);
+    return mix(hash, target);
+}
+
 const char *countdown_split_name(countdown_split split) {
     static const char *const names[] = {"train", "valid", "test", "heldout"};
     return names[split];
@@ -384,6 +390,19 @@ static void explain(countdown_problem *p, const tree *t) {
     }
 }
 
+void countdown_explain(countdown_problem *p, dual_rng *rng) {
+    tree t;
+    for (int i = p->count; i > 1; i--) {
+        const int j = (int)dual_rng_below(rng, (size_t)i), keep = p->numbers[i - 1];
+        p->numbers[i - 1] = p->numbers[j];
+        p->numbers[j] = keep;
+    }
+    do {                               /* ends: some tree reaches the target */
+        grow(&t, p->numbers, p->count, 1, rng);
+    } while (t.node[t.size - 1].value != p->target);
+    explain(p, &t);
+}
+
 int countdown_draw(const countdown_options *o, dual_rng *rng, countdown_problem *p) {
     tree t;
     if (countdown_check(o)) return 0;
@@ -401,6 +420,59 @@ int countdown_draw(const countdown_options *o, dual_rng *rng, countdown_problem 
         return 1;
     }
     return 0;
+}
+
+typedef struct {
+    int low, high;
+    unsigned char *seen;
+    int *found;
+    size_t n;
+} target_list;
+
+/* All that n values can become: every pair by every operator that choices allows. Stops where no
+ * target is missing any more. */
+static void list_targets(target_list *list, const int64_t *value, int n) {
+    if (n == 1) {
+        if (value[0] < list->low || value[0] > list->high) return;
+        unsigned char *seen = &list->seen[value[0] - list->low];
+        if (!*seen && list->found) list->found[list->n] = (int)value[0];
+        list->n += !*seen;
+        *seen = 1;
+        return;
+    }
+    for (int i = 0; i < n; i++)
+        for (int j = i + 1; j < n; j++) {
+            int64_t next[COUNTDOWN_MAX], result[4];
+            char op[4];
+            const int turned = value[i] < value[j];
+            const int ways = choices(value[turned ? j : i], value[turned ? i : j], op, result);
+            for (int k = 0; k < n; k++) next[k] = value[k];
+            next[j] = value[n - 1];
+            for (int way = 0; way < ways; way++) {
+                next[i] = result[way];
+                list_targets(list, next, n - 1);
+                if (list->n > (size_t)(list->high - list->low)) return;
+            }
+        }
+}
+
+size_t countdown_targets(const int *numbers, int count, int low, int high, unsigned char *seen,
+                         int *found) {
+    int64_t value[COUNTDOWN_MAX];
+    target_list list = {low, high, seen, found, 0};
+    for (int i = 0; i < count; i++) value[i] = numbers[i];
+    list_targets(&list, value, count);
+    return list.n;
+}
+
+int countdown_can_draw(const countdown_options *o, const countdown_problem *p) {
+    unsigned char seen = 0;
+    if (p->count < o->count_min || p->count > o->count_max) return 0;
+    if (p->target < o->target_min || p->target > o->target_max) return 0;
+    for (int i = 0; i < p->count; i++)
+        if (p->numbers[i] < o->number_min || p->numbers[i] > o->number_max) return 0;
+    return countdown_split_of(p->numbers, p->count, p->target) == o->split &&
+           countdown_targets(p->numbers, p->count, p->target, p->target, &seen, NULL);
 }
 
 /* Draws among all facts of one operator by drawing pairs until one is a fact: for * and / about
@@ -574,7 +646,7 @@ int countdown_row_grade(const task_row *row, const char *answer) {
 
 size_t countdown_row_steps(const task_row *row) {
     countdown_problem p;
-    return countdown_parse(row->question, &p) ? (size_t)p.count - 1 : row->n_steps;
+    return countdown_parse(row->question, &p) ? (size_t)p.count - 1 : 0;
 }
 
 int countdown_uses_each_once(const countdown_problem *problem, const char *answer) {

@@ -52,6 +52,13 @@ const char *task_done(task_set *set, size_t n_steps) {
     return task_close(set, n_steps) ? NULL : TASK_NO_MEMORY;
 }
 
+int task_put_row(task_set *set, const task_row *row) {
+    int fine = task_put(set, row->question, strlen(row->question));
+    for (size_t i = 0; fine && i < row->n_steps; i++)
+        fine = task_put(set, task_step(row, i), strlen(task_step(row, i)));
+    return fine && task_put(set, row->answer, strlen(row->answer)) && task_close(set, row->n_steps);
+}
+
 void task_free(task_set *set) {
     free(set->text);
     free(set->place);

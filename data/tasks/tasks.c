@@ -14,7 +14,7 @@ static const struct {
     int (*key)(const task_row *, char *out, size_t size);
     /* The verdict on an answer, its steps cut off. NULL: there is nothing to grade. */
     int (*grade)(const task_row *, const char *answer);
-    size_t (*steps)(const task_row *);     /* see task_steps; NULL: those it shows */
+    size_t (*steps)(const task_row *);     /* of a row that shows none; NULL: it has none */
     const char *verdict[TASK_VERDICTS];
 } TASKS[] = {
     [TASK_COUNTDOWN] = {
@@ -51,7 +51,8 @@ size_t task_max_new(task_kind kind) { return TASKS[kind].max_new; }
 int task_unfinished(task_kind kind) { return TASKS[kind].unfinished; }
 
 size_t task_steps(task_kind kind, const task_row *row) {
-    return TASKS[kind].steps ? TASKS[kind].steps(row) : row->n_steps;
+    const int shown = row->n_steps > 0 || !TASKS[kind].steps;
+    return shown ? row->n_steps : TASKS[kind].steps(row);
 }
 
 /* ---- Files --------------------------------------------------------------------------------- */

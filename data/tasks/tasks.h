@@ -66,6 +66,7 @@ size_t task_steps(task_kind, const task_row *);
  * A set of zeros is an empty one. */
 int task_put(task_set *, const char *text, size_t length);
 int task_close(task_set *, size_t n_steps);
+int task_put_row(task_set *, const task_row *);      /* all of a row at once, closed */
 void task_free(task_set *);
 
 /* ---- Files -----------------------------------------------------------------------------------
@@ -180,6 +181,18 @@ countdown_options countdown_defaults(void);   /* 3..5 numbers of 1..99, targets 
 /* NULL when the options make sense, else what is wrong with them. */
 const char *countdown_check(const countdown_options *);
 
+/* Whether the generator, with these options, can make this very problem. */
+int countdown_can_draw(const countdown_options *, const countdown_problem *);
+/* The targets low..high that it can make of these numbers; returns how many. seen: high - low + 1
+ * bytes of 0; those of the targets become 1. found: the targets, one after another, or NULL. */
+size_t countdown_targets(const int *numbers, int count, int low, int high, unsigned char *seen,
+                         int *found);
+/* Fills in steps and a solution as the generator would have it, of a problem that it can make; the
+ * numbers change their order. */
+void countdown_explain(countdown_problem *, dual_rng *);
+/* A problem's number for sorting, unrelated to its split. The numbers are in ascending order. */
+uint64_t countdown_order(const int *numbers, int count, int target);
+
 /* Draws one problem. 0: the options are wrong, or a million draws gave nothing that fits. */
 int countdown_draw(const countdown_options *, dual_rng *, countdown_problem *);
 
@@ -288,6 +301,29 @@ void prosqa_measure(prosqa_stats *, const prosqa_graph *, const task_row *);
 /* All usable rows of a file in Coconut's form, graphs and all. */
 int prosqa_measure_file(prosqa_stats *, const char *file, char *error, size_t size);
 size_t prosqa_report(const prosqa_stats *, char *out, size_t size);
+
+/* ---- Samples of a split (sample.c) -----------------------------------------------------------
+ * A generator makes some problems far more often than others, so what it draws first is no sample
+ * of its problems. Here every problem of a split is as likely as any other, and the first of a
+ * longer sample are a shorter one. */
+
+typedef struct {
+    double problems;               /* of the split */
+    enum { SPLIT_HAS, SPLIT_HAS_ABOUT, SPLIT_HAS_OVER } known;
+} task_population;
+
+/* Appends n different problems of options->split, all there are if those are fewer. Small splits
+ * are enumerated and put in the order of countdown_order, from large ones (numbers, target) are
+ * drawn uniformly. Each count of numbers has an equal share as long as it lasts. 0: out of
+ * memory. */
+int countdown_sample(const countdown_options *, dual_rng, size_t n, task_set *, task_population *);
+/* The same for ProsQA, where a problem is its question. Splits of which one draw in ten repeats
+ * another are drawn until they are exhausted and put in the order of their hashes; in others each
+ * draw is a problem of its own, and they are left in the order drawn. */
+int prosqa_sample(const prosqa_options *, prosqa_split, dual_rng, size_t n, task_set *,
+                  task_population *);
+/* "4,812", "about 1,200,000", "over 660,000" */
+const char *task_population_print(task_population, char out[40]);
 
 /* ---- Text and choices (text.c, choices.c) ---------------------------------------------------- */
 
