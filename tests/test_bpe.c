@@ -16,7 +16,7 @@ static unicode *tables;
 
 static const char *const FILES[] = {
     "tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "encoder.json",
-    "vocab.bpe", "vocab.txt"
+    "vocab.bpe", "vocab.txt", "added_tokens.json", "special_tokens_map.json"
 };
 enum { N_FILES = sizeof FILES / sizeof *FILES };
 
@@ -319,6 +319,62 @@ static void test_added(void) {
     bpe_free(b);
 }
 
+/* A small tokenizer with these added tokens. */
+static bpe *bpe_with(bpe_family family, const char *added) {
+    empty_folder();
+    make_json(family == BPE_GPT2 ? GPT2_STEP : QWEN3_STEP,
+              family == BPE_GPT2 ? "null" : "{\"type\": \"NFC\"}", added, 0);
+    write_file("tokenizer.json", text, used);
+    return open_bpe();
+}
+
+/* Tokens with normalized are looked for in what NFC makes of the text between the others, as NFC
+ * makes them; the others in the text as it came, and first. */
+static void test_normalized(void) {
+    static const char added[] =
+        "[{\"id\": 300, \"content\": \"<|endoftext|>\", \"normalized\": false, \"special\": true},"
+        "{\"id\": 301, \"content\": \"caf\\u00e9\", \"normalized\": true},"
+        "{\"id\": 302, \"content\": \"e\\u0301!\", \"normalized\": true},"
+        "{\"id\": 303, \"content\": \"e\\u0301?\", \"normalized\": false},"
+        "{\"id\": 195, \"content\": \"<\", \"normalized\": true},"
+        "{\"id\": 305, \"content\": \"yz\", \"normalized\": false},"
+        "{\"id\": 306, \"content\": \"xyzx\", \"normalized\": true},"
+        "{\"id\": 307, \"content\": \"xyzxx\", \"normalized\": true},"
+        "{\"id\": 308, \"content\": \"uv\", \"normalized\": true},"
+        "{\"id\": 309, \"content\": \"uvw\", \"normalized\": true}]";
+    static const struct { const char *text; int32_t nfc[8], none[8]; } cases[] = {
+        {"caf\xC3\xA9", {301}, {301}},
+        {"cafe\xCC\x81", {301}, {255 - 'c', 255 - 'a', 255 - 'f', 255 - 'e', 51, 126}},
+        {"\xC3\xA9!", {302}, {273, 255 - '!'}},
+        {"e\xCC\x81!", {302}, {302}},
+        {"e\xCC\x81?", {303}, {303}},
+        {"\xC3\xA9?", {273, 255 - '?'}, {273, 255 - '?'}},
+        {"<\xCC\xB8", {255 - 0xE2, 255 - 0x89, 255 - 0xAE}, {195, 51, 255 - 0xB8}},
+        {"< <", {195, 255 - ' ', 195}, {195, 255 - ' ', 195}},
+        {"xyzx", {255 - 'x', 305, 255 - 'x'}, {255 - 'x', 305, 255 - 'x'}},
+        {"uvw", {309}, {309}},
+        {"cafe\xCC\x81\xCC\x81", {301, 51, 126},
+         {255 - 'c', 255 - 'a', 255 - 'f', 255 - 'e', 51, 126, 51, 126}},
+        {"e<|endoftext|>\xCC\x81!", {255 - 'e', 300, 51, 126, 255 - '!'},
+         {255 - 'e', 300, 51, 126, 255 - '!'}},
+    };
+    static const int32_t plain[] = {255 - 'c', 255 - 'a', 255 - 'f', 273};
+    size_t length;
+    for (int family = BPE_GPT2; family <= BPE_QWEN3; family++) {
+        bpe *b = bpe_with((bpe_family)family, added);
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            const int32_t *ids = family == BPE_QWEN3 ? cases[i].nfc : cases[i].none;
+            size_t n = 0;
+            while (n < 8 && ids[n]) n++;
+            encodes(b, cases[i].text, strlen(cases[i].text), 1, ids, n);
+        }
+        encodes(b, "caf\xC3\xA9", 5, 0, plain, 4);
+        check_that(!strcmp(bpe_token(b, 302, &length), "e\xCC\x81!") && length == 4,
+                   "a token's own text is what the file says");
+        bpe_free(b);
+    }
+}
+
 /* ---- Long texts ----------------------------------------------------------------------------- */
 
 /* No time limit, but none of these would end in a day if steps grew with the square. */
@@ -420,6 +476,85 @@ static void test_forms(void) {
     bpe_free(qwen3);
 }
 
+/* A config's object without `normalized` is normalised unless it is special, as AddedToken is. */
+static void test_normalized_in_config(void) {
+    static const char *const flags[] = {"", ", \"special\": false", ", \"normalized\": true",
+                                        ", \"special\": true", ", \"normalized\": false"};
+    static const int32_t found[] = {301}, not_found[] = {273, 255 - '?'};
+    char config[400];
+    for (int i = 0; i < 5; i++) {
+        snprintf(config, sizeof config, "{\"tokenizer_class\": \"Qwen2Tokenizer\", "
+                 "\"add_prefix_space\": false, \"added_tokens_decoder\": {\"300\": {\"content\": "
+                 "\"<|endoftext|>\"}, \"301\": {\"content\": \"e\\u0301?\"%s}}}", flags[i]);
+        make_pair("vocab.json", "merges.txt", NULL, config);
+        bpe *b = open_bpe();
+        if (i < 3) encodes(b, "\xC3\xA9?", 3, 1, found, 1);
+        else encodes(b, "\xC3\xA9?", 3, 1, not_found, 2);
+        bpe_free(b);
+    }
+}
+
+static void write_text(const char *name, const char *s) { write_file(name, s, strlen(s)); }
+
+/* added_tokens.json beside a vocabulary, as folders had it before tokenizer_config.json did. */
+static void test_added_file(void) {
+    static const int32_t pad[] = {260, 301, 300}, found[] = {301}, not_found[] = {273, 255 - '?'};
+    static const char end[] = ", \"<|endoftext|>\": 300";
+    make_pair("vocab.json", "merges.txt", end, NULL);
+    write_text("added_tokens.json", "{\"[PAD]\": 301}");
+    bpe *b = open_bpe();
+    encodes(b, "hello[PAD]<|endoftext|>", 23, 1, pad, 3);
+    check_that(bpe_family_of(b) == BPE_GPT2 && bpe_size(b) == 302 && bpe_end(b) == 300, "GPT-2's");
+    bpe_free(b);
+
+    make_pair("vocab.json", "merges.txt", NULL, NULL);
+    write_text("added_tokens.json", "{\"<|im_end|>\": 299, \"<|endoftext|>\": 300}");
+    b = open_bpe();
+    check_that(bpe_family_of(b) == BPE_QWEN3 && bpe_size(b) == 301 && bpe_end(b) == 300 &&
+               bpe_id(b, "<|im_end|>") == 299 && bpe_id(b, "<think>") == -1,
+               "Qwen's, with the tokens of the file alone");
+    bpe_free(b);
+
+    /* not special, so normalised; special by either file */
+    for (int i = 0; i < 4; i++) {
+        make_pair("vocab.json", "merges.txt", NULL,
+                  i == 1 ? "{\"pad_token\": \"e\\u0301?\"}" : NULL);
+        write_text("added_tokens.json", "{\"<|endoftext|>\": 300, \"e\\u0301?\": 301}");
+        if (i == 2) write_text("special_tokens_map.json", "{\"additional_special_tokens\": [\"a\", "
+                               "{\"content\": \"e\\u0301?\"}]}");
+        if (i == 3) write_text("special_tokens_map.json", "{\"sep_token\": {\"content\": \"a\"}}");
+        b = open_bpe();
+        if (i % 3 == 0) encodes(b, "\xC3\xA9?", 3, 1, found, 1);
+        else encodes(b, "\xC3\xA9?", 3, 1, not_found, 2);
+        bpe_free(b);
+    }
+
+    make_pair("vocab.json", "merges.txt", NULL, CONFIG);         /* whose own list counts alone */
+    write_text("added_tokens.json", "{\"[PAD]\": 301}");
+    b = open_bpe();
+    check_that(bpe_id(b, "[PAD]") == -1 && bpe_id(b, "<|im_end|>") == 299, "the config's list");
+    bpe_free(b);
+}
+
+/* What stands beside tokenizer.json: tokens that it has not got follow its own. */
+static void test_beside_json(void) {
+    static const char *const files[] = {"tokenizer_config.json", "added_tokens.json"};
+    static const int32_t pad[] = {260, 302};
+    for (int i = 0; i < 2; i++) {
+        make_json(GPT2_STEP, "null", ADDED, 0);
+        empty_folder();
+        write_file("tokenizer.json", text, used);
+        write_text(files[i], i ? "{\"<|im_end|>\": 299, \"[PAD]\": 302}"
+                   : "{\"add_prefix_space\": false, \"added_tokens_decoder\": {\"299\": "
+                     "{\"content\": \"<|im_end|>\"}, \"302\": {\"content\": \"[PAD]\"}}}");
+        bpe *b = open_bpe();
+        encodes(b, "hello[PAD]", 10, 1, pad, 2);
+        check_size(bpe_size(b), 303, "one more token");
+        bpe_free(b);
+    }
+    empty_folder();
+}
+
 /* ---- Files, bad ----------------------------------------------------------------------------- */
 
 static void refuses(const char *named) {
@@ -470,7 +605,7 @@ static void test_bad_folders(void) {
 
 static void test_bad_settings(void) {
     bad_json("{\"type\": \"ByteLevel\"", "{\"type\": \"Whitespace\"", "pre_tokenizer");
-    bad_json("\"add_prefix_space\": false", "\"add_prefix_space\": true", "pre_tokenizer");
+    bad_json("\"add_prefix_space\": false", "\"add_prefix_space\": true", "has add_prefix_space");
     bad_json("\"trim_offsets\": true", "\"use_regex\": false", "pre_tokenizer");
     bad_json("\"normalizer\": null", "\"normalizer\": {\"type\": \"NFKC\"}", "normalizer");
     bad_json("\"type\": \"BPE\"", "\"type\": \"Unigram\"", "not BPE");
@@ -545,6 +680,35 @@ static void test_bad_pairs(void) {
     bad_config("[]", "tokenizer_config.json");
     bad_config("{\"added_tokens_decoder\": {\"3x\": {\"content\": \"zz\"}}}", "whole number");
     bad_config("{\"added_tokens_decoder\": {\"260\": {\"content\": \"zz\"}}}", "there twice");
+}
+
+static void bad_beside(const char *name, const char *content, const char *named) {
+    for (int pair = 0; pair < 2; pair++) {
+        if (pair) make_pair("vocab.json", "merges.txt", ", \"<|endoftext|>\": 300", NULL);
+        else bpe_free(small_bpe(BPE_QWEN3));
+        write_text(name, content);
+        refuses(named);
+        refuses(name);
+    }
+}
+
+static void test_bad_beside(void) {
+    bad_beside("tokenizer_config.json", "{\"add_prefix_space\": true}", "add_prefix_space");
+    bad_beside("tokenizer_config.json", "{\"split_special_tokens\": true}", "split_special_tokens");
+    bad_beside("tokenizer_config.json", "{\"a\": ", "broken off");
+    bad_beside("tokenizer_config.json", "{\"added_tokens_decoder\": {\"301\": {\"rstrip\": true, "
+               "\"content\": \"zz\"}}}", "rstrip");
+    bad_beside("added_tokens.json", "[\"[PAD]\"]", "JSON object");
+    bad_beside("added_tokens.json", "{\"[PAD]\": \"301\"}", "id");
+    bad_beside("added_tokens.json", "{\"hello\": 301}", "but 260 in the vocabulary");
+    bad_beside("added_tokens.json", "{\"[PAD]\": 260}", "id");
+    bad_beside("added_tokens.json", "{\"\": 302}", "empty");
+    empty_folder();
+    make_json(GPT2_STEP, "null", ADDED, 0);
+    write_file("tokenizer.json", text, used);
+    write_text("added_tokens.json", "{\"[PAD]\": 310}");
+    refuses("\"[PAD]\" has id 310, tokenizer.json leaves 302 for it");
+    empty_folder();
 }
 
 /* Cut anywhere or with any bytes changed: one line of refusal, or a tokenizer that works. */
@@ -702,14 +866,17 @@ static void test_copied_pair(void) {
 /* Files that were edited or are gone since it was opened: what is saved is what was read. */
 static void test_kept_bytes(void) {
     static const char *const file[] = {"tokenizer.json", "tokenizer_config.json", "vocab.json",
-                                       "merges.txt"};
+                                       "merges.txt", "added_tokens.json",
+                                       "special_tokens_map.json"};
     char other[500], path[600];
     size_t length, kept;
     snprintf(other, sizeof other, "%s/copy", folder);
     dual_make_folder(other);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 6; i++) {
         if (i == 0) bpe_free(small_bpe(BPE_QWEN3));
-        else make_pair("vocab.json", "merges.txt", NULL, CONFIG);
+        else make_pair("vocab.json", "merges.txt", NULL, i < 4 ? CONFIG : NULL);
+        if (i >= 4) write_text("added_tokens.json", "{\"<|endoftext|>\": 300}");
+        if (i >= 4) write_text("special_tokens_map.json", "{\"eos_token\": \"<|endoftext|>\"}");
         if (i == 1) remove_files(other);
         tokenizer *t = open_tokenizer(folder);
         snprintf(path, sizeof path, "%s/%s", folder, file[i]);
@@ -882,7 +1049,11 @@ int main(int argc, char **argv) {
     test_small(BPE_GPT2);
     test_small(BPE_QWEN3);
     test_added();
+    test_normalized();
+    test_normalized_in_config();
     test_forms();
+    test_added_file();
+    test_beside_json();
     test_bad_folders();
     test_bad_settings();
     test_bad_vocabularies();
@@ -890,6 +1061,7 @@ int main(int argc, char **argv) {
     test_bad_added_tokens();
     test_broken_json();
     test_bad_pairs();
+    test_bad_beside();
     test_damaged_json();
     for (int i = 0; i < N_FACES; i++) {
         test_tokens(&FACES[i]);

@@ -14,12 +14,14 @@
  * The tokens' bytes lie in one pool. Two hash tables (open addressing, at most half full) lead from
  * bytes to a token's id and from two ids to their merge. */
 
-enum { IDS_MAX = 1000000, ADDED_MAX = 4096, FILES_MAX = 3, PATH_ROOM = 1024 };
+enum { IDS_MAX = 1000000, ADDED_MAX = 4096, FILES_MAX = 5, PATH_ROOM = 1024 };
 #define NONE UINT32_MAX
 
 typedef struct { const char *bytes; size_t length; } token;   /* bytes NULL: no such id */
 typedef struct { int32_t left, right, to; } merge;            /* its index is its rank: low first */
 
+/* pattern: the bytes that it is looked for as; normalized: in normalised text, so normalised too */
+typedef struct { int32_t id; int normalized; char *pattern; size_t length; } added_token;
 typedef struct { const char *name; char *text; size_t length; } kept;
 
 struct bpe {
@@ -36,9 +38,9 @@ struct bpe {
     uint32_t *merge_slot;                /* [merge_slots], a power of two: rank, or NONE */
     size_t merge_slots;
     int32_t byte[256];                   /* ids of the single bytes */
-    int32_t added[ADDED_MAX];            /* ids of the added tokens */
+    added_token added[ADDED_MAX];
     size_t n_added;
-    unsigned char starts[256];           /* 1: an added token starts with this byte */
+    unsigned char starts[2][256];        /* by normalized; 1: a pattern starts with this byte */
     int32_t end;
     char folder[PATH_ROOM];
     kept file[FILES_MAX];                /* those in it that were read */
@@ -157,57 +159,76 @@ static int encode_piece(const bpe *b, work *w, const char *piece, size_t length,
 }
 
 /* ---- A text --------------------------------------------------------------------------------
- * Added tokens are looked for in the text as it came; what lies between them is normalised and cut
- * as a text of its own. */
+ * Added tokens without `normalized` are cut out of the text as it came. What lies between them is
+ * normalised, each part for itself, and those with `normalized` are cut out of that. What is left
+ * is cut into pieces, each part as a text of its own. */
 
-/* 0: out of memory. */
-static int encode_plain(const bpe *b, work *w, const char *text, size_t length, ids_out *out) {
-    char *normal = NULL;
+/* Each encodes a part of a text. 0: out of memory. */
+typedef int encoder(const bpe *, work *, const char *text, size_t length, ids_out *);
+
+static int encode_pieces(const bpe *b, work *w, const char *text, size_t length, ids_out *out) {
     int fine = 1;
+    for (const char *at = text, *to; fine && at < text + length; at = to) {
+        to = unicode_piece(b->unicode, b->family, at, text + length);
+        fine = encode_piece(b, w, at, (size_t)(to - at), out);
+    }
+    return fine;
+}
+
+/* The longest added token at `at`, or NULL. */
+static const added_token *added_at(const bpe *b, const char *at, const char *end, int normalized) {
+    const added_token *best = NULL;
+    if (!b->starts[normalized][(unsigned char)*at]) return NULL;
+    for (const added_token *t = b->added; t < b->added + b->n_added; t++)
+        if (t->normalized == normalized && t->length <= (size_t)(end - at) &&
+            !memcmp(t->pattern, at, t->length) && (!best || t->length > best->length))
+            best = t;
+    return best;
+}
+
+/* Added tokens of one kind, and by `between` what lies between them. */
+static int encode_added(const bpe *b, work *w, const char *text, size_t length, int normalized,
+                        encoder *between, ids_out *out) {
+    const char *end = text + length, *from = text;
+    int fine = 1;
+    for (const char *at = text; fine && at < end; ) {
+        const added_token *t = added_at(b, at, end, normalized);
+        if (!t) {
+            at++;
+            continue;
+        }
+        fine = between(b, w, from, (size_t)(at - from), out);
+        put_id(out, t->id);
+        at += t->length;
+        from = at;
+    }
+    return fine && between(b, w, from, (size_t)(end - from), out);
+}
+
+static int encode_normalized(const bpe *b, work *w, const char *text, size_t length, int added,
+                             ids_out *out) {
+    char *normal = NULL;
     if (b->nfc && unicode_may_need_nfc(text, length)) {
         normal = unicode_nfc(b->unicode, text, length, &length);
         if (!normal) return 0;
         text = normal;
     }
-    for (const char *at = text, *to; fine && at < text + length; at = to) {
-        to = unicode_piece(b->unicode, b->family, at, text + length);
-        fine = encode_piece(b, w, at, (size_t)(to - at), out);
-    }
+    const int fine = added ? encode_added(b, w, text, length, 1, encode_pieces, out)
+                           : encode_pieces(b, w, text, length, out);
     free(normal);
     return fine;
 }
 
-/* Id of the longest added token at `at`, or -1. */
-static int32_t added_at(const bpe *b, const char *at, const char *end) {
-    int32_t best = -1;
-    if (!b->starts[(unsigned char)*at]) return -1;
-    for (size_t i = 0; i < b->n_added; i++) {
-        const token *t = &b->tokens[b->added[i]];
-        if (t->length <= (size_t)(end - at) && !memcmp(t->bytes, at, t->length) &&
-            (best < 0 || t->length > b->tokens[best].length))
-            best = b->added[i];
-    }
-    return best;
+static int encode_between(const bpe *b, work *w, const char *text, size_t length, ids_out *out) {
+    return encode_normalized(b, w, text, length, 1, out);
 }
 
 size_t bpe_encode(const bpe *b, const char *text, size_t length, int added, int32_t *ids,
                   size_t max, char *error, size_t size) {
-    const char *end = text + length, *from = text, *at = text;
     ids_out out = {ids, max, 0};
     work w = {NULL, NULL, 0, 0};
-    int fine = 1;
-    while (fine && added && at < end) {
-        const int32_t id = added_at(b, at, end);
-        if (id < 0) {
-            at++;
-            continue;
-        }
-        fine = encode_plain(b, &w, from, (size_t)(at - from), &out);
-        put_id(&out, id);
-        at += b->tokens[id].length;
-        from = at;
-    }
-    fine = fine && encode_plain(b, &w, from, (size_t)(end - from), &out);
+    const int fine = added ? encode_added(b, &w, text, length, 0, encode_between, &out)
+                           : encode_normalized(b, &w, text, length, 0, &out);
     free(w.nodes);
     free(w.heap);
     if (fine) return out.n;
@@ -243,7 +264,7 @@ const char *bpe_token(const bpe *b, int32_t id, size_t *length) {
 int32_t bpe_id(const bpe *b, const char *name) {
     const size_t length = strlen(name);
     for (size_t i = 0; i < b->n_added; i++)
-        if (token_is(b, b->added[i], name, length)) return b->added[i];
+        if (token_is(b, b->added[i].id, name, length)) return b->added[i].id;
     return b->token_slot[find_token(b, name, length)];
 }
 
@@ -258,6 +279,7 @@ typedef struct {
     char *error;
     size_t size;
     size_t used, room;                   /* bytes of the pool; places in the table of tokens */
+    size_t complete;                     /* added tokens of tokenizer.json, once it is read */
     int byte_of[SPELLINGS];              /* by code point: the byte it stands for, or -1 */
 } loader;
 
@@ -461,36 +483,62 @@ static int read_merge_lines(loader *l, const char *text, size_t length) {
 
 /* ---- Added tokens -------------------------------------------------------------------------- */
 
-/* The token of `length` bytes at the end of the pool. It may be one of the vocabulary's. */
-static int put_added(loader *l, double id, size_t length) {
+/* The bytes that a token is looked for as. 0: out of memory. */
+static int make_pattern(const bpe *b, added_token *t, const char *bytes, size_t length) {
+    if (t->normalized && b->nfc) t->pattern = unicode_nfc(b->unicode, bytes, length, &t->length);
+    else {
+        t->pattern = malloc(length);
+        t->length = length;
+        if (t->pattern) memcpy(t->pattern, bytes, length);
+    }
+    return t->pattern != NULL;
+}
+
+/* The token of `length` bytes at the end of the pool. It may be one of the vocabulary's. Where
+ * other files repeat tokenizer.json's tokens nothing is new; what they add comes behind. */
+static int put_added(loader *l, double id, size_t length, int normalized) {
     bpe *b = l->b;
     char *bytes = b->pool + l->used, name[41];
     data_shown(bytes, length, name);
     if (!length) return refused(l, "an added token is empty");
-    if (b->n_added == ADDED_MAX) return refused(l, "more than %d added tokens", ADDED_MAX);
     for (size_t i = 0; i < b->n_added; i++)
-        if (token_is(b, b->added[i], bytes, length))
-            return refused(l, "the added token \"%s\" is there twice", name);
+        if (token_is(b, b->added[i].id, bytes, length))
+            return i < l->complete || refused(l, "the added token \"%s\" is there twice", name);
+    if (b->n_added == ADDED_MAX) return refused(l, "more than %d added tokens", ADDED_MAX);
     const int32_t known = b->token_slot[find_token(b, bytes, length)];
     if (known >= 0 && (double)known != id)
         return refused(l, "the added token \"%s\" has id %.0f, but %ld in the vocabulary", name, id,
                        (long)known);
-    b->starts[(unsigned char)*bytes] = 1;
+    if (known < 0 && l->complete && id != (double)b->size)
+        return refused(l, "the added token \"%s\" has id %.0f, tokenizer.json leaves %zu for it",
+                       name, id, b->size);
+    added_token *t = &b->added[b->n_added];
+    t->normalized = normalized;
+    if (!make_pattern(b, t, bytes, length)) return refused(l, "out of memory");
+    b->n_added++;
+    b->starts[normalized][(unsigned char)*t->pattern] = 1;
     if (known < 0 && !put_token(l, id, length)) return 0;
-    b->added[b->n_added++] = (int32_t)id;
+    t->id = (int32_t)id;
     return 1;
 }
 
+static int is_true(dual_json object, const char *key) {
+    return dual_json_type(dual_json_get(object, key)) == 't';
+}
+
+/* One as an object, as tokenizer.json and tokenizer_config.json have it. */
 static int read_added(loader *l, double id, dual_json object) {
     static const char *const unknown[] = {"lstrip", "rstrip", "single_word"};
     size_t length;
     char name[41];
     const char *bytes = to_pool(l, dual_json_get(object, "content"), &length);
     for (int i = 0; i < 3; i++)
-        if (dual_json_type(dual_json_get(object, unknown[i])) == 't')
+        if (is_true(object, unknown[i]))
             return refused(l, "the added token \"%s\" has %s, which GPT-2 and Qwen-3 do not use",
                            data_shown(bytes, length, name), unknown[i]);
-    return put_added(l, id, length);
+    const int said = dual_json_type(dual_json_get(object, "normalized"));
+    const int normalized = said == 't' || (said != 'f' && !is_true(object, "special"));
+    return put_added(l, id, length, normalized);
 }
 
 enum { OWN_NAMES = 1024 };               /* room in the pool for these */
@@ -507,7 +555,7 @@ static int put_qwen3_added(loader *l) {
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         strcpy(l->b->pool + l->used, names[i]);
-        if (!put_added(l, (double)l->b->size, strlen(names[i]))) return 0;
+        if (!put_added(l, (double)l->b->size, strlen(names[i]), 0)) return 0;
     }
     return 1;
 }
@@ -564,6 +612,12 @@ static int read_family(loader *l, dual_json root) {
     b->nfc = string_is(dual_json_get(normalizer, "type"), "NFC");
     if (!b->nfc && !is_off(normalizer))
         return refused(l, "the normalizer is neither null nor NFC");
+    dual_json last = cut;                /* the ByteLevel, alone or behind the Split */
+    while (dual_json_each(steps, &none, &step)) last = step;
+    if (is_true(last, "add_prefix_space"))
+        return refused(l, "the pre_tokenizer has add_prefix_space, which GPT-2 and Qwen-3 do not "
+                       "use");
+    step.begin = NULL;
     b->family = BPE_GPT2;
     if (is_byte_level(cut, 1)) return 1;
     b->family = BPE_QWEN3;
@@ -605,30 +659,107 @@ static dual_json read_object(loader *l, const char *name) {
 
 static size_t bytes_of(dual_json value) { return (size_t)(value.end - value.begin); }
 
+/* ---- What stands beside ---------------------------------------------------------------------
+ * tokenizer_config.json; and where that has no list of added tokens, as in older folders,
+ * added_tokens.json, with special_tokens_map.json to say which of them are special. */
+
+typedef struct { dual_json config, added, special; } beside;     /* absent: no such file */
+
+/* 1: it is not there, or read. */
+static int read_if_there(loader *l, const char *name, dual_json *object) {
+    if (!data_has(l->b->folder, name)) return 1;
+    *object = read_object(l, name);
+    return object->begin != NULL;
+}
+
+static int read_beside(loader *l, beside *files) {
+    static const char *const unknown[] = {"add_prefix_space", "split_special_tokens"};
+    memset(files, 0, sizeof *files);
+    if (!read_if_there(l, "tokenizer_config.json", &files->config)) return 0;
+    for (int i = 0; i < 2; i++)
+        if (is_true(files->config, unknown[i]))
+            return refused(l, "it has %s, which GPT-2 and Qwen-3 do not use", unknown[i]);
+    if (dual_json_get(files->config, "added_tokens_decoder").begin ||
+        !data_has(l->b->folder, "added_tokens.json"))
+        return 1;
+    return read_if_there(l, "special_tokens_map.json", &files->special) &&
+           read_if_there(l, "added_tokens.json", &files->added);
+}
+
+static size_t bytes_beside(const beside *files) {
+    return bytes_of(files->config) + bytes_of(files->added) + bytes_of(files->special);
+}
+
+/* Whether the value, a text or an object with "content", is the token at the end of the pool. */
+static int names_token(const loader *l, dual_json value, size_t length) {
+    if (dual_json_type(value) == '{') value = dual_json_get(value, "content");
+    if (dual_json_type(value) != '"') return 0;
+    const char *bytes = l->b->pool + l->used;
+    char *text = l->b->pool + l->used + length + 1;  /* the pool has room for both */
+    return dual_json_string(value, text, bytes_of(value)) == length && !memcmp(text, bytes, length);
+}
+
+static int is_special(const loader *l, const beside *files, size_t length) {
+    static const char *const names[] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                        "pad_token", "cls_token", "mask_token"};
+    const dual_json object[2] = {files->config, files->special};
+    for (int k = 0; k < 2; k++) {
+        const dual_json more = dual_json_get(object[k], "additional_special_tokens");
+        dual_json none, value = {NULL, NULL};
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+            if (names_token(l, dual_json_get(object[k], names[i]), length)) return 1;
+        while (dual_json_each(more, &none, &value))
+            if (names_token(l, value, length)) return 1;
+    }
+    return 0;
+}
+
+/* The added tokens of these files. In added_tokens.json they are {"token": id, ...}. */
+static int read_added_beside(loader *l, const beside *files) {
+    const dual_json list = dual_json_get(files->config, "added_tokens_decoder");
+    dual_json key, value = {NULL, NULL};
+    char number[40], *end;
+    size_t length;
+    if (files->config.begin) l->file = "tokenizer_config.json";
+    while (dual_json_each(list, &key, &value)) {
+        dual_json_string(key, number, sizeof number);
+        const double id = strtod(number, &end);
+        if (!read_added(l, end > number && !*end ? id : -1, value)) return 0;
+    }
+    if (files->added.begin) l->file = "added_tokens.json";
+    value.begin = NULL;
+    while (dual_json_each(files->added, &key, &value)) {
+        to_pool(l, key, &length);
+        if (!put_added(l, dual_json_number(value, -1), length, !is_special(l, files, length)))
+            return 0;
+    }
+    return 1;
+}
+
+/* ---- The two forms ------------------------------------------------------------------------- */
+
 static int load_json(loader *l) {
+    beside files;
     const dual_json root = read_object(l, "tokenizer.json"), model = dual_json_get(root, "model");
     const dual_json list = dual_json_get(root, "added_tokens");
     dual_json none, object = {NULL, NULL};
-    int fine = root.begin && make_pool(l, bytes_of(root) + 1) && read_family(l, root) &&
+    if (!root.begin || !read_beside(l, &files)) return 0;
+    l->file = "tokenizer.json";
+    int fine = make_pool(l, bytes_of(root) + bytes_beside(&files) + 1) && read_family(l, root) &&
                read_vocabulary(l, dual_json_get(model, "vocab")) &&
                read_json_merges(l, dual_json_get(model, "merges"));
     while (fine && dual_json_each(list, &none, &object))
         fine = read_added(l, dual_json_number(dual_json_get(object, "id"), -1), object);
-    return fine;
+    l->complete = l->b->n_added;
+    return fine && read_added_beside(l, &files);
 }
 
-/* ---- vocab.json and merges.txt ------------------------------------------------------------- */
-
-/* Family and added tokens as tokenizer_config.json has them, or else as bpe.h says; config absent:
- * there is no such file. */
-static int read_config(loader *l, dual_json config) {
+/* The family as tokenizer_config.json has it, or else as bpe.h says. */
+static int read_class(loader *l, dual_json config) {
     bpe *b = l->b;
     const dual_json class = dual_json_get(config, "tokenizer_class");
-    const dual_json list = dual_json_get(config, "added_tokens_decoder");
-    dual_json key, object = {NULL, NULL};
-    char word[40], *end;
-    const int32_t own = bpe_id(b, "<|endoftext|>");
-    b->family = own >= 0 ? BPE_GPT2 : BPE_QWEN3;
+    char word[40];
+    b->family = bpe_id(b, "<|endoftext|>") >= 0 ? BPE_GPT2 : BPE_QWEN3;
     if (dual_json_type(class) == '"') {
         dual_json_string(class, word, sizeof word);
         b->family = strncmp(word, "GPT2", 4) ? BPE_QWEN3 : BPE_GPT2;
@@ -636,33 +767,33 @@ static int read_config(loader *l, dual_json config) {
             return refused(l, "the tokenizer_class is neither GPT2.. nor Qwen..");
     }
     b->nfc = b->family == BPE_QWEN3;
-    while (dual_json_each(list, &key, &object)) {
-        dual_json_string(key, word, sizeof word);
-        const double id = strtod(word, &end);
-        if (!read_added(l, end > word && !*end ? id : -1, object)) return 0;
-    }
-    if (b->n_added) return 1;
-    if (own < 0) return b->family == BPE_GPT2 || put_qwen3_added(l);
-    strcpy(b->pool + l->used, "<|endoftext|>");
-    return put_added(l, own, strlen("<|endoftext|>"));
+    return 1;
 }
 
-static int load_pair(loader *l, const char *vocabulary, const char *merges, int has_config) {
+/* Added tokens that no file names: the end of a text, and Qwen-3's where there is no list. */
+static int put_own_added(loader *l) {
+    static const char end[] = "<|endoftext|>";
+    bpe *b = l->b;
+    const int32_t own = bpe_id(b, end);
+    if (!b->n_added && own < 0) return b->family == BPE_GPT2 || put_qwen3_added(l);
+    for (size_t i = 0; i < b->n_added; i++)
+        if (b->added[i].id == own) return 1;
+    strcpy(b->pool + l->used, end);
+    return own < 0 || put_added(l, own, strlen(end), 0);
+}
+
+static int load_pair(loader *l, const char *vocabulary, const char *merges) {
+    beside files;
     const dual_json root = read_object(l, vocabulary);
     const kept *lines = NULL;
-    dual_json config = {NULL, NULL};
-    int fine = root.begin != NULL;
-    if (fine && has_config) {
-        config = read_object(l, "tokenizer_config.json");
-        fine = config.begin != NULL;
-    }
+    if (!root.begin || !read_beside(l, &files)) return 0;
     l->file = vocabulary;
-    fine = fine && make_pool(l, bytes_of(root) + bytes_of(config) + OWN_NAMES) &&
-           read_vocabulary(l, root);
+    int fine = make_pool(l, bytes_of(root) + bytes_beside(&files) + OWN_NAMES) &&
+               read_vocabulary(l, root);
     if (fine) lines = read_file(l, merges);
     fine = lines && read_merge_lines(l, lines->text, lines->length);
-    if (has_config) l->file = "tokenizer_config.json";    /* what a refusal is about */
-    return fine && read_config(l, config);
+    if (files.config.begin) l->file = "tokenizer_config.json";    /* what a refusal is about */
+    return fine && read_class(l, files.config) && read_added_beside(l, &files) && put_own_added(l);
 }
 
 /* ---- Folders ------------------------------------------------------------------------------- */
@@ -703,8 +834,7 @@ bpe *bpe_open(const char *folder, char *error, size_t size) {
     if (data_has(folder, "tokenizer.json"))
         fine = load_json(&l);
     else if (bpe_in(folder))
-        fine = load_pair(&l, vocabulary_in(folder), merges_in(folder),
-                         data_has(folder, "tokenizer_config.json"));
+        fine = load_pair(&l, vocabulary_in(folder), merges_in(folder));
     else
         snprintf(error, size, "%s: no tokenizer there, expected tokenizer.json, or vocab.json "
                  "(encoder.json) and merges.txt (vocab.bpe)", folder);
@@ -734,6 +864,7 @@ int bpe_copy(const bpe *b, const char *folder, char *error, size_t size) {
 void bpe_free(bpe *b) {
     if (!b) return;
     for (size_t i = 0; i < FILES_MAX; i++) free(b->file[i].text);
+    for (size_t i = 0; i < b->n_added; i++) free(b->added[i].pattern);
     free(b->unicode);
     free(b->pool);
     free(b->tokens);

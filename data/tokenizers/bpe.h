@@ -6,11 +6,12 @@
  *     size_t n = bpe_encode(b, "it's", 4, 0, ids, 8, error, sizeof error);   // 2: 270 338
  *     bpe_decode(b, ids, n, text, sizeof text);               // it's
  *
- * Encoding: added tokens are cut out, the rest is normalised (Qwen-3: NFC), cut into pieces by the
- * family's pattern, and in every piece the neighbours whose merge stands first in the list become
- * one token until no two can. Every token is a string of bytes, so any bytes can be encoded and
- * decoding gives them back, except that NFC changes text which is not in that form. No token is
- * put before or after a text: a post_processor is not read.
+ * Encoding: added tokens are cut out of the text, those with `normalized` after it is normalised
+ * (Qwen-3: NFC); the rest is cut into pieces by the family's pattern, and in every piece the
+ * neighbours whose merge stands first in the list become one token until no two can. Every token is
+ * a string of bytes, so any bytes can be encoded and decoding gives them back, except that NFC
+ * changes text which is not in that form. No token is put before or after a text: a post_processor
+ * is not read.
  *
  * Bytes that are not UTF-8 (which no other implementation takes) count one by one as characters
  * that are neither letter, number nor white space, and stay as they are. A NUL is such a character,
@@ -40,12 +41,16 @@ typedef struct bpe bpe;
  *   other refused; normalizer null or NFC. Merges are "a b" or ["a", "b"].
  * - else vocab.json or encoder.json, with merges.txt or vocab.bpe, of which only line 1 may be a
  *   comment (#version). A tokenizer_config.json tells the family by its tokenizer_class (GPT2..,
- *   Qwen..) and the added tokens by its added_tokens_decoder. Where it does not: a vocabulary with
- *   <|endoftext|> is GPT-2's and that its only added token; any other is Qwen-3's, whose own 26
- *   then follow the vocabulary in their order.
+ *   Qwen..); without it a vocabulary with <|endoftext|>, which is then an added token, is GPT-2's,
+ *   any other Qwen-3's. If no file lists added tokens, Qwen-3's own 26 follow the vocabulary in
+ *   their order.
+ * - beside either: added_tokens_decoder of tokenizer_config.json or, where that has none,
+ *   added_tokens.json; what tokenizer.json has not got of it follows its own. `normalized` is as
+ *   the file says, else 1 for tokens that are not special (by their flag; for added_tokens.json by
+ *   the pad_token and so on of tokenizer_config.json and special_tokens_map.json).
  * Refused: a vocabulary without one of the 256 bytes, an id or a token that stands there twice, a
- * merge whose parts or result are no tokens, added tokens with lstrip, rstrip or single_word (the
- * two families have none), no <|endoftext|>. */
+ * merge whose parts or result are no tokens, add_prefix_space, split_special_tokens, added tokens
+ * with lstrip, rstrip or single_word (the two families have none), no <|endoftext|>. */
 
 int bpe_in(const char *folder);                  /* 1: such files are there */
 /* NULL: failed. */
@@ -66,7 +71,7 @@ int32_t bpe_end(const bpe *);
 const char *bpe_token(const bpe *, int32_t id, size_t *length);
 
 /* Writes the first max ids; returns how many the whole text has, at most 3 for each of its bytes.
- * added: 1 recognises added tokens (leftmost, then longest), 0 takes them as plain text.
+ * added: 1 recognises added tokens (of a kind leftmost, then longest), 0 takes them as plain text.
  * SIZE_MAX: out of memory. */
 size_t bpe_encode(const bpe *, const char *text, size_t length, int added, int32_t *ids, size_t max,
                   char *error, size_t size);
