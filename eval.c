@@ -4,7 +4,7 @@
  *   eval choices RUN FILE   multiple choice by log-likelihood
  *   eval perplexity RUN FILE   of each token ahead, with the latents and without
  *   eval compare RUN...     all runs on the same problems, and the method's sentences about them
- *   eval generate RUN       the answer to one prompt
+ *   eval generate RUN       the answer to a prompt, or to each of a file
  *   eval latents RUN        do the slots hold different things? (overlap of their subspaces)
  *   eval trace RUN          every row of every pass: what it is, where it stands, what it sees
  *   eval tokens DIR FILE    token ids of a text, and back
@@ -16,7 +16,9 @@
 #include "data/eval/latents_report.h"
 #include "data/eval/perplexity.h"
 #include "data/eval/report.h"
+#include "data/eval/samples.h"
 #include "data/eval/trace.h"
+#include "data/files/files.h"
 #include "data/runs/cli.h"
 #include "data/runs/platform.h"
 #include <math.h>
@@ -39,8 +41,10 @@ static void *must_room(dual_ctx *c, size_t count, size_t size) {
  * One struct for all commands; each command has the options it knows. */
 
 typedef struct {
-    char split[16], data[RUN_PATH], broken[8], from[24], prompt[8192], answer[1024];
-    size_t count, sequences, prompts, k, max_new, latents, groups, ahead, sequence, seed, threads;
+    char split[16], data[RUN_PATH], file[RUN_PATH], answers[RUN_PATH], dump[RUN_PATH];
+    char broken[8], from[24], prompt[8192], answer[1024];
+    size_t count, samples, sequences, prompts, k, max_new, latents, groups, ahead, sequence, seed;
+    size_t threads;
     double temperature;
     int json, no_analysis, help;
     const char *text;              /* of tokens; NULL: not given */
@@ -66,7 +70,7 @@ typedef struct {
 #define PROMPTS ENTRY("prompts", OPTION_SIZE, prompts, "2048", \
                  "fresh prompts for the analysis of the latents")
 #define PROMPT ENTRY("prompt", OPTION_TEXT, prompt, "", \
-                "the question, like \"numbers: 3 7 12 target: 57\" (required)")
+                "the question, like \"numbers: 3 7 12 target: 57\"")
 #define JSON ENTRY("json", OPTION_FLAG, json, "0", "one JSON document instead of tables")
 #define COMMON ENTRY("threads", OPTION_SIZE, threads, "0", \
                 "0: as many as there are; does not change any result"), \
@@ -74,7 +78,11 @@ typedef struct {
                {NULL, OPTION_TEXT, 0, 0, NULL, NULL, UNSAVED}
 
 static const option SCORE[] = {
-    SPLIT, DATA, BROKEN, COUNT, FROM, AT_TEST, MAX_NEW, TEMPERATURE, SEED, JSON, COMMON
+    SPLIT, DATA, BROKEN, COUNT, FROM, AT_TEST, MAX_NEW, TEMPERATURE,
+    ENTRY("samples", OPTION_SIZE, samples, "1",
+          "answers to each problem, with --temperature: pass@k and majority vote"),
+    SEED, ENTRY("answers", OPTION_TEXT, answers, "", "file for each answer, a JSON object a line"),
+    JSON, COMMON
 };
 static const option CHOICES[] = {BROKEN, COUNT, FROM, AT_TEST, SEED, JSON, COMMON};
 static const option PERPLEXITY[] = {
@@ -90,11 +98,13 @@ static const option COMPARE[] = {
     JSON, COMMON
 };
 static const option GENERATE[] = {
-    PROMPT, MAX_NEW, FROM, AT_TEST, TEMPERATURE, SEED, JSON, COMMON
+    PROMPT, ENTRY("file", OPTION_TEXT, file, "", "or a file of questions, one a line"),
+    MAX_NEW, FROM, AT_TEST, TEMPERATURE, SEED, JSON, COMMON
 };
 static const option LATENTS[] = {
     PROMPTS, DATA, BROKEN, AT_TEST,
     ENTRY("k", OPTION_SIZE, k, "0", "size of each slot's subspace; 0: 99 % of variance"),
+    ENTRY("dump", OPTION_TEXT, dump, "", "CSV file for the latents themselves, a row a slot"),
     JSON, COMMON
 };
 static const option TRACE[] = {
@@ -155,6 +165,19 @@ static void open_run(dual_ctx *c, const settings *set, const char *folder, loade
     must(loaded_run_open(c, folder, broken, set->latents, loaded), c);
 }
 
+/* A text in a block of its own, without NUL bytes. */
+static char *read_text(const char *file, size_t *length) {
+    char error[300];
+    char *text = data_read(file, length, error, sizeof error);
+    if (!text) cli_fail(1, "%s", error);
+    return text;
+}
+
+static void text_or_null(json_writer *j, const char *key, const char *text) {
+    if (text) json_text(j, key, text);
+    else json_number(j, key, NAN);
+}
+
 static void refuse_text(const loaded_run *loaded, const char *folder) {
     if (loaded->task.kind == TASK_TEXT)
         cli_fail(2, "%s: a run on text has no answers to grade: use eval perplexity or eval "
@@ -187,7 +210,7 @@ static void steps_label(task_kind kind, int steps, char *out, size_t size) {
 }
 
 static void score_counts_json(json_writer *j, task_kind kind, const score_tallies *t) {
-    char key[8];
+    char key[40];
     if (kind == TASK_COUNTDOWN) {
         report_tally_json(j, "plus_minus_suffice", t->simple);
         report_tally_json(j, "needs_times_or_divide", t->other);
@@ -200,38 +223,61 @@ static void score_counts_json(json_writer *j, task_kind kind, const score_tallie
         report_tally_json(j, key, t->by_steps[i]);
     }
     json_close(j, '}');
-    json_open(j, "verdicts", '{');
-    for (int i = 0; i < TASK_VERDICTS && task_verdict_name(kind, i); i++)
-        json_number(j, task_verdict_name(kind, i), (double)t->verdict[i]);
-    json_close(j, '}');
     if (kind == TASK_COUNTDOWN) report_tally_json(j, "each_number_once", t->once);
     report_tally_json(j, "no_end_token", t->no_end);
 }
 
-static void score_json(const settings *set, const loaded_run *loaded, const char *folder,
-                       const problem_set *rows, const score_result *result) {
-    const score_tallies *t = &result->count;
-    json_writer j = json_begin(stdout);
-    char system[400];
-    run_describe_system(&loaded->r.system, system, sizeof system);
-    json_open(&j, NULL, '{');
-    json_text(&j, "command", "score");
-    json_text(&j, "run", folder);
-    json_text(&j, "task", task_name(loaded->task.kind));
-    json_text(&j, "system", system);
-    json_number(&j, "step", (double)loaded->r.step);
-    json_number(&j, "stage", (double)loaded->stage);
-    json_text(&j, "problems", rows->source);
-    json_number(&j, "of", rows->all.problems);
-    json_text(&j, "latents_from", set->from);
+/* A document about one run, open. */
+static json_writer begin_json(const char *command, const option *table, const settings *set,
+                              const loaded_run *loaded, const char *folder) {
+    json_writer j = report_begin(stdout, command, table, set);
+    report_run_json(&j, "run", folder, &loaded->r.set, &loaded->r.system, loaded->r.step);
     json_number(&j, "latents", (double)loaded->latents);
-    report_tally_json(&j, "accuracy", t->all);
+    return j;
+}
+
+static void verdicts_json(json_writer *j, task_kind kind, const size_t *verdict) {
+    char key[40];
+    json_open(j, "verdicts", '{');
+    for (int i = 0; i < TASK_VERDICTS && task_verdict_name(kind, i); i++) {
+        report_key(task_verdict_name(kind, i), key, sizeof key);
+        json_number(j, key, (double)verdict[i]);
+    }
+    json_close(j, '}');
+}
+
+/* Of several answers to each problem. */
+static void samples_json(json_writer *j, const samples_result *of) {
+    const double all = (double)(of->problems * of->samples), right = (double)of->right;
+    report_mean_json(j, "accuracy", right, all, right / all, of->problems);
+    json_open(j, "pass_at", '[');
+    for (size_t i = 0; i < of->n_passes; i++) {
+        json_open(j, NULL, '{');
+        json_number(j, "k", (double)of->k[i]);
+        report_mean_json(j, "accuracy", NAN, NAN, of->pass[i], of->problems);
+        json_close(j, '}');
+    }
+    json_close(j, ']');
+    report_tally_json(j, "accuracy_majority", of->majority);
+}
+
+static void score_json(const settings *set, const loaded_run *loaded, const char *folder,
+                       const problem_set *rows, const score_result *result,
+                       const samples_result *of) {
+    const score_tallies *t = &result->count;
+    json_writer j = begin_json("score", SCORE, set, loaded, folder);
+    json_text(&j, "problems", rows->source);
+    json_number(&j, "count", (double)rows->n);
+    json_number(&j, "of", rows->all.problems > 0 ? rows->all.problems : NAN);
+    if (of->samples > 1) samples_json(&j, of);
+    else report_tally_json(&j, "accuracy", t->all);
     json_number(&j, "loss", result->loss);
-    score_counts_json(&j, loaded->task.kind, t);
+    verdicts_json(&j, loaded->task.kind, of->verdict);
+    if (of->samples == 1) score_counts_json(&j, loaded->task.kind, t);
     if (*set->data) {
         json_text(&j, "seen_in_training", result->seen_how);
         json_number(&j, "problems_seen", (double)(t->all.of - t->unseen.of));
-        report_tally_json(&j, "accuracy_unseen", t->unseen);
+        if (of->samples == 1) report_tally_json(&j, "accuracy_unseen", t->unseen);
     }
     json_close(&j, '}');
 }
@@ -260,8 +306,19 @@ static const char *steps_word(task_kind kind, int steps) {
     return steps == 1 ? "step" : "steps";
 }
 
-static void score_table(const settings *set, task_kind kind, const score_result *result) {
-    const score_tallies *t = &result->count;
+static void samples_table(const samples_result *of) {
+    const double all = (double)(of->problems * of->samples);
+    char label[40];
+    printf("%zu answers to each problem; intervals (95 %%) over the problems\n\n", of->samples);
+    report_mean(stdout, "accuracy, mean", (double)of->right / all, of->problems);
+    for (size_t i = 0; i < of->n_passes; i++) {
+        snprintf(label, sizeof label, "pass@%zu", of->k[i]);
+        report_mean(stdout, label, of->pass[i], of->problems);
+    }
+    report_tally(stdout, "majority vote", of->majority);
+}
+
+static void score_tallies_table(const settings *set, task_kind kind, const score_tallies *t) {
     char label[40], key[8];
     report_tally(stdout, "accuracy [95 %]", t->all);
     report_tally(stdout, "  + and - suffice", t->simple);
@@ -275,10 +332,17 @@ static void score_table(const settings *set, task_kind kind, const score_result 
     report_tally(stdout, "which option (chance 50 %)", t->option);
     report_tally(stdout, "uses each number once", t->once);
     report_tally(stdout, "no end token (counted wrong)", t->no_end);
+}
+
+static void score_table(const settings *set, task_kind kind, const score_result *result,
+                        const samples_result *of) {
+    const score_tallies *t = &result->count;
+    if (of->samples > 1) samples_table(of);
+    else score_tallies_table(set, kind, t);
     if (isnan(result->loss)) printf("loss per target: the rows have no answers\n\nverdicts:");
     else printf("loss per target, teacher-forced  %8.4f\n\nverdicts:", result->loss);
     for (int i = 0; i < TASK_VERDICTS && task_verdict_name(kind, i); i++)
-        printf("%s %s %zu", i ? "," : "", task_verdict_name(kind, i), t->verdict[i]);
+        printf("%s %s %zu", i ? "," : "", task_verdict_name(kind, i), of->verdict[i]);
     printf("\n");
     if (*set->data)
         printf("problems that training can have seen: %zu of %zu; %s\n", t->all.of - t->unseen.of,
@@ -289,18 +353,30 @@ static void score(dual_ctx *c, const settings *set, size_t n_runs, const char **
     loaded_run loaded;
     problem_set rows;
     score_result result;
+    samples_result samples;
     (void)n_runs;
+    if (!set->samples) cli_fail(2, "--samples must be above 0");
+    if (set->samples > 1 && !(set->temperature > 0))
+        cli_fail(2, "--samples %zu: greedy answers are all the same; --temperature 1 draws them",
+                 set->samples);
     open_run(c, set, folder[0], &loaded);
     refuse_text(&loaded, folder[0]);
     read_problems(c, set, &loaded, &rows);
-    score_options how = {parse_ablation(set), set->temperature, set->seed, set->max_new};
+    score_options how = {parse_ablation(set), set->temperature, set->seed, set->max_new,
+                         set->samples, *set->answers != 0};
     if (!how.max_new) how.max_new = run_max_new(&loaded.r.set, &loaded.task);
+    if (*set->answers) must(output_check(c, "--answers", set->answers), c);
     must(score_run(c, &loaded, &rows, &how, &result), c);
-    if (set->json) score_json(set, &loaded, folder[0], &rows, &result);
+    must(samples_count(c, &loaded.task, result.answers, rows.n, how.samples, &samples), c);
+    if (*set->answers)
+        must(answers_write(c, set->answers, &loaded.task, &rows, how.samples, result.answers,
+                           result.likelihood), c);
+    if (set->json) score_json(set, &loaded, folder[0], &rows, &result, &samples);
     else {
         score_heading(set, &loaded, folder[0], &rows);
-        score_table(set, loaded.task.kind, &result);
+        score_table(set, loaded.task.kind, &result, &samples);
     }
+    score_free(&result);
     problems_free(&rows);
     loaded_run_close(&loaded);
 }
@@ -312,22 +388,18 @@ typedef struct {
     size_t rows;                   /* of the file */
 } choices_heading;
 
-static void choices_json(const settings *set, const choices_heading *of, const choice_set *choices,
-                         const choices_result *result) {
-    json_writer j = json_begin(stdout);
-    json_open(&j, NULL, '{');
-    json_text(&j, "command", "choices");
-    json_text(&j, "run", of->folder);
-    json_text(&j, "file", of->file);
-    json_text(&j, "system", of->system);
-    json_text(&j, "latents_from", set->from);
+static void choices_json(const settings *set, const loaded_run *loaded, const choices_heading *of,
+                         const choice_set *choices, const choices_result *result) {
+    json_writer j = begin_json("choices", CHOICES, set, loaded, of->folder);
+    json_text(&j, "problems", of->file);
+    json_number(&j, "count", (double)choices->n);
     json_number(&j, "chance", result->chance);
     report_tally_json(&j, "accuracy", result->hit[CHOICE_SUM]);
     report_tally_json(&j, "accuracy_per_byte", result->hit[CHOICE_PER_BYTE]);
     report_tally_json(&j, "accuracy_per_token", result->hit[CHOICE_PER_TOKEN]);
     json_number(&j, "loss", result->loss);
     json_number(&j, "contexts_cut", (double)choices->cut);
-    json_number(&j, "rows_too_long", (double)choices->left_out);
+    json_number(&j, "rows_left_out", (double)choices->left_out);
     json_close(&j, '}');
 }
 
@@ -343,7 +415,8 @@ static void choices_table(const settings *set, const loaded_run *loaded, const c
     if (choices->cut)
         printf("(%zu contexts lost their beginning: too long)\n", choices->cut);
     if (choices->left_out)
-        printf("(%zu rows left out: a choice too long)\n", choices->left_out);
+        printf("(%zu rows left out: a choice too long, or without a token)\n",
+               choices->left_out);
 }
 
 static void choices(dual_ctx *c, const settings *set, size_t n_words, const char **word) {
@@ -366,7 +439,7 @@ static void choices(dual_ctx *c, const settings *set, size_t n_words, const char
     const choices_result result = choices_count(&list);
     run_describe_system(&loaded.r.system, system, sizeof system);
     const choices_heading heading = {word[0], word[1], system, rows.count};
-    if (set->json) choices_json(set, &heading, &list, &result);
+    if (set->json) choices_json(set, &loaded, &heading, &list, &result);
     else choices_table(set, &loaded, &heading, &list, &result);
     choices_close(&list);
     task_free(&rows);
@@ -378,18 +451,12 @@ static void choices(dual_ctx *c, const settings *set, size_t n_words, const char
 static void perplexity_json(const settings *set, const loaded_run *loaded, const char *folder,
                             const perplexity_result *p) {
     const size_t ahead = p->how.ahead;
-    json_writer j = json_begin(stdout);
-    char system[400];
-    run_describe_system(&loaded->r.system, system, sizeof system);
-    json_open(&j, NULL, '{');
-    json_text(&j, "command", "perplexity");
-    json_text(&j, "run", folder);
+    json_writer j = begin_json("perplexity", PERPLEXITY, set, loaded, folder);
     json_text(&j, "text", p->text.name);
-    json_text(&j, "system", system);
-    json_text(&j, "latents_from", set->from);
-    json_number(&j, "latents", (double)loaded->latents);
+    json_flag(&j, "held_out", p->text.held_out);
     json_number(&j, "sequences", (double)p->sequences);
     json_number(&j, "groups", (double)p->how.groups);
+    json_number(&j, "sequence", (double)p->how.sequence);
     json_open(&j, "ahead", '[');
     for (size_t a = 0; a <= ahead; a++) {
         if (a == ahead) json_close(&j, ']');
@@ -451,7 +518,7 @@ static void subspaces_json(json_writer *j, const settings *set, const latents_re
     for (size_t i = 0; i < report->sizes; i++) {
         const latents_view *a = &report->at[i];
         json_open(j, NULL, '{');
-        json_text(j, "rule", i || set->k ? "k" : "99 % of variance");
+        json_text(j, "rule", i || set->k ? "k" : "variance_99");
         json_number(j, "k_min", (double)a->k_min);
         json_number(j, "k_max", (double)a->k_max);
         json_number(j, "h_off", many ? a->h_off : NAN);
@@ -465,15 +532,10 @@ static void subspaces_json(json_writer *j, const settings *set, const latents_re
     json_close(j, ']');
 }
 
-static void latents_json(const settings *set, const latents_report *report, const char *folder,
-                         const char *system) {
+static void latents_json(const settings *set, const loaded_run *loaded,
+                         const latents_report *report, const char *folder) {
     const size_t slots = report->slots;
-    json_writer j = json_begin(stdout);
-    json_open(&j, NULL, '{');
-    json_text(&j, "command", "latents");
-    json_text(&j, "run", folder);
-    json_text(&j, "system", system);
-    json_number(&j, "slots", (double)slots);
+    json_writer j = begin_json("latents", LATENTS, set, loaded, folder);
     if (slots) {
         json_number(&j, "prompts", (double)report->prompts);
         json_number(&j, "width", (double)report->width);
@@ -550,13 +612,16 @@ static void latents(dual_ctx *c, const settings *set, size_t n_runs, const char 
     run_describe_system(&loaded.r.system, system, sizeof system);
     memset(&report, 0, sizeof report);
     parse_prompts(set);
+    if (*set->dump && !loaded.latents) cli_fail(1, "--dump: this run has no latents");
+    if (*set->dump) must(output_check(c, "--dump", set->dump), c);
     if (loaded.latents) {
         problem_set rows;
         read_fresh(c, set, &loaded, &rows);
         must(latents_report_run(c, &loaded, &rows, set->k, &report), c);
+        if (*set->dump) must(latents_dump(c, set->dump, &report), c);
         problems_free(&rows);
     }
-    if (set->json) latents_json(set, &report, folder[0], system);
+    if (set->json) latents_json(set, &loaded, &report, folder[0]);
     else if (!report.slots) {
         printf("%s: %s: no latents, nothing to analyse\n", folder[0], system);
     } else {
@@ -594,59 +659,119 @@ static void compare(dual_ctx *c, const settings *set, size_t n_runs, const char 
     }
     if (terminal) fprintf(stderr, "\r\033[K");
     must(comparison_make_arms(c, &k), c);
-    if (set->json) report_comparison_json(stdout, &k);
-    else report_comparison(stdout, &k);
+    if (set->json) {
+        json_writer j = report_begin(stdout, "compare", COMPARE, set);
+        report_comparison_json(&j, &k);
+        json_close(&j, '}');
+    } else report_comparison(stdout, &k);
     comparison_free(&k);
 }
 
 /* ==== GENERATE ================================================================================ */
 
-static void open_prompt(dual_ctx *c, const settings *set, const loaded_run *loaded,
-                        dual_ablation ablation, prompt_answer *prompt) {
-    if (!*set->prompt) cli_fail(2, "--prompt \"numbers: 3 7 12 target: 57\" is required");
-    const prompt_options how = {set->prompt, ablation, set->temperature, set->seed, set->max_new};
-    must(prompt_open(c, loaded, &how, prompt), c);
+static void open_prompt(dual_ctx *c, const loaded_run *loaded, const prompt_options *how,
+                        const char *file, prompt_answer *prompt) {
+    if (prompt_open(c, loaded, how, prompt)) return;
+    if (how->line) cli_fail(1, "%s:%zu: %s", file, how->line, c->error);
+    cli_fail(1, "--prompt: %s", c->error);
 }
 
-static void generate_json(const settings *set, const char *text, size_t length, int ended,
-                          const char *verdict) {
-    json_writer j = json_begin(stdout);
-    json_open(&j, NULL, '{');
-    json_text(&j, "command", "generate");
-    json_text(&j, "prompt", set->prompt);
-    json_bytes(&j, "answer", text, length);
-    json_flag(&j, "ended", ended);
-    if (verdict) json_text(&j, "verdict", verdict);
-    else json_number(&j, "verdict", NAN);
-    json_close(&j, '}');
+/* What is asked: --prompt, or the lines of --file that are not empty. The text is cut in place. */
+static prompt_answer *open_prompts(dual_ctx *c, const settings *set, const loaded_run *loaded,
+                                   char *text, size_t *n) {
+    prompt_options how = {set->prompt, parse_ablation(set), set->temperature, set->seed,
+                          set->max_new, 0};
+    size_t lines = 1;
+    for (const char *at = text; at && *at; at++) lines += *at == '\n';
+    prompt_answer *list = must_room(c, lines, sizeof *list);
+    *n = 0;
+    if (!text) open_prompt(c, loaded, &how, NULL, &list[(*n)++]);
+    for (char *line = text, *next; line; line = next) {
+        const size_t length = strcspn(line, "\r\n");
+        how.line++;
+        how.text = line;
+        next = strchr(line, '\n');
+        if (next) next++;
+        line[length] = 0;
+        if (length) open_prompt(c, loaded, &how, set->file, &list[(*n)++]);
+    }
+    if (!*n) cli_fail(1, "%s: no prompt in it, expected one a line", set->file);
+    return list;
+}
+
+/* An answer as it is printed and as the bytes it has. */
+typedef struct {
+    char *text, *shown;
+    size_t length;
+    int ended;
+    prompt_judgement worth;
+} answer_text;
+
+static answer_text spell_answer(dual_ctx *c, const loaded_run *loaded, const prompt_answer *p) {
+    answer_text a;
+    a.ended = prompt_ended(p);
+    const size_t n = a.ended ? p->length[0] : p->how.max_new;
+    a.text = tokens_text(c, &loaded->task, p->tokens, n, &a.length);
+    a.shown = tokens_shown(c, &loaded->task, p->tokens, n);
+    must(a.text && a.shown, c);
+    prompt_judge(p, a.text, a.length, a.ended, &a.worth);
+    return a;
+}
+
+static void answer_json(json_writer *j, const prompt_answer *p, const answer_text *a) {
+    const prompt_judgement *w = &a->worth;
+    json_open(j, NULL, '{');
+    json_text(j, "prompt", p->how.text);
+    json_bytes(j, "answer", a->text, a->length);
+    json_flag(j, "ended", a->ended);
+    text_or_null(j, "verdict", w->verdict);
+    text_or_null(j, "value", *w->value ? w->value : NULL);
+    if (p->is_problem) {
+        json_number(j, "target", w->target);
+        json_flag(j, "solvable", w->solvable);
+    }
+    json_close(j, '}');
+}
+
+static void print_answer(const settings *set, const prompt_answer *p, const answer_text *a) {
+    if (*set->file) printf("%s\n", p->how.text);
+    printf("%s%s%s\n", a->shown, *a->worth.words ? "    " : "", a->worth.words);
+    if (p->n_rows == 2)
+        printf("(latents of \"%s\" %s)\n", p->rows[1].row.question,
+               p->how.ablation.from == DUAL_MEAN ? "averaged with its own"
+                                                 : "instead of its own");
 }
 
 static void generate(dual_ctx *c, const settings *set, size_t n_runs, const char **folder) {
     loaded_run loaded;
-    prompt_answer p;
+    json_writer j;
+    size_t length, n;
     (void)n_runs;
+    if (!*set->prompt == !*set->file)
+        cli_fail(2, "one of --prompt and --file is required: --prompt \"numbers: 3 7 12 target: "
+                 "57\"");
     open_run(c, set, folder[0], &loaded);
-    open_prompt(c, set, &loaded, parse_ablation(set), &p);
-    must(loaded_run_do(c, &loaded, prompt_generate, &p), c);
-    const int ended = prompt_ended(&p);
-    const size_t n = ended ? p.length[0] : p.how.max_new;
-    size_t length;
-    char *text = tokens_text(c, &loaded.task, p.tokens, n, &length);
-    char *shown = tokens_shown(c, &loaded.task, p.tokens, n);
-    must(text && shown, c);
-    const char *verdict = prompt_grade(&p, text, length, ended);
-    if (set->json) generate_json(set, text, length, ended, verdict);
-    else {
-        if (verdict) printf("%s    %s\n", shown, verdict);
-        else printf("%s\n", shown);
-        if (p.n_rows == 2)
-            printf("(latents of \"%s\" %s)\n", p.rows[1].row.question,
-                   p.how.ablation.from == DUAL_MEAN ? "averaged with its own"
-                                                   : "instead of its own");
+    char *text = *set->file ? read_text(set->file, &length) : NULL;
+    prompt_answer *list = open_prompts(c, set, &loaded, text, &n);
+    must(prompts_generate(c, &loaded, list, n), c);
+    if (set->json) {
+        j = begin_json("generate", GENERATE, set, &loaded, folder[0]);
+        json_open(&j, "answers", '[');
     }
+    for (size_t i = 0; i < n; i++) {
+        answer_text a = spell_answer(c, &loaded, &list[i]);
+        if (set->json) answer_json(&j, &list[i], &a);
+        else print_answer(set, &list[i], &a);
+        free(a.text);
+        free(a.shown);
+        prompt_close(&list[i]);
+    }
+    if (set->json) {
+        json_close(&j, ']');
+        json_close(&j, '}');
+    }
+    free(list);
     free(text);
-    free(shown);
-    prompt_close(&p);
     loaded_run_close(&loaded);
 }
 
@@ -694,16 +819,17 @@ static void print_trace(const trace_view *v, void *to) {
     trace_gradient(&v->loaded->r.system, gradient, sizeof gradient);
     printf("\ngradient: %s\nloss of y, mean over its %zu tokens: %.4f\n", gradient, v->row->n_y,
            v->loss);
-    if (v->grade) printf("grade of y: %s\n", v->grade);
+    if (*v->grade) printf("grade of y: %s\n", v->grade);
 }
 
 static void trace(dual_ctx *c, const settings *set, size_t n_runs, const char **folder) {
     loaded_run loaded;
     prompt_answer prompt;
-    const dual_ablation right = {DUAL_RIGHT, 0, 0};
+    const prompt_options how = {.text = set->prompt, .seed = set->seed};
     (void)n_runs;
+    if (!*set->prompt) cli_fail(2, "--prompt \"numbers: 3 7 12 target: 57\" is required");
     open_run(c, set, folder[0], &loaded);
-    open_prompt(c, set, &loaded, right, &prompt);
+    open_prompt(c, &loaded, &how, NULL, &prompt);
     must(trace_run(c, &loaded, &prompt, set->answer, print_trace, NULL), c);
     prompt_close(&prompt);
     loaded_run_close(&loaded);
@@ -827,7 +953,8 @@ static const command COMMANDS[] = {
      "the run held out", PERPLEXITY, 2, perplexity},
     {"compare", "RUN...", "runs on the same problems, and what follows for the method", COMPARE,
      SIZE_MAX, compare},
-    {"generate", "RUN --prompt TEXT", "the answer to one prompt", GENERATE, 1, generate},
+    {"generate", "RUN --prompt TEXT", "the answer to a prompt, or to each of a file", GENERATE, 1,
+     generate},
     {"latents", "RUN", "do the latents hold different things?", LATENTS, 1, latents},
     {"trace", "RUN --prompt TEXT", "every row of every pass, and what it sees", TRACE, 1, trace},
     {"tokens", "DIR FILE", "token ids of a text, line by line; DIR holds a tokenizer", TOKENS, 2,
@@ -896,13 +1023,12 @@ int main(int argc, char **argv) {
     if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
         printf("usage: eval COMMAND RUN [options]; RUN is a folder made by train\n");
         for (int i = 0; i < N_COMMANDS; i++) help(&COMMANDS[i]);
-    } else {
+        printf("\neval --version: of this program\n");
+    } else if (argc > 1 && !strcmp(argv[1], "--version")) cli_print_version();
+    else {
         const command *it = find_command(argc > 1 ? argv[1] : NULL);
         status = it ? run_command(it, argc, argv) : 2;
     }
-    if (fflush(stdout) || ferror(stdout)) {
-        fprintf(stderr, "eval: cannot write the result\n");
-        return 1;
-    }
+    cli_flush();
     return status;
 }

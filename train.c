@@ -285,13 +285,10 @@ static void check_options(job *j) {
     if (!set->steps) set->steps = run_is_lm(set) ? 800 : 600;
 }
 
-/* A run that goes on must find the data it began with; a new one notes what it found. */
-static void check_held(const run_settings *set, const char *file, char held[80],
-                       const char *now) {
-    if (goes_on(set) && *held && strcmp(held, now))
-        cli_fail(1, "%s is not what it was when %s began: %s now, %s then; nothing was changed",
-                 file, set->out, *now ? now : "nothing", held);
-    strcpy(held, now);
+static void hold_data(const run_settings *set, const char *file, char held[80], const char *now) {
+    char error[300];
+    if (!run_hold_data(set, goes_on(set), file, held, now, error, sizeof error))
+        cli_fail(1, "%s", error);
 }
 
 /* Reads the task and settles what options of 0 stand for. */
@@ -303,7 +300,7 @@ static void settle(job *j) {
         cli_refuse(error);
     if (set->describe) return;
     run_held(j->task.n_rows, &j->task.ids, held);
-    check_held(set, set->data, set->data_held, held);
+    hold_data(set, set->data, set->data_held, held);
     if (!set->stages && run_is_curriculum(set))
         set->stages = j->task.kind == TASK_COUNTDOWN ? (size_t)j->task.countdown.count_max - 1
                                                      : task_stages(j->task.kind);
@@ -337,7 +334,7 @@ static void open_scored_text(job *j) {
     fputs(report, stderr);
     if (*set->valid) {
         run_held(0, &j->held_out, held);
-        check_held(set, set->valid, set->valid_held, held);
+        hold_data(set, set->valid, set->valid_held, held);
     }
     const size_t windows = (j->held_out.used - j->held_first) / run_sequence(set);
     j->n_test = windows < set->score_count ? windows : set->score_count;
@@ -361,7 +358,7 @@ static void open_scored_problems(job *j) {
     fputs(report, stderr);
     if (!*set->valid) return;
     run_held_examples(j->test, j->n_test, held);
-    check_held(set, set->valid, set->valid_held, held);
+    hold_data(set, set->valid, set->valid_held, held);
 }
 
 /* The problems of a Base on Countdown's text are for its gate alone. */
@@ -551,7 +548,7 @@ static void print_metrics(const job *j, const progress *p, const step_result *s,
     printf("step=%llu loss=%.5f%s grad_norm=%.4f lr=%.3e tflop=%.4f steps_per_s=%.2f left=%s%s%s\n",
            (unsigned long long)j->r.step, mean, beside, s->norm, s->rate, tflop,
            progress_speed(p, j->r.step), left, label, scored);
-    if (fflush(stdout)) cli_fail(1, "the metrics cannot be written to standard output");
+    cli_flush();
 }
 
 /* Scores where a share of the steps ends; a row of the log and a line of metrics where one is due.
@@ -565,12 +562,12 @@ static void report_step(job *j, const progress *p, const step_result *s, double 
     if (!score && !last && j->r.step % set->log_every) return;
     const double tflop = run_flops(set, j->flops, j->r.step) * 1e-12;
     const double mean = j->r.loss_sum / (double)j->r.loss_steps;
-    char scored[24] = "", line[300];
+    char scored[24] = "";
     if (score) snprintf(scored, sizeof scored, "%.6g", score_now(j));
     if (!set->brief) print_metrics(j, p, s, mean, tflop, scored);
-    snprintf(line, sizeof line, "%llu,%.9g,%.9g,%.9g,%s,%.9g,%.1f\n", (unsigned long long)j->r.step,
-             mean, s->norm, s->rate, scored, tflop, before + data_seconds() - p->begun);
-    if (!run_log_add(&j->log, line)) cli_fail(1, "out of memory for the log");
+    const run_log_row row = {j->r.step, mean, s->norm, s->rate, tflop,
+                             before + data_seconds() - p->begun, scored};
+    if (!run_log_add(&j->log, set, &row)) cli_fail(1, "out of memory for the log");
     j->r.loss_sum = 0;
     j->r.loss_steps = 0;
     if (!score) return;
@@ -688,6 +685,7 @@ static void print_gate(job *j) {
     fputs(n.text, stdout);
     snprintf(path, sizeof path, "%s/gate.txt", j->r.set.out);
     if (!dual_text_save(&j->c, path, n.text, n.used)) cli_fail(1, "%s", j->c.error);
+    cli_flush();
 }
 
 /* A frozen Base that did not pass its gate is used, but not without a word. */
@@ -759,13 +757,16 @@ static void read_command_line(job *j, int argc, char **argv) {
     const char *rest[1];
     size_t n_rest;
     char error[400];
-    for (int i = 1; i < argc; i++)
+    for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
             printf("usage: ./train --out DIR [options]\nTrains a Base (--objective lm), or a "
-                   "system on the task, and keeps it in DIR.\n");
+                   "system on the task, and keeps it in DIR. --version: of this program.\n");
             options_help(RUN_OPTIONS);
-            exit(0);
-        }
+        } else if (!strcmp(argv[i], "--version")) cli_print_version();
+        else continue;
+        cli_flush();
+        exit(0);
+    }
     options_defaults(RUN_OPTIONS, &j->r.set);
     if (!options_parse(RUN_OPTIONS, &j->r.set, argc, argv, rest, &n_rest, 0, j->given, error,
                        sizeof error))
@@ -782,6 +783,7 @@ static void describe(job *j) {
         cli_refuse(error);
     fputs(left_out.text, stderr);
     fputs(out.text, stdout);
+    cli_flush();
     run_task_close(&j->task);
 }
 

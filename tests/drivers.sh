@@ -3,7 +3,7 @@
 # comparison, resuming, interrupting, killing, bad input. Usage: tests/drivers.sh BUILD
 work=$1/drivers
 rm -rf "$work"; mkdir -p "$work"
-passed=0 failed=0
+passed=0 failed=0 json=$1/json-f32
 ok()  { passed=$((passed + 1)); }
 bad() { failed=$((failed + 1)); echo "FAILED $*"; }
 # expect STATUS WORDS COMMAND...: the exit status, and WORDS in what it printed (grep -E)
@@ -19,7 +19,20 @@ same() { if cmp -s "$1" "$2"; then ok; else bad "$1 and $2 differ"; fi; }
 near() { if awk -v a="$2" -v b="$3" 'BEGIN { exit !(a != "" && b != "" && (a - b) ^ 2 < 1e-12) }'; then ok; else bad "$1: $2 and $3 differ"; fi; }
 close() { if awk -v a="$2" -v b="$3" 'BEGIN { exit !(a != 0 && (a / b - 1) ^ 2 < 1e-6) }'; then ok; else bad "$1: $2 and $3 differ"; fi; }
 # log.csv without its seconds, which no two runs share
-losses() { sed 's/,[^,]*$//' "$1/log.csv" > "$1/losses"; }
+losses() { cut -d, -f1-6,8 "$1/log.csv" > "$1/losses"; }
+# A JSON document of eval: valid, its common part, no key with a blank. document COMMAND ARGUMENTS
+document() {
+    ./eval "$@" --json > "$work/out.json" 2> /dev/null
+    expect 0 'valid' "$json" "$work/out.json"
+    expect 0 '^  "version": 1,$' cat "$work/out.json"
+    expect 0 "^  \"command\": \"$1\",$" cat "$work/out.json"
+    for key in program options seed; do expect 0 "^  \"$key\": " cat "$work/out.json"; done
+    expect 0 '^ *"run": \{$' cat "$work/out.json"
+    expect 0 '^ *"inject": "[a-z]+",$' cat "$work/out.json"
+    expect 1 '^$' grep -E '^ *"[^"]* [^"]*":' "$work/out.json"
+    # every accuracy has one shape
+    expect 1 '^$' grep -E '^ *"accuracy[^"]*": [^{]' "$work/out.json"
+}
 
 small="--width 24 --heads 2 --layers 2 --context 32 --batch 16 --log-every 4 --score-points 0 --quiet"
 base="./train --objective lm $small --steps 12 --seed 3"
@@ -27,6 +40,8 @@ arm="./train --base $work/base --batch 16 --latents 3 --steps 12 --log-every 4 -
 
 # ---- options
 for o in --help -h; do expect 0 'usage: ./train' ./train $o; done
+for p in train eval; do expect 0 "^$p .dual. [0-9]+[.][0-9]+$" ./$p --version; done
+expect 0 'version' ./train --help
 expect 0 'latents N +N_L.* \[4\]' ./train --help
 expect 0 'usage' ./eval --help
 expect 2 'did you mean --latents' ./train --latent 4
@@ -58,6 +73,15 @@ expect 2 'compare|command' ./eval
 expect 2 'did you mean' ./eval scor $work/base
 expect 1 'no run there' ./eval score $work/nowhere
 
+# what was printed must arrive; a gate that cannot be said, or metrics, is a failed run too
+if [ -w /dev/full ]; then
+    full() { expect 1 'cannot be written to standard output' sh -c "$* > /dev/full"; }
+    for o in "--help" "--version" "--task prosqa --describe"; do full ./train $o; done
+    for o in "--help" "--version" "score --help" "tokens $work --help"; do full ./eval $o; done
+    full $base --out $work/full
+    full $base --brief --out $work/full-brief
+else echo "skipped: a full standard output (no /dev/full)"; fi
+
 # ---- the whole path: Base, every system, scoring
 expect 0 'gate: |step=12' $base --out $work/base
 for s in none pause soft prompt coconut liu h1 h2 h1h2; do
@@ -77,7 +101,26 @@ expect 0 'kv/trained = inject kv, Base trained' ./train --base $work/base --inje
     --out $work/dry --dry-run
 expect 0 'tape of one step' ./train --base $work/base --system h2 --out $work/dry --dry-run
 expect 0 'h2' ./eval compare $work/base $work/none $work/h2 --count 24 --prompts 32
-expect 0 ' {4}(correct|malformed|wrong (numbers|value)|no end token)$' ./eval generate $work/h2 --prompt 'numbers: 3 7 12 target: 60'
+expect 0 ' {4}(correct: it is|(malformed|wrong (numbers|value)|no end token).* 57 is wanted$)' ./eval generate $work/h2 --prompt 'numbers: 3 7 12 target: 57'
+expect 0 ' {4}.* 60 is wanted; the problem has no solution$' ./eval generate $work/h2 --prompt 'numbers: 3 7 12 target: 60'
+expect 0 '^grade of y: wrong value: it is 33, 60 is wanted; the problem has no solution$' ./eval trace $work/liu --prompt 'numbers: 3 7 12 target: 60' --answer '3*7+12'
+# prompts of a file: each is answered as it is alone
+printf 'numbers: 3 7 12 target: 57\r\n\nnumbers: 1 2 3 target: 6' > $work/prompts
+./eval generate $work/h2 --file $work/prompts --temperature 1 > $work/answers
+for p in 'numbers: 3 7 12 target: 57' 'numbers: 1 2 3 target: 6'; do
+    echo "$p"; ./eval generate $work/h2 --temperature 1 --prompt "$p"
+done > $work/alone
+same $work/answers $work/alone
+document generate $work/h2 --file $work/prompts
+expect 0 '^2$' grep -c '"prompt": "numbers' $work/out.json
+expect 0 '"target": 57,' cat $work/out.json
+expect 0 '"solvable": true' cat $work/out.json
+printf 'numbers: 1 2 3 target: 6\nnumbers: apples\n' > $work/prompts
+expect 1 'prompts:2: .*apples' ./eval generate $work/h2 --file $work/prompts
+printf '\n\n' > $work/prompts
+expect 1 'prompts: no prompt' ./eval generate $work/h2 --file $work/prompts
+expect 2 'one of --prompt and --file' ./eval generate $work/h2 --file $work/prompts --prompt 1
+expect 2 'one of --prompt and --file' ./eval generate $work/h2
 expect 0 'H_off' ./eval latents $work/h1 --prompts 32
 expect 0 'think' ./eval trace $work/liu --prompt 'numbers: 3 7 12 target: 60'
 for from in right swapped mean noise zero drop:1; do
@@ -86,11 +129,45 @@ done
 expect 2 'latents-from' ./eval score $work/h2 --latents-from wrong
 expect 1 'drop|latent' ./eval score $work/h2 --count 24 --latents-from drop:7
 expect 1 'apples' ./eval generate $work/h2 --prompt 'numbers: apples'
-for cmd in "score $work/h2 --count 24" "compare $work/base $work/h2 --count 24 --prompts 32" \
-           "latents $work/h2 --prompts 32"; do
-    ./eval $cmd --json > "$work/out.json" 2> /dev/null
-    expect 0 'valid' "$1/json-f32" "$work/out.json"
+document score $work/h2 --count 24
+# the latents themselves: a row for each of 3 slots of each prompt, 24 numbers
+for o in "" "--threads 1"; do ./eval latents $work/h1 --prompts 32 --dump $work/latents.csv $o > /dev/null; done
+expect 0 '^97$' grep -c '' $work/latents.csv
+expect 0 '^prompt,slot,x0,.*,x23$' head -n 1 $work/latents.csv
+expect 0 '^31,2(,-?[0-9.e-]+){24}$' tail -n 1 $work/latents.csv
+expect 1 'this run has no latents' ./eval latents $work/none --prompts 32 --dump $work/latents.csv
+expect 1 'nowhere/l.csv cannot be written' ./eval latents $work/h1 --prompts 32 --dump $work/nowhere/l.csv
+[ -w /dev/full ] && expect 1 '/dev/full cannot be written' ./eval latents $work/h1 --prompts 32 --dump /dev/full
+# one answer a line; several to each problem
+expect 0 'accuracy' ./eval score $work/h2 --count 24 --answers $work/answers.jsonl
+expect 0 '^24$' grep -c '"question": "numbers: .*"gold": ".*"answer": ".*"verdict": "[a-z ]*".*"steps": [1-5], "tokens": [0-9]*, "log_likelihood": -[0-9.]*, "sample": 0}$' $work/answers.jsonl
+head -n 1 $work/answers.jsonl > $work/answer.json
+expect 0 'valid' "$1/json-f32" $work/answer.json
+sampled="score $work/h2 --count 24 --temperature 1 --samples 4"
+expect 0 'pass@2 .*%  \[' ./eval $sampled --answers $work/sampled.jsonl
+expect 0 '^96$' grep -c '' $work/sampled.jsonl
+for words in '4 answers to each problem' 'accuracy, mean ' 'pass@1 ' 'pass@4 ' 'majority vote .* of 24'; do expect 0 "$words" ./eval $sampled; done
+./eval score $work/h2 --count 24 --temperature 1 --answers $work/answers.jsonl > /dev/null 2>&1
+grep '"sample": 0' $work/sampled.jsonl > $work/answer.json
+same $work/answer.json $work/answers.jsonl
+for t in 1 3; do ./eval $sampled --threads $t --answers $work/sampled.$t > /dev/null 2>&1; done
+same $work/sampled.1 $work/sampled.3
+same $work/sampled.1 $work/sampled.jsonl
+document $sampled
+expect 0 '"k": 4,' cat $work/out.json
+expect 0 '"accuracy_majority": {' cat $work/out.json
+expect 2 'greedy answers are all the same' ./eval score $work/h2 --count 24 --samples 4
+expect 2 'samples must be above 0' ./eval score $work/h2 --count 24 --samples 0
+expect 1 'nowhere/a.jsonl cannot be written' ./eval score $work/h2 --count 24 --answers $work/nowhere/a.jsonl
+[ -w /dev/full ] && expect 1 '/dev/full cannot be written' ./eval score $work/h2 --count 24 --answers /dev/full
+for from in swapped mean noise zero; do
+    expect 0 'accuracy' ./eval score $work/h2 --count 24 --latents-from $from --answers $work/answers.jsonl
 done
+document compare $work/base $work/h2 --count 24 --prompts 32
+document latents $work/h2 --prompts 32
+document generate $work/h2 --prompt 'numbers: 3 7 12 target: 57'
+expect 0 '^step,loss,grad_norm,lr,accuracy,tflop,seconds,stage$' head -n 1 $work/h2/log.csv
+expect 0 ',$' tail -n 1 $work/h2/log.csv
 
 # ---- files of the user
 printf '%s\n' '{"nums":[44,19,35],"target":98,"steps":["19 + 35 = 54","44 + 54 = 98"],"answer":"44 + (19 + 35)"}' \
@@ -338,6 +415,11 @@ done > "$work/gsm.jsonl"
 { cat "$work/gsm.jsonl"; echo '{"question":"no answer"}'; } > "$work/gsm-broken.jsonl"
 gsm="./train --task gsm8k --data $work/gsm.jsonl --context 128 $tiny"
 expect 0 'nodes      2' ./train --task prosqa --describe
+./train --task gsm8k --data $work/gsm.jsonl --describe > $work/described
+expect 0 '^  question  Sam has 2 and gets 2 more, twice. How many\?$' cat $work/described
+expect 0 '^            <<4\+2=6>>$' cat $work/described
+expect 0 '^  answer    6$' cat $work/described
+expect 0 '^3$' grep -c '^row [1-3]$' $work/described
 expect 0 '12 rows, .*bytes.*question 4' ./train --task gsm8k --data $work/gsm.jsonl --describe
 expect 0 '^3$' sh -c './train --describe | grep -c ^row'
 expect 0 '^  answer    [-+*/()0-9]+$' ./train --describe
@@ -373,6 +455,8 @@ for s in coconut h2; do expect 0 'step=100 .*accuracy=' $stages --system $s --ou
 expect 0 'which option' ./eval score $work/stages-h2 --count 8
 expect 0 'step=100 .*accuracy=' $stages --system coconut --accumulate 2 --out $work/stages-parts
 for row in 2 9; do close "a curriculum in parts, row $row" "$(column $work/stages-coconut 2 $row)" "$(column $work/stages-parts 2 $row)"; done
+expect 0 '^100,.*,3$' tail -n 1 $work/stages-h2/log.csv
+expect 0 '^ *"stage": 3$' ./eval score $work/stages-h2 --count 8 --json
 expect 0 'trained .*parameters' ./train --resume --dry-run --out $work/stages-h2
 expect 0 'N_L 2.*step .*stage 3 of 0..3' ./eval score $work/stages-h2/best --count 8
 expect 0 'which option' ./eval score $work/stages-coconut --count 8 --latents 5 --latents-from swapped
@@ -448,6 +532,10 @@ done
 ./eval choices $work/text-h1 $work/mc-rows.jsonl --latents-from swapped --threads 3 > "$work/three"
 expect 0 '2 latents, swapped' cat "$work/one"
 same "$work/one" "$work/three"
+rows '{"ctx":"The answer is ","choices":["yes","no"],"gold":0}'; moved=$(loss $work/text-h1 right)
+rows '{"ctx":"The answer is","choices":[" yes"," no"],"gold":0}'
+near 'choices: white space before and behind the cut' "$moved" "$(loss $work/text-h1 right)"
+rows "$one" "$twin" "$sky" "$sky"
 near 'soft: the same vectors for every context' "$(loss $work/text-soft swapped)" "$(loss $work/text-soft right)"
 expect 1 'has no latents' ./eval choices $work/text-none $work/mc-rows.jsonl --latents-from swapped
 rows '{"choices":["a","b"],"context_options":["x a","x b"],"continuation":"end.","gold":1}' '{"choices":["b","a"],"context_options":["x b","x a"],"continuation":"stop.","gold":1}'
@@ -465,7 +553,7 @@ expect 2 'no answers to grade' ./eval score $work/text-h2 --data $work/text.txt
 expect 2 'no answers to grade' ./eval compare $work/text-lm --data $work/text.txt
 expect 0 '3 fresh prompts x 2 slots' ./eval latents $work/text-h2 --prompts 3
 expect 0 '17 fresh prompts' ./eval latents $work/text-h2 --prompts 17 --data $work/text.txt
-expect 0 '101> .cue.' ./eval trace $work/text-h2 --prompt 'Line' --answer ' 7'
+expect 0 "'e' .cue." ./eval trace $work/text-h2 --prompt 'Line' --answer ' 7'
 printf '{"text":"one"}\n{"txet":"two"}\n{"text":"%0200d"}\n' 3 > "$work/broken.jsonl"
 expect 0 'broken.jsonl:2: ' ./eval perplexity $work/text-h2 $work/broken.jsonl --broken skip
 expect 0 '1 broken row left out' ./eval perplexity $work/text-h2 $work/broken.jsonl --broken skip
@@ -571,6 +659,11 @@ for o in "--stages 2" "--stage-epochs 2" "--reset-optimizer" "--groups 3" "--hel
 done
 expect 2 'score-points 0' $gsm --keep-best --valid $work/gsm.jsonl --score-points 0 --steps 4 --out $work/x
 expect 2 'nothing is scored' ./train --objective lm --width 16 --heads 2 --layers 2 --steps 4 --keep-best --out $work/x
+plain="--width 16 --heads 2 --layers 2 --dry-run --out $work/x"
+expect 0 'scoring +nothing: --task gsm8k is not generated, --valid FILE names' ./train --task gsm8k --data $work/gsm.jsonl --context 128 --score-points 5 $plain
+expect 0 'scoring +nothing: --score-points 0' ./train --task gsm8k --data $work/gsm.jsonl --context 128 --score-points 0 $plain
+expect 0 'scoring +nothing: .* on the text that --task countdown makes' ./train --objective lm $plain
+expect 0 'scoring +nothing: less than one sequence .* held out; more with --held-out' ./train --task text --objective lm --data $work/text.txt --held-out 0 $plain
 expect 0 'batch 4, constant schedule.* seed 1' ./train --task gsm8k --data $work/gsm.jsonl --context 128 --width 16 --heads 2 --layers 2 --batch 4 --schedule constant --dry-run --out $work/x
 expect 0 'options .* --numbers 4-5 .* --lr 0.01' ./train --objective lm --width 16 --heads 2 --layers 2 --numbers 4-5 --lr 0.01 --dry-run --out $work/x
 expect 0 'has --latent-gain none, this run trained' $gsm --from $work/text-h2 --system h2 --latents 2 --latent-gain trained --broken skip --context 64 --steps 4 --dry-run --out $work/x
@@ -582,18 +675,17 @@ echo "$five" > "$work/five.jsonl"
 learnt="./train --numbers 5 --data $work/five.jsonl --width 24 --heads 2 --layers 2 --context 96 --batch 4 --steps 80 --lr 0.01 --score-points 0 --quiet"
 for shown in all none; do expect 0 'step=80' $learnt --steps-shown $shown --out $work/five-$shown; done
 expect 0 'accuracy .* 100.0 %' ./eval score $work/five-all --data $work/five.jsonl
-loss_of() { ./eval compare "$@" --data $work/five.jsonl --no-analysis --json 2> /dev/null | tr -d ' \n' | sed "s/.*\"run\":\"[^\"]*five-all\"[^}]*\"loss\":\([^,}]*\).*/\1/"; }
+loss_of() { ./eval compare "$@" --data $work/five.jsonl --no-analysis --json 2> /dev/null | awk '/"folder": ".*five-all"/ {on = 1} on && /"loss"/ {gsub(/[^0-9.e-]/, "", $2); print $2; exit}'; }
 near 'compare: the loss of an arm, whichever comes first' "$(loss_of $work/five-all $work/five-none)" "$(loss_of $work/five-none $work/five-all)"
 three='{"nums":[1,2,3],"target":6,"steps":["1+2=3","3+3=6"],"answer":"1+2+3"}'
 printf '%s\n' "$five" "$three" > "$work/long.jsonl"
 expect 0 'step=4' ./train --data $work/long.jsonl --broken skip --width 24 --heads 2 --layers 2 --context 18 --batch 2 --steps 4 --score-points 0 --out $work/long
 expect 0 'none +[0-9.]+k +1 +[1-9]' ./eval compare $work/long --data $work/long.jsonl --broken skip --no-analysis
 
-for cmd in "choices $work/text-h2 $work/mc.jsonl" "perplexity $work/text-h2 --sequences 2" \
-           "score $work/stages-h2 --count 8" "score $work/gsm-none --data $work/gsm.jsonl --max-new 8"; do
-    ./eval $cmd --json > "$work/out.json" 2> /dev/null
-    expect 0 'valid' "$1/json-f32" "$work/out.json"
-done
+document choices $work/text-h2 $work/mc.jsonl
+document perplexity $work/text-h2 --sequences 2
+document score $work/stages-h2 --count 8
+document score $work/gsm-none --data $work/gsm.jsonl --max-new 8
 
 # ---- the public sets, where they are
 if [ -n "$DUAL_DATA" ]; then

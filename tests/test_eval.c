@@ -2,7 +2,7 @@
  * method's contrasts and their verdicts, arms and labels, the wording of a trace; then a small run
  * from disk through every part of data/eval/, and what is refused.
  *
- *     test_eval FOLDER             FOLDER: for its own files
+ *     test_eval FOLDER [DATA]      FOLDER: for its own files; DATA: with real tokenizers in tok/
  */
 #include "check.h"
 #include "../data/files/system.h"
@@ -10,6 +10,7 @@
 #include "../data/eval/latents_report.h"
 #include "../data/eval/perplexity.h"
 #include "../data/eval/report.h"
+#include "../data/eval/samples.h"
 #include "../data/eval/trace.h"
 
 static char scratch[500];              /* FOLDER/test_eval */
@@ -135,7 +136,10 @@ static void test_score_count(void) {
     rows[1].row.n_steps = 2;
     rows[2].row.n_steps = STEPS_SHOWN - 1;
     rows[3].row.n_steps = 40;
-    for (int i = 0; i < 4; i++) answers[i].ended = i < 3;
+    for (int i = 0; i < 4; i++) {
+        rows[i].row.question = "";
+        answers[i].ended = i < 3;
+    }
     answers[0].simple = answers[0].each_once = 1;
     answers[1].verdict = COUNTDOWN_WRONG_VALUE;
     answers[1].each_once = 1;
@@ -156,6 +160,86 @@ static void test_score_count(void) {
     score_count(&t, TASK_PROSQA, rows, answers, 4, seen);
     check_that(t.option.hits == 3 && t.option.of == 4 && !t.simple.of && !t.once.of,
                "prosqa: the right option is enough for the option");
+}
+
+static tokenizer *countdown_words(void) {
+    char error[200];
+    tokenizer *t = tokenizer_of_words(words_new_countdown(), error, sizeof error);
+    if (!t) check_fatal(error);
+    return t;
+}
+
+/* ---- Several answers to a problem ------------------------------------------------------------ */
+
+/* Of all choices of k of n answers, c of them right, those that hold a right one, counted. */
+static double count_choices(size_t n, size_t c, size_t k) {
+    size_t all = 0, with = 0;
+    for (size_t set = 0; set < (size_t)1 << n; set++) {
+        size_t size = 0, right = 0;
+        for (size_t i = 0; i < n; i++) {
+            size += set >> i & 1;
+            right += (set >> i & 1) && i < c;
+        }
+        if (size != k) continue;
+        all++;
+        with += right > 0;
+    }
+    return (double)with / (double)all;
+}
+
+static void test_pass_at(void) {
+    for (size_t n = 1; n <= 8; n++)
+        for (size_t c = 0; c <= n; c++)
+            for (size_t k = 1; k <= n; k++)
+                check_close(pass_at(n, c, k), count_choices(n, c, k), 1e-12,
+                            "pass@%lu of %lu, %lu right", (unsigned long)k, (unsigned long)n,
+                            (unsigned long)c);
+    check_close(pass_at(200, 2, 100), 1 - 100 * 99 / (200.0 * 199), 1e-12, "large numbers");
+}
+
+/* Four answers to each of two problems, as words: the majority is right in the second alone. */
+static void test_samples(void) {
+    static const char *const said[4][2] = {{"1+2", "7"}, {"2+1", "3 * 4"}, {"1 + 2", "3*4"},
+                                           {"2", "1"}};
+    static const int verdict[4][2] = {
+        {COUNTDOWN_WRONG_VALUE, COUNTDOWN_MALFORMED}, {COUNTDOWN_CORRECT, COUNTDOWN_CORRECT},
+        {COUNTDOWN_WRONG_VALUE, COUNTDOWN_CORRECT}, {COUNTDOWN_CORRECT, COUNTDOWN_WRONG_VALUE}
+    };
+    int32_t ids[8][16];
+    answer a[8];
+    run_task task;
+    samples_result r;
+    dual_ctx c;
+    char error[200];
+    dual_init(&c, NULL, 0);
+    memset(a, 0, sizeof a);
+    memset(&task, 0, sizeof task);
+    task.tokens = countdown_words();
+    for (size_t s = 0; s < 4; s++)
+        for (size_t i = 0; i < 2; i++) {
+            answer *it = &a[2 * s + i];
+            it->tokens = ids[2 * s + i];
+            it->length = tokenizer_encode(task.tokens, said[s][i], strlen(said[s][i]), 0,
+                                          it->tokens, 16, error, sizeof error);
+            it->verdict = verdict[s][i];
+            it->ended = 1;
+        }
+    check_that(samples_count(&c, &task, a, 2, 4, &r), "counted: %s", c.error);
+    check_size(r.right, 4, "right answers of 8");
+    check_that(r.n_passes == 3 && r.k[0] == 1 && r.k[1] == 2 && r.k[2] == 4, "pass@1, 2 and 4");
+    check_close(r.pass[0], 0.5, 1e-12, "pass@1 is the mean accuracy");
+    check_close(r.pass[1], 5 / 6.0, 1e-12, "pass@2: without one of the six pairs");
+    check_close(r.pass[2], 1, 1e-12, "pass@4");
+    check_that(r.majority.hits == 1 && r.majority.of == 2, "1+2 twice, wrong; 3*4 twice, right");
+    check_size(r.verdict[COUNTDOWN_MALFORMED], 1, "verdicts of all answers");
+    for (size_t i = 0; i < 8; i++) a[i].verdict = COUNTDOWN_MALFORMED;
+    check_that(samples_count(&c, &task, a, 2, 4, &r) && !r.majority.hits, "no vote, not right");
+    check_that(samples_agree(TASK_GSM8K, "a\n### 1,200", "### 1200.0 "), "the same number");
+    check_that(!samples_agree(TASK_GSM8K, "### 12", "### 120"), "another number");
+    check_that(samples_agree(TASK_PROSQA, "### Tom is a x.", " Tom is  a x."), "the same words");
+    check_that(!samples_agree(TASK_PROSQA, "Tom is a x.", "Tom is a y."), "other words");
+    tokenizer_free(task.tokens);
+    dual_done(&c);
 }
 
 /* ---- Choices ------------------------------------------------------------------------------- */
@@ -214,6 +298,44 @@ static void test_choice_rules(void) {
     r = choices_count(&set);
     check_size(r.hit[CHOICE_PER_BYTE].hits, 2, "a blank before a choice is no byte of it");
     task_free(&rows);
+}
+
+/* White space counts where nothing else does: -2 / 1 byte is ahead of -9 / 4. However it is cut
+ * into context and choice, the bytes are the same. */
+static void test_blank_choices(void) {
+    static const char *const texts[][4] = {
+        {"c", " ", "c", "abcd"}, {"c ", "", "c", "abcd"}, {"c", "\n", "c", "\r\n abcd"},
+        {"c", "\xC2\xA0", "c", "\xE3\x80\x80" "abcd"}, {"", " ", "", "abcd"},
+        {" ", "", " ", "abcd"}
+    };
+    double likelihood[2] = {-2, -9};
+    size_t begin[2] = {0, 2};
+    for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
+        example choice[2];
+        choice_set set;
+        task_set rows;
+        memset(choice, 0, sizeof choice);
+        memset(&set, 0, sizeof set);
+        memset(&rows, 0, sizeof rows);
+        put_choices(&rows, texts[k], 4, "0");
+        for (size_t i = 0; i < 2; i++) {
+            choice[i].row = task_get(&rows, 0);
+            choice[i].n_y = 1;
+        }
+        set.n = 1;
+        set.begin = begin;
+        set.choice = choice;
+        set.likelihood = likelihood;
+        for (size_t i = 0; i < 2; i++) {
+            likelihood[0] = i ? -3 : -2;          /* per byte -2, -1 or -1.5 of two bytes */
+            const choices_result r = choices_count(&set);
+            const size_t bytes = strlen(texts[k][1]) + (k == 1 || k == 5);
+            const int ahead = likelihood[0] / (double)bytes > -9 / 4.0;
+            check_size(r.hit[CHOICE_PER_BYTE].hits, (size_t)ahead, "white space alone, %lu",
+                       (unsigned long)k);
+        }
+        task_free(&rows);
+    }
 }
 
 static void test_another_row(void) {
@@ -460,13 +582,6 @@ static void test_labels(void) {
     text_is(label_of(&set, &s, 4), "wide Base", "a wide Base");
 }
 
-static tokenizer *countdown_words(void) {
-    char error[200];
-    tokenizer *t = tokenizer_of_words(words_new_countdown(), error, sizeof error);
-    if (!t) check_fatal(error);
-    return t;
-}
-
 /* A run as it is known when it is opened. */
 static loaded_run opened(const char *system, size_t seed) {
     loaded_run it;
@@ -563,6 +678,13 @@ static void test_curve(void) {
     check_close(at[1], 0.25, 0, "of two equally near the first");
 }
 
+/* hits, of: -1 where it is not known. */
+static void share_is(dual_json it, double hits, double of, double share, const char *what) {
+    check_close(dual_json_number(dual_json_get(it, "hits"), -1), hits, 1e-9, "%s: hits", what);
+    check_close(dual_json_number(dual_json_get(it, "of"), -1), of, 1e-9, "%s: of", what);
+    check_close(dual_json_number(dual_json_get(it, "share"), -1), share, 1e-9, "%s", what);
+}
+
 static void test_report(void) {
     dual_ctx c;
     comparison k;
@@ -592,18 +714,70 @@ static void test_report(void) {
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
         check_that(strstr(text, lines[i]) != NULL, "no \"%s\" in:\n%s", lines[i], text);
     f = stream();
-    report_comparison_json(f, &k);
+    json_writer j = json_begin(f);
+    json_open(&j, NULL, '{');
+    report_comparison_json(&j, &k);
+    json_close(&j, '}');
     text = text_of(f);
     const dual_json all = dual_json_text(text, strlen(text), NULL, 0);
     const dual_json arms = dual_json_get(all, "arms");
     dual_json key, arm_0 = {NULL, NULL}, first = {NULL, NULL};
     check_that(dual_json_each(arms, &key, &arm_0), "JSON: an arm");
-    check_close(dual_json_number(dual_json_get(arm_0, "accuracy"), -1), 0.875, 1e-9, "accuracy");
+    share_is(dual_json_get(arm_0, "accuracy"), 7, 8, 0.875, "accuracy");
+    share_is(dual_json_get(arm_0, "accuracy_swapped"), 7, 8, 0.875, "swapped");
+    check_that(dual_json_type(dual_json_get(dual_json_get(arm_0, "accuracy_at_25"), "share")) ==
+               'n', "an accuracy that is not known is an object of nulls");
+    share_is(dual_json_get(all, "accuracy_random_expressions"), -1, -1, 0.05, "random expressions");
     check_that(dual_json_type(dual_json_get(arm_0, "loss")) == 'n', "what does not apply is null");
-    check_that(dual_json_each(dual_json_get(all, "sentences"), &key, &first), "JSON: a sentence");
-    check_close(dual_json_number(dual_json_get(first, "points"), -1), 87.5, 1e-9, "points");
+    check_that(dual_json_each(dual_json_get(all, "contrasts"), &key, &first), "JSON: a sentence");
+    first = dual_json_get(first, "difference");
+    check_close(dual_json_number(dual_json_get(first, "share"), -1), 0.875, 1e-9, "difference");
+    check_close(dual_json_number(dual_json_get(first, "low"), -1), 0.63, 1e-3, "its interval");
     compare_end(&k);
     check_end(&c, memory);
+}
+
+/* What every document begins with: options with their types, the run's system in fields. */
+static void test_report_begin(void) {
+    typedef struct { char word[8]; size_t seed, n; double x; int flag; const char *text; } kinds;
+    static const option table[] = {
+        {"the-word", OPTION_AT(OPTION_TEXT, kinds, word), "", "", UNSAVED},
+        {"seed", OPTION_AT(OPTION_SIZE, kinds, seed), "1", "", UNSAVED},
+        {"n", OPTION_AT(OPTION_SIZE, kinds, n), "1", "", UNSAVED},
+        {"x", OPTION_AT(OPTION_REAL, kinds, x), "1", "", UNSAVED},
+        {"flag", OPTION_AT(OPTION_FLAG, kinds, flag), "0", "", UNSAVED},
+        {"text", OPTION_AT(OPTION_ARGUMENT, kinds, text), NULL, "", UNSAVED},
+        {"json", OPTION_AT(OPTION_FLAG, kinds, flag), "0", "", UNSAVED},
+        {NULL, OPTION_TEXT, 0, 0, NULL, NULL, UNSAVED}
+    };
+    const kinds set = {"a \"b\"", 7, 3, 0.5, 1, NULL};
+    FILE *f = stream();
+    json_writer j = report_begin(f, "score", table, &set);
+    loaded_run it = opened("h1", 5);
+    strcpy(it.r.set.steps_shown, "curriculum");
+    it.r.set.stages = 2;
+    it.r.set.stage_steps = 10;
+    it.r.system.kv_layers = 5;
+    report_run_json(&j, "run", "runs/x", &it.r.set, &it.r.system, 11);
+    json_close(&j, '}');
+    const char *text = text_of(f);
+    static const char *const parts[] = {
+        "{\n  \"version\": 1,\n  \"program\": \"dual ", "\n  \"command\": \"score\",\n",
+        "  \"options\": {\n    \"the_word\": \"a \\\"b\\\"\",\n    \"seed\": 7,\n    \"n\": 3,",
+        "    \"x\": 0.5,\n    \"flag\": true,\n    \"text\": null\n  },\n  \"seed\": 7,\n",
+        "  \"run\": {\n    \"folder\": \"runs/x\",\n    \"task\": \"countdown\",",
+        "\"label\": \"h1 = inject kv, Base frozen, N_L 4, layers 0,2\"", "\"name\": \"h1\"",
+        "\"inject\": \"kv\"", "\"base_trained\": false", "\"latents\": 4",
+        "\"kv_layers\": [\n        0,\n        2\n      ]", "\"seed\": 5,\n    \"step\": 11,",
+        "\"stage\": 1\n"
+    };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        check_that(strstr(text, parts[i]) != NULL, "no %s in:\n%s", parts[i], text);
+    tokenizer_free(it.task.tokens);
+    f = stream();
+    j = report_begin(f, "compare", table + 2, &set);
+    json_close(&j, '}');
+    check_that(strstr(text_of(f), "\"seed\": null") != NULL, "no seed: null");
 }
 
 /* ---- A trace in words ---------------------------------------------------------------------- */
@@ -750,22 +924,66 @@ static void test_trace_words(void) {
     check_end(&c, memory);
 }
 
+/* The likeliest token is shown as... */
+static void shown_as(tokenizer *t, int32_t id, const char *expected) {
+    dual_ctx c;
+    char text[200], line[80];
+    void *memory = check_begin(&c, 1 << 16);
+    run_task task;
+    dual_tensor *logits = dual_tensor_new(&c, 1, tokenizer_size(t));
+    memset(&task, 0, sizeof task);
+    task.tokens = t;
+    for (size_t i = 0; i < logits->cols; i++) logits->data[i] = (dual_real)0;
+    logits->data[id] = (dual_real)100;
+    trace_likeliest(&task, logits, 0, text, sizeof text);
+    snprintf(line, sizeof line, "  %s 100%%", expected);
+    text_is(text, line, "a token as it is shown");
+    check_end(&c, memory);
+}
+
+static void test_trace_tokens(void) {
+    static const char *const list[] = {"<end>", "\xC3\xA9t\xC3\xA9",
+                                       "longer_than_there_is_room"};
+    char error[200];
+    tokenizer *bytes = tokenizer_of_words(words_new_bytes(), error, sizeof error);
+    if (!bytes) check_fatal(error);
+    shown_as(bytes, tokenizer_id(bytes, "<byte 104>"), "'h'");
+    shown_as(bytes, tokenizer_id(bytes, "<byte 32>"), "' '");
+    shown_as(bytes, tokenizer_id(bytes, "<byte 10>"), "'\\n'");
+    shown_as(bytes, tokenizer_id(bytes, "<byte 9>"), "'\\t'");
+    shown_as(bytes, tokenizer_id(bytes, "<byte 0>"), "'\\0'");
+    shown_as(bytes, tokenizer_id(bytes, "<byte 127>"), "'\\x7F'");
+    shown_as(bytes, tokenizer_id(bytes, "<byte 195>"), "'\\xC3'");
+    shown_as(bytes, tokenizer_end(bytes), "<end>");
+    tokenizer_free(bytes);
+    tokenizer *t = countdown_words();
+    shown_as(t, tokenizer_id(t, "\n"), "\\n");
+    shown_as(t, tokenizer_id(t, "target:"), "target:");
+    tokenizer_free(t);
+    t = tokenizer_of_words(words_new(list, 3, error, sizeof error), error, sizeof error);
+    if (!t) check_fatal(error);
+    shown_as(t, 1, "\xC3\xA9t\xC3\xA9");
+    shown_as(t, 2, "longer_than_the");
+    tokenizer_free(t);
+}
+
 /* ---- A run on disk ------------------------------------------------------------------------- */
 
 /* What train would leave behind after no step at all. */
 static void make_run(const char *folder, const char *task, const char *objective,
-                     const char *system) {
+                     const char *system, const char *with) {
     char error[300];
     run r;
     run_task t;
     dual_ctx c;
     dual_adamw adamw;
-    void *memory = check_begin(&c, 16 << 20);
+    void *memory = check_begin(&c, 64 << 20);
     memset(&r, 0, sizeof r);
     options_defaults(RUN_OPTIONS, &r.set);
     strcpy(r.set.task, task);
     strcpy(r.set.objective, objective);
     strcpy(r.set.system, system);
+    snprintf(r.set.tokenizer, sizeof r.set.tokenizer, "%s", with);
     snprintf(r.set.out, sizeof r.set.out, "%s", folder);
     r.set.layers = r.set.heads = 2;
     r.set.width = 8;
@@ -852,11 +1070,12 @@ static void test_scoring(void) {
     problems_free(&rows);
     check_that(problems_read(&c, &it, COUNTDOWN_TEST, file, 9, &rows), "a file: %s", c.error);
     check_size(rows.n, 2, "rows of the file");
-    const score_options how = {{DUAL_SWAPPED, 0, 0}, 0, 1, 4};
+    const score_options how = {{DUAL_SWAPPED, 0, 0}, 0, 1, 4, 1, 0};
     check_that(score_run(&c, &it, &rows, &how, &r), "scored: %s", c.error);
     check_that(r.count.all.of == 2 && r.loss > 0 && r.loss < 20, "two answers, a loss");
-    check_that(strstr(r.seen_how, "every key of the train split") != NULL, "what was seen");
-    const score_options dropped = {{DUAL_DROP, 2, 0}, 0, 1, 4};
+    check_that(strstr(r.seen_how, "the train split") != NULL, "what was seen");
+    const score_options dropped = {{DUAL_DROP, 2, 0}, 0, 1, 4, 1, 0};
+    score_free(&r);
     check_refused(&c, score_run(&c, &it, &rows, &dropped, &r), "a slot that is not there");
     problems_free(&rows);
     check_that(problems_fresh(&c, &it, "", 5, &rows) && rows.n == 5, "fresh prompts");
@@ -865,7 +1084,111 @@ static void test_scoring(void) {
     check_that(report.slots == 2 && report.width == 8 && report.sizes == LATENTS_SIZES &&
                report.prompts == 5, "2 slots of 8");
     check_that(report.H[0] > 0.98 && report.at[0].h_off > 0 && report.norms[1] > 0, "H, norms");
+    const char *file_of_states = path_of("latents.csv");
+    check_that(latents_dump(&c, file_of_states, &report), "dumped: %s", c.error);
+    double squares = 0;
+    size_t length;
+    char *csv = dual_text_read(&c, file_of_states, &length), *at = csv ? strchr(csv, '\n') : NULL;
+    for (size_t p = 0; at && p < 5; p++)       /* the mean norm of slot 1 comes back */
+        for (size_t s = 0; s < 2; s++) {
+            double square = 0, x = strtod(at + 1, &at);
+            check_close(x, (double)p, 0, "prompt");
+            check_close(strtod(at + 1, &at), (double)s, 0, "slot");
+            for (size_t i = 0; i < 8; i++) {
+                x = strtod(at + 1, &at);
+                square += x * x;
+            }
+            if (s) squares += sqrt(square) / 5;
+        }
+    check_close(squares, report.norms[1], 1e-5, "what was written is what was analysed");
+    free(csv);
     latents_report_free(&report);
+    problems_free(&rows);
+    loaded_run_close(&it);
+    check_end(&c, memory);
+}
+
+/* The rows' own answers, as if they had been generated. */
+typedef struct {
+    const problem_set *rows;
+    dual_ablation ablation;
+    size_t max_new;                    /* a great one: read row by row */
+    answer a[9];
+    double likelihood[9];
+} gold_job;
+
+static int gold_work(dual_ctx *c, loaded_run *it, void *job) {
+    gold_job *j = job;
+    answers_likelihood(c, it, j->rows->at, j->rows->n, j->ablation, 1, j->max_new, j->a,
+                       j->likelihood);
+    return 1;
+}
+
+/* Their log p in all is what the loss says, which is computed elsewhere. */
+static void test_likelihood(void) {
+    dual_ctx c;
+    problem_set rows;
+    void *memory = check_begin(&c, 1 << 12);
+    loaded_run it = must_open(&c, path_of("h2"));
+    check_that(problems_read(&c, &it, COUNTDOWN_TEST, "", 9, &rows), "%s", c.error);
+    for (int from = DUAL_RIGHT; from < DUAL_DROP; from++) {
+        const score_options how = {{(dual_source)from, 0, 0}, 0, 1, 6, 1, 0};
+        gold_job job = {.rows = &rows, .ablation = how.ablation, .max_new = 40};
+        double targets = 0, sum = 0;
+        score_result r;
+        int32_t y[9][64];
+        for (size_t i = 0; i < rows.n; i++) {
+            const example *e = &rows.at[i];
+            memcpy(y[i], e->y, e->n_y * sizeof *e->y);
+            job.a[i].tokens = y[i];
+            job.a[i].length = e->n_y - 1;
+            job.a[i].ended = 1;
+            targets += (double)e->n_y;
+        }
+        check_that(score_run(&c, &it, &rows, &how, &r), "scored: %s", c.error);
+        check_that(loaded_run_do(&c, &it, gold_work, &job), "likelihoods: %s", c.error);
+        for (size_t i = 0; i < rows.n; i++) sum += job.likelihood[i];
+        check_close(-sum / targets, r.loss, 1e-5, "log p and loss, latents %d", from);
+        const double first = job.likelihood[0];
+        job.max_new = 400000;
+        check_that(loaded_run_do(&c, &it, gold_work, &job), "likelihoods: %s", c.error);
+        if (from == DUAL_RIGHT) check_close(job.likelihood[0], first, 1e-5, "in parts");
+        score_free(&r);
+    }
+    problems_free(&rows);
+    loaded_run_close(&it);
+    check_end(&c, memory);
+}
+
+static void test_answers(void) {
+    dual_ctx c;
+    problem_set rows;
+    score_result r;
+    char text[4000];
+    void *memory = check_begin(&c, 1 << 12);
+    loaded_run it = must_open(&c, path_of("h2"));
+    const score_options how = {{DUAL_RIGHT, 0, 0}, 1, 1, 6, 3, 1};
+    check_that(problems_read(&c, &it, COUNTDOWN_TEST, "", 5, &rows), "%s", c.error);
+    check_that(score_run(&c, &it, &rows, &how, &r), "scored: %s", c.error);
+    check_refused(&c, output_check(&c, "--answers", path_of("nowhere/a")), "no such folder");
+    const char *file = path_of("answers.jsonl");
+    check_that(answers_write(&c, file, &it.task, &rows, 3, r.answers, r.likelihood), "written");
+    FILE *f = fopen(file, "rb");
+    size_t lines = 0;
+    while (f && fgets(text, sizeof text, f)) {
+        const dual_json row = dual_json_text(text, strlen(text), NULL, 0);
+        const double log_p = dual_json_number(dual_json_get(row, "log_likelihood"), 1);
+        check_close(log_p, r.likelihood[lines % 3 * 5 + lines / 3], 1e-6, "its log p");
+        check_that(dual_json_type(dual_json_get(row, "answer")) == '"' &&
+                   dual_json_type(dual_json_get(row, "verdict")) == '"' &&
+                   dual_json_number(dual_json_get(row, "sample"), -1) == (double)(lines % 3) &&
+                   dual_json_number(dual_json_get(row, "tokens"), -1) >= 1 &&
+                   dual_json_number(dual_json_get(row, "steps"), -1) >= 1, "an answer: %s", text);
+        lines++;
+    }
+    if (f) fclose(f);
+    check_size(lines, 15, "one line for each answer");
+    score_free(&r);
     problems_free(&rows);
     loaded_run_close(&it);
     check_end(&c, memory);
@@ -873,27 +1196,48 @@ static void test_scoring(void) {
 
 static void seen(const trace_view *v, void *to) {
     char *text = to;
-    snprintf(text, 200, "%s | %s | %lu passes%s", v->y, v->grade ? v->grade : "-",
+    snprintf(text, 200, "%s | %s | %lu passes%s", v->y, *v->grade ? v->grade : "-",
              (unsigned long)v->out->n_passes, v->given ? ", given" : "");
+}
+
+static void judged(const prompt_answer *p, const char *y, int ended, const char *say,
+                   const char *value, int solvable) {
+    prompt_judgement j;
+    prompt_judge(p, y, strlen(y), ended, &j);
+    text_is(j.words, say, y);
+    text_is(j.value, value, "its value");
+    check_that(j.solvable == solvable, "%s: whether there is a solution", y);
 }
 
 static void test_prompts(void) {
     dual_ctx c;
     prompt_answer p;
     char text[200] = "";
-    prompt_options how = {"numbers: 1 2 3 target: 6", {DUAL_SWAPPED, 0, 0}, 0, 1, 0};
+    prompt_options how = {"numbers: 1 2 3 target: 6", {DUAL_SWAPPED, 0, 0}, 0, 1, 0, 0};
     void *memory = check_begin(&c, 1 << 12);
     loaded_run it = must_open(&c, path_of("h2"));
     check_that(prompt_open(&c, &it, &how, &p), "a prompt: %s", c.error);
     check_that(p.n_rows == 2 && p.is_problem && p.how.max_new > 0, "another one lends its latents");
     check_that(loaded_run_do(&c, &it, prompt_generate, &p), "generated: %s", c.error);
-    text_is(prompt_grade(&p, "1+2+3", 5, 1), "correct", "a right answer");
-    text_is(prompt_grade(&p, "1+2+3", 5, 0), "no end token", "without its end");
+    judged(&p, "1+2+3", 1, "correct: it is 6", "6", 1);
+    judged(&p, "1+2+3", 0, "no end token: it is 6, 6 is wanted", "6", 1);
+    judged(&p, "1+2/3", 1, "wrong value: it is 5/3, 6 is wanted", "5/3", 1);
+    judged(&p, "1-9", 1, "wrong numbers: it is -8, 6 is wanted", "-8", 1);
+    judged(&p, "1+", 1, "malformed: 6 is wanted", "", 1);
+    judged(&p, "1/(2-2)", 1, "wrong numbers: 6 is wanted", "", 1);
     prompt_close(&p);
+    how.text = "numbers: 3 7 12 target: 60";
+    how.ablation.from = DUAL_RIGHT;
+    check_that(prompt_open(&c, &it, &how, &p), "a prompt: %s", c.error);
+    judged(&p, "3*7+12", 1, "wrong value: it is 33, 60 is wanted; the problem has no solution",
+           "33", 0);
+    prompt_close(&p);
+    how.text = "numbers: 1 2 3 target: 6";
     how.ablation.from = DUAL_RIGHT;
     check_that(prompt_open(&c, &it, &how, &p), "a prompt: %s", c.error);
     check_that(trace_run(&c, &it, &p, "1+2*3", seen, text), "traced: %s", c.error);
-    text_is(text, "1+2*3 <end> | wrong value | 3 passes, given", "a given answer");
+    text_is(text, "1+2*3 <end> | wrong value: it is 7, 6 is wanted | 3 passes, given",
+            "a given answer");
     check_refused(&c, trace_run(&c, &it, &p, "apples", seen, text), "an answer of unknown words");
     check_that(trace_run(&c, &it, &p, "", seen, text), "its own answer: %s", c.error);
     check_that(strstr(text, "3 passes") && !strstr(text, "given"), "its own answer");
@@ -949,6 +1293,103 @@ static void test_choices_run(void) {
     choices_are(&c, &it, "{\"ctx\":\"a\",\"choices\":[\"" LONG "\",\"b\"],\"gold\":0}\n",
                 DUAL_RIGHT, 0, 0, 0);
     loaded_run_close(&it);
+    check_end(&c, memory);
+}
+
+/* Ids as "The/ answer": where one ends and the next begins. */
+static void spell_ids(const loaded_run *it, const int32_t *ids, size_t n, char *out, size_t size) {
+    size_t used = 0;
+    *out = 0;
+    for (size_t i = 0; i < n && used + 20 < size; i++) {
+        if (i) out[used++] = '/';
+        used += tokenizer_decode(it->task.tokens, ids + i, 1, out + used, size - used);
+    }
+}
+
+/* How a context and a choice are cut: "CONTEXT|CHOICE", the cue of a text being part of its
+ * context. expected NULL: the row is left out. A second row, which always fits, stands behind. */
+static void cut_is(loaded_run *it, const char *context, const char *choice, const char *expected) {
+    const char *texts[] = {context, choice, context, choice};
+    static const char *const fits[] = {"1", " 2", "1", " 3"};
+    const dual_ablation right = {DUAL_RIGHT, 0, 0};
+    char got[500], y[200];
+    dual_ctx c;
+    choice_set set;
+    task_set rows;
+    memset(&rows, 0, sizeof rows);
+    put_choices(&rows, texts, 4, "0");
+    put_choices(&rows, fits, 4, "0");
+    dual_init(&c, NULL, 0);
+    if (check_that(choices_open(&c, it, &rows, 2, "rows", right, &set), "%s|%s: %s", context,
+                   choice, c.error)) {
+        const example *e = &set.choice[0];
+        spell_ids(it, e->x, (size_t)(e->y - e->x), got, 200);
+        spell_ids(it, e->y, e->n_y, y, sizeof y);
+        snprintf(got + strlen(got), 250, "|%s", y);
+        check_size(set.n, expected ? 2 : 1, "\"%s|%s\": rows that are used", context, choice);
+        check_size(set.left_out, expected ? 0 : 1, "\"%s|%s\": rows left out", context, choice);
+        if (expected) text_is(got, expected, "context and choice as tokens");
+        check_that(choices_score(&c, it, &set), "scored: %s", c.error);
+        choices_close(&set);
+    }
+    task_free(&rows);
+    dual_done(&c);
+}
+
+static void test_choices_cut(void) {
+    dual_ctx c;
+    void *memory = check_begin(&c, 1 << 12);
+    loaded_run it = must_open(&c, path_of("bytes"));
+    cut_is(&it, "ab ", "yes", "a/b| /y/e/s");
+    cut_is(&it, "ab", " yes", "a/b| /y/e/s");
+    cut_is(&it, "a\n", "b", "a|\n/b");
+    cut_is(&it, "", "b", "|b");
+    cut_is(&it, "  ", "b", "| / /b");
+    cut_is(&it, "a", " ", "a| ");
+    cut_is(&it, "a\xC2\xA0", "b", "a|\xC2/\xA0/b");       /* a no-break space */
+    loaded_run_close(&it);
+    it = must_open(&c, path_of("text"));       /* its cue is the last of the context */
+    cut_is(&it, "ab ", "yes", "a/b| /y/e/s");
+    cut_is(&it, " ", "b", "<?>| /b");          /* the end token, which no text can spell */
+    loaded_run_close(&it);
+    it = must_open(&c, path_of("h2"));         /* words: blanks are no tokens */
+    cut_is(&it, "numbers: 1 ", "2", "numbers:/1|2");
+    cut_is(&it, "numbers: 1\n", "2", "numbers:/1|\n/2");
+    cut_is(&it, "numbers: 1", "2 3", "numbers:/1|3");      /* 12 is one word */
+    cut_is(&it, "numbers: 1", "2", "numbers:/1|2");        /* nothing is left: alone */
+    cut_is(&it, "1", " ", NULL);
+    loaded_run_close(&it);
+    check_end(&c, memory);
+}
+
+/* 48 words before the last two, of which 35 are left: 40 positions without 2 latents and a choice's
+ * token are 37, the cue among them. */
+#define NO_6 " no no no no no no"
+#define LONG_CONTEXT NO_6 NO_6 NO_6 NO_6 NO_6 NO_6 NO_6 NO_6 " "
+#define CUT_6 " no/ no/ no/ no/ no/ no/"
+#define CUT_CONTEXT CUT_6 CUT_6 CUT_6 CUT_6 CUT_6 " no/ no/ no/ no/ no/"
+
+static void test_choices_cut_real(const char *data) {
+    static const char *const names[] = {"gpt2", "qwen3"};
+    dual_ctx c;
+    void *memory = check_begin(&c, 1 << 12);
+    for (size_t i = 0; i < 2; i++) {
+        char folder[600], run_folder[600];
+        snprintf(folder, sizeof folder, "%.400s/tok/%s", data, names[i]);
+        snprintf(run_folder, sizeof run_folder, "%s", path_of(names[i]));
+        make_run(run_folder, "text", "pretrain", "h2", folder);
+        loaded_run it = must_open(&c, run_folder);
+        cut_is(&it, "The answer is ", "yes", "The/ answer/ is| yes");
+        cut_is(&it, "The answer is", " yes", "The/ answer/ is| yes");
+        cut_is(&it, "The answer is\n", "yes", "The/ answer/ is|\n/yes");
+        cut_is(&it, "", "yes", "<|endoftext|>|yes");
+        cut_is(&it, "Ans", "wers yes", i ? "Ans| yes" : "An/s| yes");  /* An/swers/ yes */
+        cut_is(&it, "Ans", "wer", i ? "Ans|wer" : "An/s|wer");
+        cut_is(&it, "Wow!", "\nYes", i ? "Wow/!|Yes" : "Wow/!|\n/Yes");
+        cut_is(&it, "Wow!", "\n", "Wow/!|\n");
+        cut_is(&it, LONG_CONTEXT "answer is ", "yes", CUT_CONTEXT " answer/ is| yes");
+        loaded_run_close(&it);
+    }
     check_end(&c, memory);
 }
 
@@ -1027,7 +1468,7 @@ static void test_measuring(void) {
 
 int main(int argc, char **argv) {
     if (argc < 2) {
-        printf("usage: test_eval FOLDER\n");
+        printf("usage: test_eval FOLDER [DATA]\n");
         return 2;
     }
     snprintf(scratch, sizeof scratch, "%.480s/test_eval", argv[1]);
@@ -1035,7 +1476,10 @@ int main(int argc, char **argv) {
     test_json_escapes();
     test_tallies();
     test_score_count();
+    test_pass_at();
+    test_samples();
     test_choice_rules();
+    test_blank_choices();
     test_another_row();
     test_log_likelihoods();
     test_contrast_yes_and_no();
@@ -1047,17 +1491,24 @@ int main(int argc, char **argv) {
     test_gathering_refused();
     test_curve();
     test_report();
+    test_report_begin();
     test_trace_passes();
     test_trace_words();
-    make_run(path_of("h2"), "countdown", "answer", "h2");
-    make_run(path_of("none"), "countdown", "answer", "none");
-    make_run(path_of("bytes"), "gsm8k", "answer", "h2");
-    make_run(path_of("text"), "text", "pretrain", "h2");
-    make_run(path_of("text-none"), "text", "pretrain", "none");
+    test_trace_tokens();
+    make_run(path_of("h2"), "countdown", "answer", "h2", "");
+    make_run(path_of("none"), "countdown", "answer", "none", "");
+    make_run(path_of("bytes"), "gsm8k", "answer", "h2", "");
+    make_run(path_of("text"), "text", "pretrain", "h2", "");
+    make_run(path_of("text-none"), "text", "pretrain", "none", "");
     test_opening();
     test_scoring();
+    test_likelihood();
+    test_answers();
     test_prompts();
     test_choices_run();
+    test_choices_cut();
+    if (argc > 2) test_choices_cut_real(argv[2]);
+    else printf("skipped: choices with real tokenizers (no folder of sets)\n");
     test_perplexity();
     test_measuring();
     return check_done();

@@ -1,5 +1,6 @@
 /* generate.c: see generate.h. */
 #include "generate.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +16,7 @@ static int encode_prompt(dual_ctx *c, const loaded_run *loaded, const char *text
         const task_row row = task_get(&given, 0);
         ok = run_example(&loaded->r.set, &loaded->task, loaded->stage, &row, out, error,
                          sizeof error);
-        if (!ok) dual_failed(c, "--prompt: %s", error);
+        if (!ok) dual_failed(c, "%s", error);
     }
     task_free(&given);
     return ok;
@@ -36,7 +37,6 @@ static int add_another(dual_ctx *c, const loaded_run *loaded, prompt_answer *p) 
 
 int prompt_open(dual_ctx *c, const loaded_run *loaded, const prompt_options *how,
                 prompt_answer *p) {
-    countdown_problem problem;
     memset(p, 0, sizeof *p);
     p->how = *how;
     p->rows = room_for(c, 2, sizeof *p->rows);
@@ -51,7 +51,8 @@ int prompt_open(dual_ctx *c, const loaded_run *loaded, const prompt_options *how
         if (left < *most) *most = left;
     }
     if (ok) p->tokens = room_for(c, p->n_rows * *most, sizeof *p->tokens);
-    p->is_problem = loaded->task.kind == TASK_COUNTDOWN && countdown_parse(how->text, &problem);
+    p->is_problem = loaded->task.kind == TASK_COUNTDOWN && countdown_parse(how->text, &p->problem);
+    p->solvable = p->is_problem && countdown_solvable(&p->problem);
     if (p->tokens) return 1;
     prompt_close(p);
     return 0;
@@ -79,6 +80,23 @@ int prompt_generate(dual_ctx *c, loaded_run *loaded, void *prompt) {
     return 1;
 }
 
+typedef struct { prompt_answer *list; size_t n; } prompts_job;
+
+static int prompts_work(dual_ctx *c, loaded_run *loaded, void *job) {
+    const prompts_job *j = job;
+    for (size_t i = 0; i < j->n; i++) {
+        const dual_mark start = dual_mark_here(c);
+        if (!prompt_generate(c, loaded, &j->list[i])) return 0;
+        dual_release(c, start);
+    }
+    return 1;
+}
+
+int prompts_generate(dual_ctx *c, loaded_run *loaded, prompt_answer *list, size_t n) {
+    prompts_job job = {list, n};
+    return loaded_run_do(c, loaded, prompts_work, &job);
+}
+
 int prompt_ended(const prompt_answer *p) { return p->length[0] <= p->how.max_new; }
 
 char *tokens_text(dual_ctx *c, const run_task *t, const int32_t *tokens, size_t n,
@@ -88,15 +106,11 @@ char *tokens_text(dual_ctx *c, const run_task *t, const int32_t *tokens, size_t 
     return text;
 }
 
-size_t text_shown(const char *text, size_t length, int one_line, char *out, size_t size) {
+size_t text_shown(const char *text, size_t length, char *out, size_t size) {
     size_t used = 0;
     for (const char *at = text; at < text + length; at++) {
-        char shown[3] = {*at, 0, 0};
-        if (!*at || (one_line && *at == '\n')) {
-            shown[0] = '\\';
-            shown[1] = *at ? 'n' : '0';
-        }
-        for (const char *from = shown; *from; from++, used++)
+        const char itself[2] = {*at, 0};
+        for (const char *from = *at ? itself : "\\0"; *from; from++, used++)
             if (used + 1 < size) out[used] = *from;
     }
     if (size) out[used < size ? used : size - 1] = 0;
@@ -107,16 +121,28 @@ char *tokens_shown(dual_ctx *c, const run_task *t, const int32_t *tokens, size_t
     size_t length;
     char *text = tokens_text(c, t, tokens, n, &length);
     if (!text) return NULL;
-    const size_t room = text_shown(text, length, 0, NULL, 0) + 1;
+    const size_t room = text_shown(text, length, NULL, 0) + 1;
     char *shown = room_for(c, room, 1);
-    if (shown) text_shown(text, length, 0, shown, room);
+    if (shown) text_shown(text, length, shown, room);
     free(text);
     return shown;
 }
 
-const char *prompt_grade(const prompt_answer *p, const char *y, size_t length, int ended) {
-    if (!p->is_problem) return NULL;
-    if (!ended) return "no end token";
-    return task_verdict_name(TASK_COUNTDOWN,
-                             run_verdict(TASK_COUNTDOWN, &p->rows->row, y, length, ended));
+void prompt_judge(const prompt_answer *p, const char *y, size_t length, int ended,
+                  prompt_judgement *out) {
+    char value[64] = "";
+    memset(out, 0, sizeof *out);
+    if (!p->is_problem) return;
+    const int verdict = run_verdict(TASK_COUNTDOWN, &p->rows->row, y, length, ended);
+    if (!memchr(y, 0, length)) countdown_value(task_final(y), out->value, sizeof out->value);
+    out->verdict = ended ? task_verdict_name(TASK_COUNTDOWN, verdict) : "no end token";
+    out->target = p->problem.target;
+    out->solvable = p->solvable;
+    if (*out->value) snprintf(value, sizeof value, " it is %s", out->value);
+    if (ended && verdict == COUNTDOWN_CORRECT)
+        snprintf(out->words, sizeof out->words, "%s:%s", out->verdict, value);
+    else
+        snprintf(out->words, sizeof out->words, "%s:%s%s %d is wanted%s", out->verdict, value,
+                 *value ? "," : "", out->target,
+                 p->solvable ? "" : "; the problem has no solution");
 }

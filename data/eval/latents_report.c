@@ -1,5 +1,6 @@
 /* latents_report.c: see latents_report.h. */
 #include "latents_report.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,7 +52,7 @@ int latents_measure(dual_ctx *c, loaded_run *loaded, const example *rows, size_t
     const int ok = latents_analyse(c, z, n, slots, out->width, sizes, ks, out->at, out->H,
                                    out->norms, silhouette, NULL, NULL);
     free(silhouette);
-    free(z);
+    out->states = z;
     return ok;
 }
 
@@ -76,7 +77,23 @@ int latents_report_run(dual_ctx *c, loaded_run *loaded, const problem_set *rows,
 void latents_report_free(latents_report *report) {
     free(report->H);
     free(report->norms);
+    free(report->states);
     memset(report, 0, sizeof *report);
+}
+
+/* 9 digits: what a float needs to come back as it was. */
+int latents_dump(dual_ctx *c, const char *file, const latents_report *report) {
+    FILE *to = fopen(file, "wb");
+    const size_t width = report->width, rows = report->prompts * report->slots;
+    if (to) fputs("prompt,slot", to);
+    for (size_t i = 0; to && i < width; i++) fprintf(to, ",x%lu", (unsigned long)i);
+    for (size_t r = 0; to && r < rows; r++) {
+        fprintf(to, "\n%lu,%lu", (unsigned long)(r / report->slots),
+                (unsigned long)(r % report->slots));
+        for (size_t i = 0; i < width; i++) fprintf(to, ",%.9g", report->states[r * width + i]);
+    }
+    if (to) fputc('\n', to);
+    return output_end(c, "--dump", file, to);
 }
 
 const char *latents_meaning(const dual_system *s) {

@@ -13,6 +13,7 @@ typedef struct {
     size_t prompts, slots, width, sizes;
     latents_view at[LATENTS_SIZES];
     double *H, *norms;                 /* [slots,slots] of at[0]; [slots] */
+    double *states;                    /* [prompts,slots,width] what was analysed */
 } latents_report;
 
 /* Within work. k: size of each slot's subspace, or BY_VARIANCE; sizes: how many of at[]. While
@@ -21,6 +22,8 @@ int latents_measure(dual_ctx *, loaded_run *, const example *rows, size_t n, siz
                     size_t sizes, latents_report *);
 int latents_report_run(dual_ctx *, loaded_run *, const problem_set *, size_t k, latents_report *);
 void latents_report_free(latents_report *);
+/* The states as CSV: prompt, slot, then width numbers. */
+int latents_dump(dual_ctx *, const char *file, const latents_report *);
 const char *latents_meaning(const dual_system *);      /* which states they are */
 
 #endif

@@ -17,6 +17,16 @@ void *work_room(dual_ctx *c, size_t count, size_t size) {
     return p;
 }
 
+int output_check(dual_ctx *c, const char *name, const char *file) {
+    return output_end(c, name, file, fopen(file, "ab"));
+}
+
+int output_end(dual_ctx *c, const char *name, const char *file, FILE *to) {
+    int ok = to && !fflush(to) && !ferror(to);
+    if (to && fclose(to)) ok = 0;
+    return ok ? 1 : dual_failed(c, "%s: %s cannot be written", name, file);
+}
+
 /* ---- Opening ------------------------------------------------------------------------------- */
 
 static int set_latents(dual_ctx *c, loaded_run *loaded, size_t latents) {

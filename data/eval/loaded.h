@@ -13,6 +13,7 @@
 #include "../runs/header.h"
 #include "../runs/run.h"
 #include "../runs/scoring.h"
+#include <stdio.h>
 
 /* What functions of data/runs and data/tokenizers take as 0 and 1: run_task_open, run_prompts_fill,
  * tokenizer_encode. */
@@ -52,5 +53,10 @@ int ablation_mixes(dual_source);                   /* swapped, mean: latents of 
 /* Zeroed memory. NULL: there is none left; within work that ends in c->fatal. */
 void *room_for(dual_ctx *, size_t count, size_t size);
 void *work_room(dual_ctx *, size_t count, size_t size);
+
+/* A file for results: whether it can be written, asked before they are computed; and its end. to
+ * NULL: it could not be opened. The line of a failure names the option. */
+int output_check(dual_ctx *, const char *option, const char *file);
+int output_end(dual_ctx *, const char *option, const char *file, FILE *to);
 
 #endif

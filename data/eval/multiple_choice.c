@@ -1,45 +1,102 @@
 /* multiple_choice.c: see multiple_choice.h. */
 #include "multiple_choice.h"
+#include "../tokenizers/unicode.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-size_t log_likelihoods(const dual_tensor *logits, size_t row, const dual_group *g, double *out) {
-    for (size_t i = 0; i < g->n_target; i++) {
-        const dual_real *x = logits->data + (row + i) * logits->stride;
-        double most = (double)x[0], sum = 0;
-        for (size_t v = 1; v < logits->cols; v++)
-            if ((double)x[v] > most) most = (double)x[v];
-        for (size_t v = 0; v < logits->cols; v++) sum += exp((double)x[v] - most);
-        out[i] = (double)x[g->target[i]] - most - log(sum);
+/* ---- White space between a context and a choice --------------------------------------------- */
+
+/* As Python's isspace has it, by which lm-evaluation-harness cuts. */
+static int is_white(uint32_t c) {
+    static const uint32_t ranges[][2] = {
+        {0x09, 0x0D}, {0x1C, 0x20}, {0x85, 0x85}, {0xA0, 0xA0}, {0x1680, 0x1680}, {0x2000, 0x200A},
+        {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000}
+    };
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+        if (c >= ranges[i][0] && c <= ranges[i][1]) return 1;
+    return 0;
+}
+
+/* Bytes of a text without the white space at its end. */
+static size_t without_end(const char *text) {
+    const char *at = text, *end = text + strlen(text);
+    size_t kept = 0;
+    uint32_t c;
+    while (at < end) {
+        at += unicode_next(at, end, &c);
+        if (!is_white(c)) kept = (size_t)(at - text);
     }
-    return g->n_target;
+    return kept;
+}
+
+/* Bytes that a choice counts as: without the white space before it, of which only some may stand in
+ * the choice's own text. Where there is nothing else, that white space is the choice. */
+static size_t bytes_of(const char *context, const char *choice) {
+    const char *at = choice, *end = choice + strlen(choice);
+    while (at < end) {
+        uint32_t c;
+        const size_t n = unicode_next(at, end, &c);
+        if (!is_white(c)) return (size_t)(end - at);
+        at += n;
+    }
+    return (size_t)(end - choice) + strlen(context) - without_end(context);
 }
 
 /* ---- Rows as ids --------------------------------------------------------------------------- */
 
-/* Context and choice side by side. On text the context's last id is not x but the cue. */
+/* What each of two texts is as ids; the caller frees both. */
+typedef struct { int32_t *x, *y; size_t n_x, n_y; } id_pair;
+
+/* The ids of `joined`, a context and a choice as one text, and of its first n_context bytes. The
+ * choice's are those behind as many as the context has. Where none is left, because the choice's
+ * beginning merged with the context's end, the choice is encoded alone; n_y 0: to nothing. */
+static int encode_pair(dual_ctx *c, const run_task *task, char *joined, size_t n_context,
+                       id_pair *ids) {
+    size_t n = 0;
+    int32_t *whole = text_ids(c, task, joined, &n);
+    if (!whole) return 0;
+    const char first = joined[n_context];
+    joined[n_context] = 0;
+    ids->x = text_ids(c, task, joined, &ids->n_x);
+    joined[n_context] = first;
+    if (ids->x && n > ids->n_x) {
+        ids->n_y = n - ids->n_x;
+        memmove(whole, whole + ids->n_x, ids->n_y * sizeof *whole);
+        ids->y = whole;
+        return 1;
+    }
+    free(whole);
+    if (ids->x) ids->y = text_ids(c, task, joined + n_context, &ids->n_y);
+    return ids->y != NULL;
+}
+
+/* Context and choice side by side, the context's last white space being the choice's. On text the
+ * context's last id is not x but the cue. n_y 0: the choice has no tokens. */
 static int open_choice(dual_ctx *c, const loaded_run *loaded, const char *context,
                        const char *choice, example *e) {
-    const size_t on_text = run_on_text(&loaded->r.set) != 0;
-    size_t n_x = 0, n_y = 0;
-    int32_t *x = text_ids(c, &loaded->task, context, &n_x);
-    int32_t *y = x ? text_ids(c, &loaded->task, choice, &n_y) : NULL;
-    if (y && !n_y) dual_failed(c, "a choice has no tokens");
-    if (y && n_y) {
-        if (on_text && !n_x) x[n_x++] = loaded->task.end;     /* nothing before it */
-        e->n_x = n_x - on_text;
-        e->n_y = n_y;
-        e->packed = room_for(c, n_x + n_y, sizeof *e->packed);
+    const size_t on_text = run_on_text(&loaded->r.set) != 0, length = strlen(context);
+    id_pair ids = {NULL, NULL, 0, 0};
+    char *joined = room_for(c, length + strlen(choice) + 1, 1);
+    if (joined) {
+        strcpy(joined, context);
+        strcpy(joined + length, choice);
+    }
+    if (joined && encode_pair(c, &loaded->task, joined, without_end(context), &ids)) {
+        if (on_text && !ids.n_x) ids.x[ids.n_x++] = loaded->task.end;     /* nothing before it */
+        e->n_x = ids.n_x - on_text;
+        e->n_y = ids.n_y;
+        e->packed = room_for(c, ids.n_x + ids.n_y, sizeof *e->packed);
     }
     if (e->packed) {
         e->x = e->packed;
-        e->y = e->packed + n_x;
-        memcpy(e->packed, x, n_x * sizeof *x);
-        memcpy(e->packed + n_x, y, n_y * sizeof *y);
+        e->y = e->packed + ids.n_x;
+        memcpy(e->packed, ids.x, ids.n_x * sizeof *ids.x);
+        memcpy(e->packed + ids.n_x, ids.y, ids.n_y * sizeof *ids.y);
     }
-    free(x);
-    free(y);
+    free(joined);
+    free(ids.x);
+    free(ids.y);
     return e->packed != NULL;
 }
 
@@ -65,12 +122,14 @@ static int open_row(dual_ctx *c, const loaded_run *loaded, const task_row *row, 
     const size_t n = row->n_steps / 2;
     example *e = &set->choice[set->begin[set->n]], *most = &set->longest[set->n];
     size_t cut;
+    int has_tokens = 1;
     for (size_t k = 0; k < n; k++) {
         const char *context = task_step(row, 2 * k), *choice = task_step(row, 2 * k + 1);
         if (!open_choice(c, loaded, context, choice, &e[k])) return 0;
         e[k].row = *row;
+        has_tokens = has_tokens && e[k].n_y > 0;
     }
-    if (!fit_row(e, n, loaded_run_positions(loaded, 0), &cut)) {
+    if (!has_tokens || !fit_row(e, n, loaded_run_positions(loaded, 0), &cut)) {
         for (size_t k = 0; k < n; k++) free(e[k].packed);
         memset(e, 0, n * sizeof *e);
         set->left_out++;
@@ -137,7 +196,8 @@ int choices_open(dual_ctx *c, const loaded_run *loaded, const task_set *rows, si
         ok = open_row(c, loaded, &row, set);
     }
     if (ok && !set->n)
-        ok = dual_failed(c, "%s: every row has a choice too long for the model", file);
+        ok = dual_failed(c, "%s: every row has a choice too long for the model, or without a "
+                         "token", file);
     if (ok && ablation_mixes(ablation.from)) ok = find_other_rows(c, set, file);
     if (!ok) choices_close(set);
     return ok;
@@ -261,8 +321,7 @@ int choices_score(dual_ctx *c, loaded_run *loaded, choice_set *set) {
 
 static void apply_rules(const example *e, size_t i, double likelihood,
                         double score[CHOICE_RULES]) {
-    const char *text = task_step(&e->row, 2 * i + 1);
-    const size_t bytes = strlen(text + (*text == ' '));        /* a blank before it is no part */
+    const size_t bytes = bytes_of(task_step(&e->row, 2 * i), task_step(&e->row, 2 * i + 1));
     score[CHOICE_SUM] = likelihood;
     score[CHOICE_PER_BYTE] = likelihood / (double)bytes;
     score[CHOICE_PER_TOKEN] = likelihood / (double)e->n_y;

@@ -1,5 +1,6 @@
 /* score.c: see score.h. */
 #include "score.h"
+#include "answers.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,31 +97,71 @@ int score_answers(dual_ctx *c, loaded_run *loaded, const example *rows, size_t n
 typedef struct {
     const problem_set *rows;
     const score_options *how;
-    answer *answers;
-    double *loss;
+    score_result *out;
 } score_job;
+
+enum { SAMPLE_STREAM = 9000 };
+
+/* Of sample s: the first has the seed that was given. */
+static uint64_t sample_seed(uint64_t seed, size_t s) {
+    dual_rng rng = dual_rng_seed(seed, SAMPLE_STREAM + s);
+    return s ? dual_rng_next(&rng) : seed;
+}
 
 static int score_work(dual_ctx *c, loaded_run *loaded, void *job) {
     const score_job *j = job;
-    return score_answers(c, loaded, j->rows->at, j->rows->n, j->rows->source, j->how, j->answers,
-                         j->loss);
+    const example *rows = j->rows->at;
+    const size_t n = j->rows->n, samples = c->memory ? j->how->samples : 1;
+    score_result *out = j->out;
+    for (size_t s = 0; s < samples; s++) {
+        score_options how = *j->how;
+        how.seed = sample_seed(how.seed, s);
+        if (!score_answers(c, loaded, rows, n, j->rows->source, &how, out->answers + s * n,
+                           s ? NULL : &out->loss))
+            return 0;
+        if (out->likelihood)
+            answers_likelihood(c, loaded, rows, n, how.ablation, how.seed, how.max_new,
+                               out->answers + s * n, out->likelihood + s * n);
+    }
+    return 1;
+}
+
+/* Room for all answers and their tokens. */
+static int make_room(dual_ctx *c, size_t n, const score_options *how, score_result *out) {
+    const size_t all = n * how->samples;
+    out->answers = room_for(c, all, sizeof *out->answers);
+    if (out->answers) out->tokens = room_for(c, all * how->max_new, sizeof *out->tokens);
+    if (out->tokens && how->likelihood)
+        out->likelihood = room_for(c, all, sizeof *out->likelihood);
+    for (size_t i = 0; out->tokens && i < all; i++)
+        out->answers[i].tokens = out->tokens + i * how->max_new;
+    return out->tokens && (out->likelihood || !how->likelihood);
 }
 
 int score_run(dual_ctx *c, loaded_run *loaded, const problem_set *rows, const score_options *how,
               score_result *out) {
     const task_kind kind = loaded->task.kind;
     const char *file = loaded->r.set.data;
-    answer *answers = room_for(c, rows->n, sizeof *answers);
     unsigned char *seen = room_for(c, rows->n, 1);
-    score_job job = {rows, how, answers, &out->loss};
+    score_job job = {rows, how, out};
     memset(out, 0, sizeof *out);
-    int ok = answers && seen && loaded_run_check_ablation(c, loaded, how->ablation) &&
+    int ok = seen && make_room(c, rows->n, how, out) &&
+             loaded_run_check_ablation(c, loaded, how->ablation) &&
              loaded_run_do(c, loaded, score_work, &job);
     if (ok && !*file) seen_generated(loaded, rows, seen, out->seen_how, sizeof out->seen_how);
     else if (ok)
         ok = seen_in_file(c, kind, file, rows, seen, out->seen_how, sizeof out->seen_how);
-    if (ok) score_count(&out->count, kind, rows->at, answers, rows->n, seen);
-    free(answers);
+    if (ok) score_count(&out->count, kind, rows->at, out->answers, rows->n, seen);
     free(seen);
+    if (!ok) score_free(out);
     return ok;
+}
+
+void score_free(score_result *out) {
+    free(out->answers);
+    free(out->likelihood);
+    free(out->tokens);
+    out->answers = NULL;
+    out->likelihood = NULL;
+    out->tokens = NULL;
 }

@@ -17,6 +17,8 @@ typedef struct {
     double temperature;
     uint64_t seed;
     size_t max_new;
+    size_t samples;                /* answers to each problem */
+    int likelihood;                /* how likely each answer was is asked for */
 } score_options;
 
 /* Within work: the answers of a loaded run to n rows, and its teacher-forced loss (may be NULL). */
@@ -33,10 +35,15 @@ void score_count(score_tallies *, task_kind, const example *rows, const answer *
                  const unsigned char *seen);
 
 typedef struct {
-    score_tallies count;
+    score_tallies count;               /* of the first answer to each problem */
     double loss;
     char seen_how[2 * RUN_PATH];       /* how it is known which rows training can have seen */
+    answer *answers;                   /* [samples][rows], with their tokens */
+    double *likelihood;                /* [samples][rows]; NULL: not asked for */
+    int32_t *tokens;
 } score_result;
+/* The first answers are those that one sample gives. */
 int score_run(dual_ctx *, loaded_run *, const problem_set *, const score_options *, score_result *);
+void score_free(score_result *);
 
 #endif

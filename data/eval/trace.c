@@ -1,5 +1,6 @@
 /* trace.c: see trace.h. */
 #include "trace.h"
+#include "../tokenizers/unicode.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,11 +8,48 @@
 
 /* ---- Wording ------------------------------------------------------------------------------- */
 
-static const char *spell(const run_task *t, int32_t id, char room[16]) {
-    size_t length;
+enum { SPELLED = 16 };                 /* room for a token in words */
+
+/* The character at `at`, of n bytes: itself, or as C writes what no terminal shows. */
+static void spell_character(const char *at, size_t n, uint32_t c, char out[20]) {
+    static const char named[] = "\n\t\r", letters[] = "ntr0";      /* 0: of the string's NUL */
+    const char *name = c < 32 ? strchr(named, (int)c) : NULL;
+    const int shown = (c >= 32 && c < 127) || (c >= 0xA0 && c < UNICODE_BAD);
+    *out = 0;
+    if (name) snprintf(out, 20, "\\%c", letters[name - named]);
+    else if (shown) snprintf(out, 20, "%.*s", (int)n, at);
+    for (size_t i = 0; !name && !shown && i < n; i++)
+        snprintf(out + 4 * i, 20 - 4 * i, "\\x%02X", (unsigned)(unsigned char)at[i]);
+}
+
+/* The beginning of a token that fits, in whole characters; a byte of the byte vocabulary between
+ * quotes. */
+static const char *spell(const run_task *t, int32_t id, char room[SPELLED]) {
+    size_t length = 0, n = 0;
     const char *word = tokenizer_token(t->tokens, id, &length);
-    if (word) text_shown(word, length, 1, room, 16);
-    else snprintf(room, 16, "#%ld", (long)id);
+    const int quoted = word && !strncmp(word, "<byte ", 6) &&
+                       !strcmp(run_tokenizer_name(t), "bytes");
+    char byte, character[20];
+    if (!word) {
+        snprintf(room, SPELLED, "#%ld", (long)id);
+        return room;
+    }
+    if (quoted) {
+        byte = (char)strtol(word + 6, NULL, 10);
+        word = &byte;
+        length = 1;
+        room[n++] = '\'';
+    }
+    for (const char *at = word, *end = word + length; at < end;) {
+        uint32_t c;
+        const size_t bytes = unicode_next(at, end, &c);
+        spell_character(at, bytes, c, character);
+        if (n + strlen(character) >= SPELLED) break;
+        n += (size_t)snprintf(room + n, SPELLED - n, "%s", character);
+        at += bytes;
+    }
+    if (quoted) room[n++] = '\'';
+    room[n] = 0;
     return room;
 }
 
@@ -30,7 +68,7 @@ void trace_row(const loaded_run *loaded, const dual_pass *p, size_t r, size_t n_
                size_t size) {
     const dual_injection inject = loaded->r.system.inject;
     const long slot = -1 - (long)p->token[r];
-    char word[16];
+    char word[SPELLED];
     if (slot < 0)
         snprintf(out, size, "%s%s", spell(&loaded->task, p->token[r], word),
                  part_of_row(p, r, n_x));
@@ -147,7 +185,7 @@ void trace_likeliest(const run_task *task, const dual_tensor *logits, size_t r, 
     size_t top[3] = {0, 0, 0}, n = 0;
     const size_t found = largest(x, logits->cols, 3, top);
     double sum = 0;
-    char word[16];
+    char word[SPELLED];
     for (size_t v = 0; v < logits->cols; v++) sum += exp((double)(x[v] - x[top[0]]));
     *text = 0;
     for (size_t i = 0; i < found && n < size; i++) {
@@ -193,9 +231,10 @@ static int show(dual_ctx *c, const loaded_run *loaded, const trace_job *j, const
     char *graded = tokens_text(c, &loaded->task, row->y, row->n_y - (size_t)ended, &length);
     const int ok = y && graded;
     if (ok) {
+        prompt_judgement judgement;
+        prompt_judge(j->prompt, graded, length, ended, &judgement);
         const trace_view v = {loaded, j->prompt, out, logits, n_x, row, j->given,
-                              (double)out->loss->data[0], y,
-                              prompt_grade(j->prompt, graded, length, ended)};
+                              (double)out->loss->data[0], y, judgement.words};
         j->show(&v, j->to);
     }
     free(y);

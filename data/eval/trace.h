@@ -16,7 +16,7 @@ typedef struct {                       /* shown while the context holds the pass
     const example *row;                /* x and y */
     int given;                         /* y is the caller's, not the run's own */
     double loss;
-    const char *y, *grade;             /* its text as it is printed; NULL: it cannot be graded */
+    const char *y, *grade;             /* its text as it is printed; "": it cannot be graded */
 } trace_view;
 
 typedef void trace_show(const trace_view *, void *to);

@@ -62,7 +62,7 @@ table() { # task, what the last columns are
         printf ' %6.3f' $(number $test loss)
         if [ $1 = prosqa ]; then
             percent $test right_option
-            printf ' %6d' $((500 - $(number $test neitheroption)))
+            printf ' %6d' $((500 - $(number $test neither_option)))
         else
             percent $train accuracy
             printf ' %6.3f' $(number $train loss)

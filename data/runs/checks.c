@@ -1,5 +1,6 @@
 /* checks.c: see checks.h. */
 #include "checks.h"
+#include <stdio.h>
 #include <string.h>
 
 /* What each objective and task can do, and what of it makes no sense together. */
@@ -59,4 +60,14 @@ static int check_values(dual_ctx *c, const run_settings *set, const dual_system 
 
 int run_check_settings(dual_ctx *c, const run_settings *set, const dual_system *system) {
     return check_objective(c, set, system) && check_values(c, set, system);
+}
+
+int run_hold_data(const run_settings *set, int goes_on, const char *file, char held[80],
+                  const char *now, char *error, size_t size) {
+    const int same = !goes_on || !*held || !strcmp(held, now);
+    if (!same)
+        snprintf(error, size, "%s is not what it was when %s began: %s now, %s then; nothing was "
+                 "changed", file, set->out, *now ? now : "nothing", held);
+    else strcpy(held, now);
+    return same;
 }

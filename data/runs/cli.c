@@ -6,6 +6,8 @@
 
 const char *cli_program = "dual";
 
+void cli_print_version(void) { printf("%s (dual) %s\n", cli_program, CLI_VERSION); }
+
 void cli_fail(int status, const char *format, ...) {
     va_list args;
     va_start(args, format);
@@ -17,5 +19,10 @@ void cli_fail(int status, const char *format, ...) {
 }
 
 void cli_refuse(const char *line) { cli_fail(*line == '-' ? 2 : 1, "%s", line); }
+
+void cli_flush(void) {
+    if (fflush(stdout) || ferror(stdout))
+        cli_fail(1, "what was printed cannot be written to standard output");
+}
 
 void cli_stop(const char *message) { cli_fail(1, "%s", message); }

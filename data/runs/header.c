@@ -148,12 +148,30 @@ static void add_positions(const run *r, const dual_group *g, size_t slots, note 
                  "example)\n", (long)g->prefix - 1, slots, (long)(g->prefix + slots));
 }
 
-static void add_scoring(const run_settings *set, run_scoring scoring, note *n) {
-    const char *what = "nothing";
-    if (scoring == SCORES_TEXT) what = "the text held out";
+/* What is missing, or was asked for. */
+static void add_nothing_scored(const run_settings *set, const run_task *t, note *n) {
+    note_add(n, "scoring     nothing: ");
+    if (!set->score_points) note_add(n, "--score-points 0\n");
+    else if (!set->score_count) note_add(n, "--score-count 0\n");
+    else if (t->kind == TASK_TEXT)
+        note_add(n, "less than one sequence of text is held out; more with --held-out, or another "
+                 "text with --valid\n");
+    else if (run_on_text(set))
+        note_add(n, "there are no answers to grade on the text that --task %s makes\n", set->task);
+    else
+        note_add(n, "--task %s is not generated, --valid FILE names rows to score on\n",
+                 set->task);
+}
+
+static void add_scoring(const run_settings *set, const run_task *t, run_scoring scoring, note *n) {
+    const char *what = "the text held out";
+    if (scoring == SCORES_NOTHING) {
+        add_nothing_scored(set, t, n);
+        return;
+    }
     if (scoring == SCORES_PROBLEMS)
         what = set->keep_best ? "generated problems (validation)" : "generated problems (test)";
-    if (scoring != SCORES_NOTHING && *set->valid) what = set->valid;
+    if (*set->valid) what = set->valid;
     note_add(n, "scoring     %s, answers of at most %zu tokens%s; broken rows: %s\n", what,
              set->max_new, set->keep_best ? "; the best state is kept" : "", set->broken);
 }
@@ -196,7 +214,7 @@ int run_header(dual_ctx *c, run *r, run_task *t, const double flops[RUN_STAGES +
     note_add(n, "optimiser   batch %zu%s, %s schedule after a warm-up of %g of the steps, weight "
              "decay %g, clip %g, seed %zu\n", set->batch, parts, set->schedule, set->warmup,
              set->decay, set->clip, set->seed);
-    add_scoring(set, scoring, n);
+    add_scoring(set, t, scoring, n);
     add_options(set, n);
     note_add(n, "row norms   wte %.3f", mean_norm(r->base->wte));
     if (r->exchange.soft.tensor) {

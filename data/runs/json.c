@@ -79,8 +79,13 @@ static void write_quoted(FILE *to, const char *text, size_t length) {
     fputc('"', to);
 }
 
+static void break_line(const json_writer *j) {
+    if (!j->flat) fprintf(j->to, "\n%*s", 2 * j->depth, "");
+}
+
 static void write_key(json_writer *j, const char *key) {
-    if (j->depth) fprintf(j->to, j->first ? "\n%*s" : ",\n%*s", 2 * j->depth, "");
+    if (j->depth && !j->first) fputs(j->flat ? ", " : ",", j->to);
+    if (j->depth) break_line(j);
     j->first = 0;
     if (!key) return;
     write_quoted(j->to, key, strlen(key));
@@ -88,7 +93,12 @@ static void write_key(json_writer *j, const char *key) {
 }
 
 json_writer json_begin(FILE *to) {
-    const json_writer j = {to, 0, 0};
+    const json_writer j = {to, 0, 0, 0};
+    return j;
+}
+
+json_writer json_begin_line(FILE *to) {
+    const json_writer j = {to, 0, 0, 1};
     return j;
 }
 
@@ -101,7 +111,7 @@ void json_open(json_writer *j, const char *key, char bracket) {
 
 void json_close(json_writer *j, char bracket) {
     j->depth--;
-    if (!j->first) fprintf(j->to, "\n%*s", 2 * j->depth, "");
+    if (!j->first) break_line(j);
     j->first = 0;
     fputc(bracket, j->to);
     if (!j->depth) fputc('\n', j->to);

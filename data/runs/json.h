@@ -16,9 +16,10 @@
 typedef struct {
     FILE *to;
     int depth, first;              /* first: nothing was written since the last bracket opened */
+    int flat;                      /* all on one line */
 } json_writer;
 
-json_writer json_begin(FILE *);
+json_writer json_begin(FILE *), json_begin_line(FILE *);
 void json_open(json_writer *, const char *key, char bracket);
 void json_close(json_writer *, char bracket);
 void json_number(json_writer *, const char *key, double);     /* NaN, infinite: null */

@@ -8,7 +8,7 @@ static void log_path(const char *folder, char path[RUN_PATH + 16]) {
     snprintf(path, RUN_PATH + 16, "%s/log.csv", folder);
 }
 
-int run_log_add(run_log *l, const char *line) {
+static int add_text(run_log *l, const char *line) {
     const size_t n = strlen(line);
     if (l->length + n + 1 > l->room) {
         const size_t room = 2 * l->room + n + 4096;
@@ -20,6 +20,16 @@ int run_log_add(run_log *l, const char *line) {
     memcpy(l->text + l->length, line, n + 1);
     l->length += n;
     return 1;
+}
+
+int run_log_add(run_log *l, const run_settings *set, const run_log_row *row) {
+    char line[300], stage[24] = "";
+    if (run_is_curriculum(set))
+        snprintf(stage, sizeof stage, "%lu", (unsigned long)run_stage_of(set, row->step - 1));
+    snprintf(line, sizeof line, "%llu,%.9g,%.9g,%.9g,%s,%.9g,%.1f,%s\n",
+             (unsigned long long)row->step, row->loss, row->norm, row->rate, row->scored,
+             row->tflop, row->seconds, stage);
+    return add_text(l, line);
 }
 
 /* Field `i` of a row, from 0 on. NULL: the row has fewer. */
@@ -37,7 +47,7 @@ static int keep_row(run_log *l, const char *row, uint64_t last, double *seconds,
     enum { STEP, SCORE = 4, SECONDS = 6 };
     const uint64_t step = strtoull(row, NULL, 10);
     if (!step || step > last) return 1;
-    if (!run_log_add(l, row) || !run_log_add(l, "\n")) return 0;
+    if (!add_text(l, row) || !add_text(l, "\n")) return 0;
     const char *score = field(row, SCORE), *time = field(row, SECONDS);
     if (time) *seconds = strtod(time, NULL);
     if (score && *score != ',') seen(what, step, strtod(score, NULL));
@@ -49,8 +59,8 @@ double run_log_begin(dual_ctx *c, run_log *l, const char *folder, uint64_t step,
     char path[RUN_PATH + 16];
     size_t length;
     double seconds = 0;
-    int ok = run_log_add(l, on_text ? "step,loss,grad_norm,rate,held_out_loss,tflop,seconds\n"
-                                    : "step,loss,grad_norm,rate,accuracy,tflop,seconds\n");
+    int ok = add_text(l, on_text ? "step,loss,grad_norm,lr,held_out_loss,tflop,seconds,stage\n"
+                                 : "step,loss,grad_norm,lr,accuracy,tflop,seconds,stage\n");
     if (!step) return ok ? 0 : -1;
     log_path(folder, path);
     char *old = dual_text_read(c, path, &length);

@@ -29,8 +29,9 @@ void run_grade(const run_task *t, const example *e, const int32_t *tokens, size_
     countdown_problem p;
     size_t length;
     char *text = run_spell(t, tokens, n, &length);
-    memset(a, 0, sizeof *a);
+    a->each_once = a->simple = 0;
     a->ended = ended;
+    a->length = n;
     a->verdict = task_unfinished(t->kind);
     if (text) a->verdict = run_verdict(t->kind, &e->row, text, length, ended);
     if (text && t->kind == TASK_COUNTDOWN && countdown_parse(e->row.question, &p)) {
@@ -92,8 +93,10 @@ void run_score(dual_ctx *c, dual_exchange *e, const run_task *t, const example *
         dual_generate(c, e, &p.batch, &s, tokens, length);
         for (size_t i = 0; c->memory && out && i < count; i++) {
             const int ended = length[i] <= s.max_new;
-            run_grade(t, &rows[first + i], tokens + i * s.max_new, ended ? length[i] : s.max_new,
-                      ended, &out[first + i]);
+            answer *a = &out[first + i];
+            const int32_t *y = tokens + i * s.max_new;
+            run_grade(t, &rows[first + i], y, ended ? length[i] : s.max_new, ended, a);
+            if (a->tokens) memcpy(a->tokens, y, a->length * sizeof *y);
         }
     }
     free(tokens);

@@ -7,6 +7,8 @@ typedef struct {
     int verdict;                   /* task_grade's; without an end token: not correct */
     int ended;                     /* came to the end token */
     int each_once, simple;         /* countdown: uses each number once; + and - alone can do it */
+    size_t length;                 /* tokens before the end token */
+    int32_t *tokens;               /* the caller's room for max_new of them; NULL: not kept */
 } answer;
 
 /* Greedy (temperature 0) answers of at most max_new tokens for n examples; loss: teacher-forced
