@@ -106,7 +106,8 @@ void models_warnings(dual_ctx *c, const dual_model *m, const char *folder, char 
     *text = 0;
     const int whole = data_has(folder, "model.safetensors"), parts = data_has(folder, index_name);
     snprintf(path, sizeof path, "%s/%s", folder, whole ? "model.safetensors" : index_name);
-    if (whole && parts) snprintf(text, size, "%s was read, %s beside it was not\n", path, index_name);
+    if (whole && parts)
+        snprintf(text, size, "%s was read, %s beside it was not\n", path, index_name);
     if (whole) {
         warn_of_file(&to, c, m, path);
         return;
@@ -128,7 +129,8 @@ static const char *instead(const char *folder) {
         return "is the index of another download, or one of its files missing?";
     for (int n = 2; n < 200; n++) {
         snprintf(part, sizeof part, "model-00001-of-%05d.safetensors", n);
-        if (data_has(folder, part)) return "its parts need model.safetensors.index.json beside them";
+        if (data_has(folder, part))
+            return "its parts need model.safetensors.index.json beside them";
     }
     if (data_has(folder, "pytorch_model.bin") || data_has(folder, "pytorch_model.bin.index.json"))
         return "pytorch_model.bin is a pickle, which is not read; save_pretrained of transformers "
