@@ -32,10 +32,13 @@
  * belongs to one token or latent. In the code c is the context and e the exchange. */
 
 /* ==== PLATFORM ===================================================================================
- * Everything that depends on compiler or system. POSIX is used for files only: those above 2 GiB,
- * and flushing them to the disk. DUAL_NO_STDIO leaves files out: then only memory, arithmetic and
- * vsnprintf are asked of the machine. */
-#if (defined(__unix__) || defined(__APPLE__)) && !defined(DUAL_NO_STDIO)
+ * Everything that depends on compiler or system. The system is asked for files only: those above
+ * 2 GiB, flushing them to the disk, replacing one by another. DUAL_NO_STDIO leaves files out: then
+ * only memory, arithmetic and vsnprintf are asked of the machine. */
+#if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
+#error "dual.c cannot be built with -ffast-math or -ffinite-math-only: it must see a NaN"
+#endif
+#if (defined(__unix__) || defined(__APPLE__) || defined(__wasi__)) && !defined(DUAL_NO_STDIO)
 #define DUAL_POSIX
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
@@ -43,6 +46,7 @@
 #define _FILE_OFFSET_BITS 64           /* files above 2 GiB where a long has 32 bits */
 #endif
 #include "dual.h"
+#include <locale.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -52,12 +56,21 @@
 #include <unistd.h>
 #define SEEK(f, at, whence) fseeko(f, (off_t)(at), whence)
 #define TELL(f) ftello(f)
+#define SYNC(f) fsync(fileno(f))
+#define REPLACE(from, to) (rename(from, to) == 0)
 #elif defined(_WIN32)
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>                   /* its rename does not replace a file */
+#include <io.h>
 #define SEEK(f, at, whence) _fseeki64(f, (__int64)(at), whence)
 #define TELL(f) _ftelli64(f)
+#define SYNC(f) _commit(_fileno(f))
+#define REPLACE(from, to) MoveFileExA(from, to, MOVEFILE_REPLACE_EXISTING)
 #else
 #define SEEK(f, at, whence) fseek(f, (long)(at), whence)
 #define TELL(f) ftell(f)
+#define SYNC(f) 0
+#define REPLACE(from, to) (rename(from, to) == 0)
 #endif
 #ifdef _OPENMP
 #include <omp.h>
@@ -91,45 +104,38 @@ enum { VECTOR = 16 / sizeof(real), MR = 6, PACK_A = 1, MC_TILES = 32 };
 #define UNROLL
 #define WHOLE _Pragma("GCC unroll 1")
 #define ROLLED
-#else
-#define UNROLL
-#define WHOLE
-#define ROLLED
 #endif
-/* A panel of B is KC steps deep (a single narrow one deeper); NC_PANELS of them make a part. */
+/* A panel of B is KC steps deep (a single narrow one DUAL_DEEP); NC_PANELS of them make a part. */
 #ifndef DUAL_PACK_K
 #define DUAL_PACK_K 256
 #endif
 enum { NR = 2 * VECTOR, SLIM = PACK_A ? NR : VECTOR,
        FEW = PACK_A ? 4 * NR : SLIM, KC = DUAL_PACK_K, NC_PANELS = 512 / NR };
+#ifndef DUAL_DEEP                      /* what is narrow depends on VECTOR: KC makes sums equal */
+#define DUAL_DEEP (KC * NC_PANELS)
+#endif
 #ifdef __GNUC__                        /* inlined, so that a constant `type` is one in the loops */
 #define INLINE static inline __attribute__((always_inline))
 #define PREFETCH(address) __builtin_prefetch(address)
 #else
+#define UNROLL
+#define WHOLE
+#define ROLLED
 #define INLINE static inline
 #define PREFETCH(address) ((void)(address))
 #endif
-/* BLOCK: queries, keys, numbers of a sum at a time; PARTS: ranges of a row times a matrix. */
-enum { MAX_HEAD_DIM = 256, BLOCK = 64, LANES = 8, PARTS = 8 };
+/* BLOCK: queries, keys, numbers of a sum at a time: attention's stack, 57 KB, or 8 KB with 16.
+ * PARTS: ranges of a row times a matrix. */
+#ifndef DUAL_BLOCK
+#define DUAL_BLOCK 64
+#endif
+enum { MAX_HEAD_DIM = 256, BLOCK = DUAL_BLOCK, LANES = 8, PARTS = 8 };
 
 static inline size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 void dual_threads(int n) {
     if (n > 0) omp_set_num_threads((int)least((size_t)n, 256));
 }
-
-static size_t workers(void) { return (size_t)omp_get_max_threads(); }
-
-#ifndef DUAL_NO_STDIO
-static int flush_to_disk(FILE *f) {
-    if (fflush(f) != 0) return 0;
-#ifdef DUAL_POSIX
-    return fsync(fileno(f)) == 0;
-#else
-    return 1;
-#endif
-}
-#endif
 
 static void fatal_default(const char *message) {
 #ifndef DUAL_NO_STDIO
@@ -157,13 +163,7 @@ static void stop(dual_ctx *c) {
     abort();
 }
 
-static void die(dual_ctx *c, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    vsnprintf(c->error, sizeof c->error, format, args);
-    va_end(args);
-    stop(c);
-}
+#define die(c, ...) do { dual_failed(c, __VA_ARGS__); stop(c); } while (0)
 
 int dual_failed(dual_ctx *c, const char *format, ...) {
     va_list args;
@@ -181,7 +181,7 @@ static size_t product(dual_ctx *c, size_t a, size_t b) {
 /* The next bytes of the block, from a 64-byte line on; NULL in counting mode. */
 static void *push_bytes(dual_ctx *c, size_t bytes) {
     size_t at = (c->used + 63) & ~(size_t)63;
-    if (c->memory && (at > c->size || bytes > c->size - at))
+    if (at > c->size || bytes > c->size - at)
         die(c, "memory: %zu bytes needed on top of %zu, %zu available", bytes, at, c->size);
     c->used = at + bytes;
     if (c->used > c->peak) c->peak = c->used;
@@ -210,15 +210,12 @@ static void *describe(dual_ctx *c, size_t count, size_t size) {
 static int32_t *integers(dual_ctx *c, size_t n) { return describe(c, n, sizeof(int32_t)); }
 
 void dual_init(dual_ctx *c, void *memory, size_t size) {
-    *c = (dual_ctx){.memory = memory, .fatal = fatal_default};
-    if (memory) {                  /* start on a cache line of 64 bytes: no two threads share one */
-        size_t skip = (64 - (uintptr_t)memory % 64) % 64;
-        if (size < skip) skip = size;
-        c->memory += skip;
-        c->size = size - skip;
-    } else {
-        c->used = 64;              /* what that alignment may cost */
-    }
+    /* From a cache line of 64 bytes on: no two threads share one. Counting: what that may cost. */
+    const size_t skip = least((64 - (uintptr_t)memory % 64) % 64, size);
+    *c = (dual_ctx){.size = SIZE_MAX - 63, .used = 64, .fatal = fatal_default};
+    if (memory)
+        *c = (dual_ctx){.memory = (unsigned char *)memory + skip, .size = size - skip,
+                        .fatal = fatal_default};
 }
 
 void dual_done(dual_ctx *c) {
@@ -716,7 +713,7 @@ static inline size_t panel_width(const gemm_plan *p) { return p->few_columns ? S
 
 static gemm_plan plan_panels(const gemm *g) {
     gemm_plan p = {.few_columns = g->N <= FEW, .streams = g->N <= SLIM && g->A.col == 1};
-    p.kc = least(g->K, p.streams ? KC * NC_PANELS : KC);      /* a single panel is deep */
+    p.kc = least(g->K, p.streams ? DUAL_DEEP : KC);           /* a single panel is deep */
     return p;
 }
 
@@ -819,7 +816,7 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
     if (M <= SLIM && M < N && B.row == 1 && B.type == DUAL_FULL && A.col == 1)
         g = (gemm){N, M, K, 1, c_row, transposed(B), transposed(A), C, g.bias, add};
     gemm_plan p = plan_panels(&g);
-    const size_t width = panel_width(&p), threads = workers();
+    const size_t width = panel_width(&p), threads = (size_t)omp_get_max_threads();
     const size_t panels = (g.N + width - 1) / width, tiles = (g.M + MR - 1) / MR;
     const size_t b_room = p.kc * width * least(panels, NC_PANELS);
     const size_t a_room = PACK_A && !p.few_columns ? p.kc * MR * least(tiles, MC_TILES) : 0;
@@ -907,10 +904,10 @@ static real largest(const real *a, size_t n) {
 }
 
 /* e^x without a call or a branch, so that loops over it vectorise: e^x = 2^n e^r, |r| <= ln 2 / 2.
- * Adding 1.5 * 2^23 rounds x / ln 2 to a whole number n and leaves it in the low bits, where it
- * becomes the exponent of 2^n. e^r is the minimax polynomial of Cephes' expf. The relative error is
- * 1e-7. x is clamped to -87..88, where 2^n is a normal number; e^-87 may stand for 0 here. In
- * double, libm is called. */
+ * Adding 1.5 * 2^23 rounds x / ln 2 to a whole number n and leaves it in the low bits. Read from
+ * there it is that n even where floats are kept wider; it becomes the exponent of 2^n. e^r is the
+ * minimax polynomial of Cephes' expf: a relative error of 1e-7. x is clamped to -87..88, where 2^n
+ * is a normal number; e^-87 may stand for 0 here. In double, libm is called. */
 static inline real exponential(real value) {
     if (sizeof(real) != sizeof(float)) return (real)exp((double)value);
     union { float f; uint32_t bits; } t;
@@ -918,7 +915,7 @@ static inline real exponential(real value) {
     x = x < -87.0f ? -87.0f : x;
     x = x > 88.0f ? 88.0f : x;
     t.f = x * 1.44269504f + 12582912.0f;
-    const float n = t.f - 12582912.0f;
+    const float n = (float)(int32_t)(t.bits - 0x4b400000);
     const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
     float p = 1.9875691500e-4f;
     p = p * r + 1.3981999507e-3f;
@@ -3153,13 +3150,6 @@ int dual_json_type(dual_json j) {
     return *j.begin == '-' || (*j.begin >= '0' && *j.begin <= '9') ? '0' : *j.begin;
 }
 
-/* The end of a value that has been checked. */
-static const char *value_end(const char *p, const char *end) {
-    checker k = {.at = p, .end = end, .trusted = 1};
-    check_value(&k, 0);
-    return k.at;
-}
-
 int dual_json_each(dual_json container, dual_json *key, dual_json *value) {
     const int type = dual_json_type(container);
     const char *end = container.end;
@@ -3172,7 +3162,9 @@ int dual_json_each(dual_json container, dual_json *key, dual_json *value) {
         *key = slice(p, check_string(p, end));
         p = skip_blank(skip_blank(key->end, end) + 1, end);
     }
-    *value = slice(p, value_end(p, end));
+    checker k = {.at = p, .end = end, .trusted = 1};
+    check_value(&k, 0);                /* goes to the value's end */
+    *value = slice(p, k.at);
     return 1;
 }
 
@@ -3251,13 +3243,20 @@ dual_json dual_json_get(dual_json object, const char *key) {
     return slice(NULL, NULL);
 }
 
+/* Numbers in files have a point; libc's have what the host program's locale says, a comma maybe. */
+static char *replaced(char *text, char from, char to) {
+    char *const at = strchr(text, from);
+    if (at) *at = to;
+    return text;
+}
+
 double dual_json_number(dual_json j, double fallback) {
     char text[64];
     const size_t n = (size_t)(j.end - j.begin);
     if (dual_json_type(j) != '0' || n >= sizeof text) return fallback;
     memcpy(text, j.begin, n);
     text[n] = 0;
-    return strtod(text, NULL);
+    return strtod(replaced(text, '.', *localeconv()->decimal_point), NULL);
 }
 
 #ifndef DUAL_NO_STDIO
@@ -3305,12 +3304,9 @@ static FILE *save_begin(dual_ctx *c, const char *path, char *temporary, size_t s
 }
 
 static int save_end(dual_ctx *c, FILE *f, const char *path, const char *temporary, int good) {
-    good = good && flush_to_disk(f);
+    good = good && fflush(f) == 0 && SYNC(f) == 0;
     good = fclose(f) == 0 && good;
-#ifdef _WIN32
-    if (good) remove(path);            /* rename does not replace there */
-#endif
-    if (good && rename(temporary, path) == 0) return 1;
+    if (good && REPLACE(temporary, path)) return 1;
     remove(temporary);
     return dual_failed(c, "%s: could not be written completely (is the disk full?); the file that "
                        "was there before is unchanged", path);
@@ -3691,13 +3687,16 @@ int dual_config_read(dual_ctx *c, const char *folder, dual_config *f) {
 }
 
 static int config_save(dual_ctx *c, const dual_config *f, const char *type, const char *folder) {
-    char path[1024], text[2048];
+    char path[1024], text[2048], theta[32], eps[32];
     const size_t room = sizeof text;
+    const char point = *localeconv()->decimal_point;
     const config_size *s = FAMILIES[f->family].size;
     const char *const tied = f->tied ? "true" : "false";
     /* GPT-2's end token, Hugging Face's default, which a smaller vocabulary does not have */
     const char *const end = f->family == DUAL_GPT2 && f->vocab > 50256 ? "50256" : "null";
     snprintf(path, sizeof path, "%s/config.json", folder);
+    snprintf(theta, sizeof theta, "%.17g", f->rope_theta);
+    snprintf(eps, sizeof eps, "%.9g", f->norm_eps);
     int n = snprintf(text, room, "{\n  \"architectures\": [\"%s\"],\n  \"model_type\": \"%s\",\n%s",
                      FAMILIES[f->family].class, FAMILIES[f->family].type,
                      FAMILIES[f->family].fixed);
@@ -3705,11 +3704,12 @@ static int config_save(dual_ctx *c, const dual_config *f, const char *type, cons
         n += snprintf(text + n, room - (size_t)n, "  \"%s\": %lu,\n", s[i].name,
                       (unsigned long)*(const size_t *)(const void *)((const char *)f + s[i].at));
     if (f->family == DUAL_QWEN3)
-        n += snprintf(text + n, room - (size_t)n, "  \"rope_theta\": %.17g,\n", f->rope_theta);
-    n += snprintf(text + n, room - (size_t)n, "  \"%s\": %.9g,\n  \"tie_word_embeddings\": %s,\n"
+        n += snprintf(text + n, room - (size_t)n, "  \"rope_theta\": %s,\n",
+                      replaced(theta, point, '.'));
+    n += snprintf(text + n, room - (size_t)n, "  \"%s\": %s,\n  \"tie_word_embeddings\": %s,\n"
                   "  \"bos_token_id\": %s,\n  \"eos_token_id\": %s,\n  \"torch_dtype\": \"%s\",\n"
-                  "  \"use_cache\": true\n}\n", FAMILIES[f->family].eps_name, f->norm_eps, tied,
-                  end, end, type);
+                  "  \"use_cache\": true\n}\n", FAMILIES[f->family].eps_name,
+                  replaced(eps, point, '.'), tied, end, end, type);
     return dual_text_save(c, path, text, (size_t)n);
 }
 

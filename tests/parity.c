@@ -236,13 +236,14 @@ static int array_read(array *a, dual_json key, dual_json entry, const char *type
 }
 
 static int archive_read(archive *a, const char *path) {
-    size_t length, head = 0, n = 0;
+    size_t length, n = 0;
+    uint64_t head = 0;
     char *text = read_whole(path, &length);
     if (text == NULL || length < 8) return refused(path);
-    for (size_t i = 0; i < 8; i++) head |= (size_t)(unsigned char)text[i] << 8 * i;
+    for (size_t i = 0; i < 8; i++) head |= (uint64_t)(unsigned char)text[i] << 8 * i;
     if (head > length - 8) return refused(path);
-    const dual_json header = dual_json_text(text + 8, head, NULL, 0);
-    const unsigned char *data = (unsigned char *)text + 8 + head;
+    const dual_json header = dual_json_text(text + 8, (size_t)head, NULL, 0);
+    const unsigned char *data = (unsigned char *)text + 8 + (size_t)head;
     for (dual_json key = {0}, value = {0}; dual_json_each(header, &key, &value);) n++;
     a->array = new_cleared(n, sizeof *a->array);
     a->n = 0;
@@ -250,7 +251,7 @@ static int archive_read(archive *a, const char *path) {
         char type[16] = "";
         dual_json_string(dual_json_get(value, "dtype"), type, sizeof type);
         if (type_width(type) == 0) continue;       /* the notes have none either */
-        if (!array_read(&a->array[a->n], key, value, type, data, length - 8 - head))
+        if (!array_read(&a->array[a->n], key, value, type, data, length - 8 - (size_t)head))
             return refused(path);
         a->n++;
     }

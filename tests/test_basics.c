@@ -390,6 +390,19 @@ static void size_that_wraps(dual_ctx *c, int unused) {
     (void)dual_alloc(c, SIZE_MAX / 2, 16);
 }
 
+/* While counting the sum of all sizes must not wrap either: a 32-bit machine counts to 4 GiB. */
+static void sum_that_wraps(dual_ctx *c, int unused) {
+    (void)unused;
+    for (int i = 0; i < 5; i++) (void)dual_alloc(c, SIZE_MAX / 4, 1);
+}
+
+static void too_much_to_count(void) {
+    dual_ctx c;
+    dual_init(&c, NULL, 0);
+    check_that(check_ends(&c, sum_that_wraps, 0), "counting 5/4 of SIZE_MAX: expected fatal");
+    dual_done(&c);
+}
+
 static void too_little_memory(void) {
     enum { FOUR_MIB = 4 << 20 };
     dual_ctx c;
@@ -412,6 +425,7 @@ static void test_memory(void) {
         count_and_take(names[i], 0);
         count_and_take(names[i], 1);
     }
+    too_much_to_count();
     too_little_memory();
 }
 

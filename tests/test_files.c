@@ -4,10 +4,12 @@
  *
  *   cc -std=c99 -O2 tests/test_files.c dual.c -lm -o test_files && ./test_files [folder] */
 #define _POSIX_C_SOURCE 200809L
+#define _FILE_OFFSET_BITS 64       /* as in dual.c: 2 GiB and more where a long has 32 bits */
 #include "files.h"
 #if POSIX
 #include <signal.h>
 #include <sys/resource.h>          /* a limit on the size of files is a full disk */
+#include <unistd.h>
 #endif
 
 /* ---- number formats -------------------------------------------------------------------------- */
@@ -283,12 +285,44 @@ static void long_names(void) {
     free(header);
 }
 
+/* More than 2 GiB, nearly all of it a hole: numbers beyond are found, on 32 bits too. */
+static void beyond_two_gib(void) {
+#if POSIX
+    enum { PADS = 12 };
+    const unsigned long pad = 200000000;
+    const unsigned char numbers[8] = {0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0};        /* 1, -2 */
+    char header[2000] = "{";
+    dual_real got[2] = {0, 0};
+    for (unsigned long i = 0; i < PADS; i++)
+        check_append(header, sizeof header, "\"p%lu\":{\"dtype\":\"U8\",\"shape\":[%lu],"
+                     "\"data_offsets\":[%lu,%lu]},", i, pad, i * pad, (i + 1) * pad);
+    check_append(header, sizeof header, "\"x\":{\"dtype\":\"F32\",\"shape\":[2],"
+                 "\"data_offsets\":[%lu,%lu]}}", PADS * pad, PADS * pad + 8);
+    write_tensors(in("large"), header, NULL, 0);
+    FILE *f = fopen(in("large"), "ab");
+    const off_t end = (off_t)(8 + strlen(header)) + (off_t)PADS * (off_t)pad;
+    const int room = f && ftruncate(fileno(f), end) == 0 && fseeko(f, end, SEEK_SET) == 0 &&
+                     fwrite(numbers, 1, 8, f) == 8;
+    if (f && fclose(f)) check_fatal("a file of the test's own cannot be closed");
+    dual_file *large = room ? dual_file_open(&ctx, in("large")) : NULL;
+    if (!room) printf("skipped: a file of more than 2 GiB, there is no room for it\n");
+    else if (check_that(large != NULL, "more than 2 GiB: %s", ctx.error)) {
+        check_that(dual_file_read(&ctx, large, dual_file_find(large, "x"), got) && got[0] == 1 &&
+                   got[1] == -2, "more than 2 GiB: expected 1, -2, got %g, %g", (double)got[0],
+                   (double)got[1]);
+        dual_file_close(large);
+    }
+    remove(in("large"));
+#endif
+}
+
 static void test_bad_files(void) {
     refuse_headers();
     refuse_lengths();
     unknown_type();
     covered();
     lfs_pointer();
+    beyond_two_gib();
     long_names();
     refuse_file(in("nothing here"), "no such file");
     refuse_file(folder, "a folder as file");

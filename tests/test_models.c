@@ -5,6 +5,7 @@
  *
  *   cc -std=c99 -O2 tests/test_models.c dual.c -lm -o test_models && ./test_models [folder] */
 #define _POSIX_C_SOURCE 200809L
+#include <locale.h>
 #include "files.h"
 #include "../data/files/models.h"
 
@@ -938,6 +939,28 @@ static void impossible_shapes(void) {
     check_refused(&ctx, dual_config_check(&ctx, &c), "eps is not a number");
 }
 
+/* A host program may have set a locale: numbers in files have a point nevertheless. */
+static void decimal_comma(void) {
+    static const char *const names[] = {"de_DE.UTF-8", "de_DE", "fr_FR.UTF-8", "it_IT.UTF-8"};
+    const char *set = NULL;
+    dual_config c = small_config(DUAL_QWEN3, 1), read = {0};
+    c.norm_eps = 1.5e-5;
+    c.rope_theta = 1234.5;
+    for (size_t i = 0; !set && i < sizeof names / sizeof *names; i++)
+        set = setlocale(LC_NUMERIC, names[i]);
+    if (!set) printf("skipped: a locale with a decimal comma (Debian: locales-all)\n");
+    check_that(data_make_folder(in("comma")) &&
+               dual_model_save(&ctx, dual_model_new(&ctx, &c), in("comma"), NULL) &&
+               dual_config_read(&ctx, in("comma"), &read), "decimal comma: %s", ctx.error);
+    setlocale(LC_NUMERIC, "C");
+    check_that(read.norm_eps == c.norm_eps && read.rope_theta == c.rope_theta,
+               "decimal comma: expected 1.5e-05 and 1234.5, got %.17g and %.17g", read.norm_eps,
+               read.rope_theta);
+    check_that(dual_config_read(&ctx, in("comma"), &read) && read.rope_theta == c.rope_theta,
+               "decimal comma: expected a file that others can read, got %s", ctx.error);
+    remove_model("comma");
+}
+
 static void test_configs(void) {
     sizes_as_written();
     impossible_sizes();
@@ -946,6 +969,7 @@ static void test_configs(void) {
     rotary_settings();
     no_config();
     impossible_shapes();
+    decimal_comma();
 }
 
 int main(int argc, char **argv) {
