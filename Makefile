@@ -1,8 +1,10 @@
 # dual: ./train, ./eval. `make` builds, `make demo` shows the method, `make test` proves it.
 #   PORTABLE=1  no -march=native        OMP=0  one thread, no OpenMP        CC=clang  and so on
+#   EXACT=1  the same bits on every machine (float builds): 1.4 to 2 times slower
 B := build
 PORTABLE ?= 0
 OMP ?= 1
+EXACT ?= 0
 
 # -ffp-contract=fast: gcc makes no fused multiply-add under -std=c99 without it.
 # -fno-math-errno: sqrt may be an instruction. -fno-trapping-math: a comparison may be a choice of
@@ -22,6 +24,16 @@ OPENMP := $(call try,-fopenmp)
 endif
 CFLAGS ?= $(BASIC) $(call try,-falign-loops=64) $(ONE_FMA) $(NATIVE) $(OPENMP)
 LDLIBS := -lm
+# No fused multiply-add, no number kept wider than its type (i386: SSE, not the 387), and no sum whose
+# parts depend on the width of a vector register.
+ifeq ($(EXACT),1)
+override CFLAGS += -ffp-contract=off -DDUAL_DEEP=KC $(call try,-fexcess-precision=fast) \
+                   $(call try,-msse2 -mfpmath=sse)
+ifneq ($(shell printf '\043include <float.h>\n\043if FLT_EVAL_METHOD\n\043error\n\043endif\n' | \
+         $(CC) $(CFLAGS) -x c -E - >/dev/null 2>&1 && echo fine),fine)
+$(error EXACT=1: $(CC) keeps numbers wider than their type here)
+endif
+endif
 
 DATA := $(sort $(wildcard data/*/*.c))
 HEADERS := dual.h $(sort $(wildcard data/*/*.h))
@@ -99,7 +111,10 @@ bench-peers: $(B)/bench-peers $(B)/bench # that variable, where it is set, halve
 check: # what a reader relies on: caps, widths, warnings, the tour names every section
 	@sh tests/check.sh
 
+check-ports: # other compilers and machines, as far as they are installed; PORTS="s390x tcc" for some
+	@sh tests/ports.sh $(PORTS)
+
 clean:
 	rm -rf $(B) train eval
 always:
-.PHONY: always all demo demo-full test bench bench-peers check clean
+.PHONY: always all demo demo-full test bench bench-peers check check-ports clean

@@ -1824,8 +1824,8 @@ static dual_tensor *qwen3_block(dual_ctx *c, dual_pass *p, size_t l, dual_tensor
     x = dual_add(c, x, dual_linear(c, h, w->o_w, NULL, DUAL_OUT_IN));
 
     h = dual_rmsnorm(c, x, w->norm2_w, f->norm_eps);
-    h = dual_swiglu(c, dual_linear(c, h, w->gate_w, NULL, DUAL_OUT_IN),
-                    dual_linear(c, h, w->up_w, NULL, DUAL_OUT_IN));
+    dual_tensor *const up = dual_linear(c, h, w->up_w, NULL, DUAL_OUT_IN); /* always first */
+    h = dual_swiglu(c, dual_linear(c, h, w->gate_w, NULL, DUAL_OUT_IN), up);
     return dual_add(c, x, dual_linear(c, h, w->down_w, NULL, DUAL_OUT_IN));
 }
 
@@ -3642,7 +3642,7 @@ static int read_gpt2_config(dual_ctx *c, dual_json j, const char *path, dual_con
 static int read_rope(dual_ctx *c, dual_json j, const char *path, dual_config *f) {
     dual_json rope = setting(j, "rope_parameters");
     if (dual_json_type(setting(rope, "full_attention"))) rope = setting(rope, "full_attention");
-    const dual_json both[] = {rope, setting(j, "rope_scaling")};
+    const dual_json both[2] = {rope, setting(j, "rope_scaling")};
     dual_json theta = slice(NULL, NULL);
     for (size_t i = 0; i < 2; i++) {
         if (!dual_json_type(theta)) theta = setting(both[i], "rope_theta");

@@ -9,7 +9,8 @@
  * absolute difference, gradients by ||ours - theirs|| / ||theirs|| per tensor. A double build is
  * held to the float64 run where that is stored. --items N fails unless exactly N items were made,
  * so that a file which went missing shows; --list prints every item, not only the worst. */
-#define _POSIX_C_SOURCE 200809L    /* scandir, access */
+#define _POSIX_C_SOURCE 200809L    /* readdir, access */
+#define _FILE_OFFSET_BITS 64       /* or readdir fails on large file systems, on 32 bits */
 #include <dirent.h>
 #include <math.h>
 #include <stdarg.h>
@@ -131,22 +132,24 @@ static char *read_whole(const char *path, size_t *length) {
     return kept;
 }
 
-/* Names in a folder, sorted; scandir's own memory, as a listing outlives many checks. */
-typedef struct { int n; struct dirent **entry; } listing;
+/* Names in a folder, sorted; memory of its own, as a listing outlives many checks. */
+enum { MOST_NAMES = 256 };
+typedef struct { int n; char name[MOST_NAMES][256]; } listing;
 
-static int is_visible(const struct dirent *e) {
-    return e->d_name[0] != '.';
+static int by_name(const void *a, const void *b) {
+    return strcmp(a, b);
 }
 
-static listing list_folder(const char *folder) {
-    listing l = {0, NULL};
-    l.n = scandir(folder, &l.entry, is_visible, alphasort);
+static listing *list_folder(const char *folder) {
+    listing *l = calloc(1, sizeof *l);
+    DIR *d = opendir(folder);
+    if (!l) exit(1);
+    for (struct dirent *e; d && l->n < MOST_NAMES && (e = readdir(d)) != NULL;)
+        if (e->d_name[0] != '.')
+            snprintf(l->name[l->n++], sizeof l->name[0], "%.255s", e->d_name);
+    if (d) closedir(d);
+    qsort(l->name, (size_t)l->n, sizeof l->name[0], by_name);
     return l;
-}
-
-static void list_free(listing *l) {
-    for (int i = 0; i < l->n; i++) free(l->entry[i]);
-    free(l->entry);
 }
 
 static dual_json json_read(const char *path) {
@@ -396,11 +399,11 @@ static dual_model *model_open(const char *root, const char *name) {
  * is a mask buffer, or a tied model's needless copy of its embedding. */
 static void check_model(const char *root, const char *name) {
     dual_model *m = model_open(root, name);
-    listing files = list_folder(text_of("%s/models/%s", root, name));
+    listing *files = list_folder(text_of("%s/models/%s", root, name));
     size_t found = 0;
     double worst = 0;
-    for (int i = 0; m && i < files.n; i++) {
-        const char *file = files.entry[i]->d_name;
+    for (int i = 0; m && i < files->n; i++) {
+        const char *file = files->name[i];
         archive a;
         if (!ends_with(file, ".safetensors")) continue;
         if (!archive_read(&a, text_of("%s/models/%s/%s", root, name, file))) continue;
@@ -413,7 +416,7 @@ static void check_model(const char *root, const char *name) {
                 item(distance(m->head, &a.array[k], 0), 0, "%s: tied, with a head", name);
         }
     }
-    list_free(&files);
+    free(files);
     if (m) item(found == m->n_params ? worst : HUGE_VAL, 0, "%s", name);
 }
 
@@ -435,12 +438,12 @@ static void check_models(const char *root, const listing *models) {
     group_begin("models, against their own files");
     for (int i = 0; i < models->n; i++) {
         reset_context();
-        check_model(root, models->entry[i]->d_name);
+        check_model(root, models->name[i]);
     }
     group_begin("models, other layouts bit for bit");
     for (int i = 0; i < models->n; i++)
         for (int k = 0; k < models->n; k++) {
-            const char *name = models->entry[i]->d_name, *twin = models->entry[k]->d_name;
+            const char *name = models->name[i], *twin = models->name[k];
             reset_context();
             if (!strcmp(twin, text_of("%s-noprefix", name)) ||
                 !strcmp(twin, text_of("%s-sharded", name)))
@@ -1024,31 +1027,31 @@ static void check_adamw(const char *root, const char *name, const char *schedule
 /* Calls check(root, folder, NAME) for every PART/folder/START NAME.json */
 static void check_each(const char *root, const char *part, const char *start,
                        void (*check)(const char *, const char *, const char *)) {
-    listing folders = list_folder(text_of("%s/%s", root, part));
-    for (int i = 0; i < folders.n; i++) {
-        listing files = list_folder(text_of("%s/%s/%s", root, part, folders.entry[i]->d_name));
-        for (int k = 0; k < files.n; k++) {
-            char *file = files.entry[k]->d_name;
+    listing *folders = list_folder(text_of("%s/%s", root, part));
+    for (int i = 0; i < folders->n; i++) {
+        listing *files = list_folder(text_of("%s/%s/%s", root, part, folders->name[i]));
+        for (int k = 0; k < files->n; k++) {
+            char *file = files->name[k];
             if (!ends_with(file, ".json") || !starts_with(file, start)) continue;
             *strrchr(file, '.') = 0;
-            check(root, folders.entry[i]->d_name, file + strlen(start));
+            check(root, folders->name[i], file + strlen(start));
         }
-        list_free(&files);
+        free(files);
     }
-    list_free(&folders);
+    free(folders);
 }
 
 static void check_tree(const char *root) {
     static const char *const parts[] = {"models", "forward", "dual", "latent", "adamw"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         const char *part = parts[i];
-        listing inside = list_folder(text_of("%s/%s", root, part));
-        if (inside.n < 1) {
+        listing *inside = list_folder(text_of("%s/%s", root, part));
+        if (inside->n < 1) {
             printf("%s: not in this tree, skipped\n", part);
         } else if (!strcmp(part, "models")) {
-            check_models(root, &inside);
+            check_models(root, inside);
         } else if (!strcmp(part, "forward")) {
-            for (int k = 0; k < inside.n; k++) check_forward(root, inside.entry[k]->d_name);
+            for (int k = 0; k < inside->n; k++) check_forward(root, inside->name[k]);
         } else if (!strcmp(part, "dual")) {
             for (fused = 0; fused < 2; fused++) check_each(root, part, "", check_mode);
         } else if (!strcmp(part, "latent")) {
@@ -1056,7 +1059,7 @@ static void check_tree(const char *root) {
         } else {
             check_each(root, part, "adamw-", check_adamw);
         }
-        list_free(&inside);
+        free(inside);
     }
     group_begin("end");            /* prints the last group */
 }

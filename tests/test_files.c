@@ -456,6 +456,16 @@ static void test_text(void) {
     check_refused(&ctx, dual_text_read(&ctx, folder, &n) != NULL, "a folder as text");
 }
 
+/* Steps a second need a clock that is finer than one. */
+static void test_clock(void) {
+#if POSIX || defined(_WIN32)
+    const double start = data_seconds();
+    double now = start;
+    while (now == start) now = data_seconds();
+    check_that(now > start && now < start + 0.5, "clock: expected it to tick, got %g s", now - start);
+#endif
+}
+
 static void test_folders(void) {
     check_that(data_make_folder(in("deep/er/still")) && data_make_folder(in("deep/er/still")) &&
                data_make_folder(in("deep/")), "folders: expected parents too, and again");
@@ -476,5 +486,6 @@ int main(int argc, char **argv) {
     test_writing();
     test_text();
     test_folders();
+    test_clock();
     return files_end(memory);
 }

@@ -5,6 +5,7 @@
  *
  *   cc -std=c99 -O2 tests/test_models.c dual.c -lm -o test_models && ./test_models [folder] */
 #define _POSIX_C_SOURCE 200809L
+#define _FILE_OFFSET_BITS 64       /* or readdir fails on large file systems, on 32 bits */
 #include <locale.h>
 #include "files.h"
 #include "../data/files/models.h"
@@ -807,11 +808,12 @@ static void sizes_as_written(void) {
     dual_config c = accept_config(gpt2_fields, "none", NULL);
     check_that(c.family == DUAL_GPT2 && c.vocab == 96 && c.positions == 64 && c.hidden == 48 &&
                c.layers == 3 && c.heads == 4 && c.kv_heads == 4 && c.head_dim == 12 &&
-               c.mlp == 192 && c.norm_eps == 1e-5 && c.tied, "gpt2: expected the sizes as written");
+               c.mlp == 192 && c.norm_eps == (double)1e-5 && c.tied,
+               "gpt2: expected the sizes as written");
     c = accept_config(qwen3_fields, "none", NULL);
     check_that(c.family == DUAL_QWEN3 && c.vocab == 128 && c.positions == 256 && c.hidden == 64 &&
                c.layers == 3 && c.heads == 4 && c.kv_heads == 2 && c.head_dim == 32 &&
-               c.mlp == 160 && c.norm_eps == 1e-6 && c.rope_theta == 1e6 && c.tied,
+               c.mlp == 160 && c.norm_eps == (double)1e-6 && c.rope_theta == 1e6 && c.tied,
                "qwen3: expected the sizes as written");
 }
 

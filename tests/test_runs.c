@@ -536,6 +536,17 @@ static void test_memory_check(void) {
     check_that(run_memory_check(&c, &r, &needs, root), "memory: --memory has the last word");
 }
 
+/* A seed that a 32-bit machine cannot hold is refused there, never another one. */
+static void test_large_seed(void) {
+    char error[200] = "";
+    run_settings set = {0};
+    const option *seed = RUN_OPTIONS;
+    while (strcmp(seed->name, "seed")) seed++;
+    const int taken = option_set(seed, &set, "5000000000", error, sizeof error);
+    check_that(taken ? (double)set.seed == 5e9 : (double)SIZE_MAX < 5e9 && strstr(error, "machine"),
+               "seed 5000000000: got %lu, \"%s\"", (unsigned long)set.seed, error);
+}
+
 int main(int argc, char **argv) {
     if (argc < 2) {
         printf("usage: test_runs FOLDER\n");
@@ -555,5 +566,6 @@ int main(int argc, char **argv) {
     test_nul_in_an_answer();
     test_memory_limits();
     test_memory_check();
+    test_large_seed();
     return check_done();
 }

@@ -13,8 +13,13 @@
 #ifdef SYSTEM_POSIX
 #include <sys/stat.h>
 #include <sys/types.h>
+#define IS_FOLDER(mode) S_ISDIR(mode)
 #elif defined(_WIN32)
 #include <direct.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#define mkdir(path, mode) _mkdir(path)
+#define IS_FOLDER(mode) (((mode) & S_IFMT) == S_IFDIR)
 #endif
 
 double data_seconds(void) {
@@ -22,17 +27,18 @@ double data_seconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+#elif defined(_WIN32)
+    return (double)clock() / CLOCKS_PER_SEC;   /* there it is the wall clock */
 #else
     return (double)time(NULL);
 #endif
 }
 
 static int make_one_folder(const char *path) {
-#ifdef SYSTEM_POSIX
+#ifdef IS_FOLDER
     struct stat s;
-    return mkdir(path, 0777) == 0 || (errno == EEXIST && stat(path, &s) == 0 && S_ISDIR(s.st_mode));
-#elif defined(_WIN32)
-    return _mkdir(path) == 0 || errno == EEXIST;
+    return mkdir(path, 0777) == 0 ||
+           (errno == EEXIST && stat(path, &s) == 0 && IS_FOLDER(s.st_mode));
 #else
     (void)path;                /* no way to make one: the first file written there will tell */
     return 1;

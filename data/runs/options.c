@@ -29,6 +29,11 @@ int option_set(const option *o, void *settings, const char *value, char *error, 
                  o->kind == OPTION_REAL ? "number" : "whole number");
         return 0;
     }
+    if (o->kind == OPTION_SIZE && x > (double)SIZE_MAX) {
+        snprintf(error, size, "--%s: more than this machine counts to, %lu", o->name,
+                 (unsigned long)SIZE_MAX);
+        return 0;
+    }
     if (o->kind == OPTION_SIZE) *(size_t *)at = (size_t)x;
     else if (o->kind == OPTION_FLAG) *(int *)at = (int)x;
     else *(double *)at = x;

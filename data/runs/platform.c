@@ -24,7 +24,7 @@ void run_spin_briefly(char **argv) {
         if (getenv(leave[i])) return;
     if (!strchr(argv[0], '/')) return; /* found by PATH: it might find another program now */
     if (setenv("GOMP_SPINCOUNT", "5000", 0) == 0 && setenv("KMP_BLOCKTIME", "1", 0) == 0)
-        execvp(argv[0], argv);         /* returns only if it failed: then simply go on */
+        execv(argv[0], argv);          /* returns only if it failed: then simply go on */
 #else
     (void)argv;
 #endif

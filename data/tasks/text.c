@@ -1,6 +1,6 @@
 /* text.c: plain text, a document a row. A file is one document or holds objects with "text"; a
  * folder stands for the text files in it. */
-#if defined(__unix__) || defined(__APPLE__)
+#if defined(__unix__) || defined(__APPLE__) || defined(__wasi__) || defined(__MINGW32__)
 #define _POSIX_C_SOURCE 200809L
 #define _FILE_OFFSET_BITS 64   /* or readdir fails on large file systems where a long has 32 bits */
 #include <dirent.h>
