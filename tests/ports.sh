@@ -36,6 +36,9 @@ s390x            | gcc-s390x-linux-gnu libc6-dev-s390x-cross qemu-user | s390x-l
 ppc64el          | gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross qemu-user | powerpc64le-linux-gnu-gcc -O2 -static | qemu-ppc64le | $emulated bits
 mips             | gcc-mips-linux-gnu libc6-dev-mips-cross qemu-user | mips-linux-gnu-gcc -O2 -static | qemu-mips | $emulated files bits
 loongarch64      | gcc-loongarch64-linux-gnu libc6-dev-loong64-cross qemu-user | loongarch64-linux-gnu-gcc -O2 -static | qemu-loongarch64 | $emulated bits
+g++              | g++ | g++ | | header
+clang++          | clang | clang++ | | header
+windows          | gcc | gcc -O2 | | $native bits
 mingw            | gcc-mingw-w64-x86-64 wine | x86_64-w64-mingw32-gcc -O2 -static | wine | $native bits
 wasm             | clang lld wasi-libc libclang-rt-14-dev-wasm32 nodejs | clang --target=wasm32-wasi --sysroot=/usr -O2 -Qunused-arguments -D_WASI_EMULATED_SIGNAL -Wl,-z,stack-size=1048576 -lwasi-emulated-signal | node --no-warnings --no-liftoff tests/wasi.mjs | parity double bits
 EOF
@@ -84,6 +87,11 @@ run_test() {
         [ "$1" = double ] && real=double && obj="$here/f64/dual.o $here/f64/latents.o"
         build "$here/$1$exe" -DDUAL_REAL=$real tests/parity.c $obj -lm
         counted "$1" $emulator "$here/$1$exe" --items 2013 tests/reference ;;
+    header)
+        for std in 98 11 20; do
+            echo '#include "dual.h"' | $cc -std=c++$std -Wall -Wextra -pedantic -I. -x c++ - \
+                -fsyntax-only 2>> "$here/messages" || echo "c++$std" >> "$here/broken"
+        done ;;
     bits|wide) same_bits "$1" ;;
     *)  build "$here/run-$1$exe" "tests/test_$1.c" "$here"/*.o -lm
         counted "$1" $emulator "$here/run-$1$exe" "$here" ;;
@@ -117,10 +125,11 @@ one() {
     emulator=$(echo "$line" | cut -d '|' -f 4) tests=$(echo "$line" | cut -d '|' -f 5)
     exact="-ffp-contract=off -DDUAL_DEEP=KC" std="-std=c99"
     case $cc in *-std=*) std= ;; *s390x*) exact="$exact -fexcess-precision=fast" ;; esac
-    exe=; [ "$emulator" != wine ] || exe=.exe
+    case $name in mingw|windows) exe=.exe ;; *) exe= ;; esac
     case $cc in tcc*) exact="-DDUAL_DEEP=KC" ;; esac
     rm -rf "$here"; mkdir -p "$here"
     case $name in *avx512) grep -q avx512f /proc/cpuinfo || skip "this processor has no AVX-512" ;;
+                  windows) [ "$OS" = Windows_NT ] || skip "this is not Windows" ;;
                   *avx2) grep -q avx2 /proc/cpuinfo || skip "this processor has no AVX2" ;; esac
     command -v "${cc%% *}" > /dev/null || skip "no ${cc%% *}"
     [ -z "$emulator" ] || command -v "${emulator%% *}" > /dev/null || skip "no ${emulator%% *}"
@@ -128,7 +137,7 @@ one() {
     $cc "$here/try.c" -o "$here/try$exe" 2> /dev/null || skip "${cc%% *} has no libc, or not these flags"
     $emulator "$here/try$exe" > /dev/null 2>&1 || skip "its programs do not run here"
     : > "$here/messages"; : > "$here/broken"
-    objects
+    [ "$tests" = header ] || objects
     for test in $tests; do run_test "$test"; done
     bad=$(cat "$here/messages" "$here/broken" | wc -l)
     result warnings 1 0

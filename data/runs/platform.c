@@ -2,6 +2,9 @@
 #if defined(__unix__) || defined(__APPLE__)
 #define _POSIX_C_SOURCE 200809L
 #include <unistd.h>
+#elif defined(_WIN32)
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>
 #endif
 #include "platform.h"
 #include <math.h>
@@ -33,6 +36,9 @@ void run_spin_briefly(char **argv) {
 static double machine_memory(void) {
 #if (defined(__unix__) || defined(__APPLE__)) && defined(_SC_PHYS_PAGES)
     return (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+#elif defined(_WIN32)
+    MEMORYSTATUSEX all = {.dwLength = sizeof all};
+    return GlobalMemoryStatusEx(&all) ? (double)all.ullTotalPhys : 0;
 #else
     return 0;
 #endif
