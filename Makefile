@@ -1,6 +1,6 @@
 # dual: ./train, ./eval. `make` builds, `make demo` shows the method, `make test` proves it.
 #   PORTABLE=1  no -march=native        OMP=0  one thread, no OpenMP        CC=clang  and so on
-#   EXACT=1  the same bits on every machine (float builds): 1.4 to 2 times slower
+#   EXACT=1  the same bits on every machine (float builds); 1.03 to 1.4 times slower
 B := build
 PORTABLE ?= 0
 OMP ?= 1

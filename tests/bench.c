@@ -31,6 +31,10 @@
 static int quick, json;
 static double peak;                    /* of all threads, FLOP/s; 0 until measured */
 
+static size_t workers(void) {
+    return (size_t)omp_get_max_threads();
+}
+
 static void fail(const char *message) {
     fprintf(stderr, "bench: %s\n", message);
     exit(1);

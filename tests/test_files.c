@@ -462,7 +462,7 @@ static void test_clock(void) {
     const double start = data_seconds();
     double now = start;
     while (now == start) now = data_seconds();
-    check_that(now > start && now < start + 0.5, "clock: expected it to tick, got %g s", now - start);
+    check_that(now > start && now < start + 0.5, "clock: expected ticks, got %g s", now - start);
 #endif
 }
 
