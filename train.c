@@ -526,10 +526,10 @@ static step_result train_step(job *j) {
     s.norm = dual_adamw_step(&j->c, &j->adamw, s.rate);
     dual_release(&j->c, m);
     run_batch_free(&b);
-    if (!(s.loss < 1e30) || !(s.norm < 1e30))
+    if (!(s.loss < 1e30) || !(s.norm < 1e30))  /* fabs: no C library then prints -nan */
         cli_fail(1, "step %llu: loss %g, gradient norm %g: it diverged; a smaller --lr may help. "
-                 "The last checkpoint in %s is whole", (unsigned long long)j->r.step, s.loss,
-                 s.norm, set->out);
+                 "The last checkpoint in %s is whole", (unsigned long long)j->r.step,
+                 fabs(s.loss), fabs(s.norm), set->out);
     j->r.step++;
     j->r.loss_sum += s.loss;
     j->r.loss_steps++;

@@ -57,6 +57,7 @@ expect 2 'not known; countdown gsm8k prosqa text' ./train --task chess --out $wo
 expect 2 'read like' ./train --numbers 3..5 --out $work/x
 expect 2 'leave --system' ./train --objective lm --system h2 --out $work/x
 expect 2 'one of them' ./train --base-frozen --base-trained --out $work/x
+expect 1 'gradient norm [0-9in].*: it diverged' ./train --objective lm --steps 40 --width 16 --heads 2 --layers 1 --batch 4 --lr 1000 --out $work/diverged --score-points 0
 expect 2 'gpt2 or qwen3' ./train --arch llama --out $work/x
 expect 2 'objective lm --out' ./train --system liu --out $work/x
 expect 2 'hidden .* = heads' ./train --width 30 --heads 4 --out $work/x
