@@ -18,8 +18,8 @@
  *
  * To add a task, write one file with its reader and its grader (gsm8k.c is an example) and give it
  * one row in the table of tasks.c; name it in task_kind and declare the two functions, below. That
- * is all for a task whose rows come from files. One that draws its rows needs a place in data/runs,
- * too.
+ * is all for a task whose rows come from files. One that draws its rows needs a place in
+ * data/runs/dataset.c, too.
  *
  * There are no tensors and no tokens here: text in, text out. A function with (error, size) that
  * fails writes one line there. */
