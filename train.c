@@ -325,7 +325,7 @@ static void check_options(job *j) {
     }
     if (*set->match_flops && set->steps && !set->resume)
         cli_fail(2, "--steps and --match-flops: one of them");
-    if (!set->steps) set->steps = run_is_lm(set) ? 800 : 600;
+    if (!set->steps) set->steps = run_is_lm(set) ? 1200 : 600;
 }
 
 /* A run that goes on must find the data it began with; a new one notes what it found. */

@@ -849,7 +849,7 @@ static void test_scoring(void) {
     const score_options how = {{DUAL_SWAPPED, 0, 0}, 0, 1, 4};
     check_that(score_run(&c, &it, &rows, &how, &r), "scored: %s", c.error);
     check_that(r.count.all.of == 2 && r.loss > 0 && r.loss < 20, "two answers, a loss");
-    check_that(strstr(r.seen_how, "every key of the train split") != NULL, "what was seen");
+    check_that(strstr(r.seen_how, "the train split of --numbers") != NULL, "what was seen");
     const score_options dropped = {{DUAL_DROP, 2, 0}, 0, 1, 4};
     check_refused(&c, score_run(&c, &it, &rows, &dropped, &r), "a slot that is not there");
     problems_free(&rows);
