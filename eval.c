@@ -294,9 +294,7 @@ static void score_heading(const settings *set, const loaded_run *loaded, const c
            set->from);
     if (loaded->latents != loaded->r.system.latents) printf(", %zu of them", loaded->latents);
     printf("\n\n");
-    if (problems_are_all(rows) && !*set->data)
-        printf("(The whole split: the accuracy is exact for these problems. The interval speaks of "
-               "the\npopulation they stand for, all problems from which such a split is made.)\n");
+    printf("%s", problems_note(rows));
     if ((double)set->count < rows->all.problems && *set->data)
         printf("(--count: the first rows of the file)\n");
 }

@@ -282,7 +282,7 @@ static void check_options(job *j) {
     }
     if (*set->match_flops && set->steps && !set->resume)
         cli_fail(2, "--steps and --match-flops: one of them");
-    if (!set->steps) set->steps = run_is_lm(set) ? 800 : 600;
+    if (!set->steps) set->steps = run_is_lm(set) ? 1200 : 600;
 }
 
 static void hold_data(const run_settings *set, const char *file, char held[80], const char *now) {

@@ -195,7 +195,8 @@ void report_comparison(FILE *to, const comparison *k) {
     const arm *end = k->arms + k->n_arms;
     char problems[RUN_PATH + 120];
     problems_title(&k->problems, problems, sizeof problems);
-    fprintf(to, "%s, the same for all; accuracies in %%\n\n", problems);
+    fprintf(to, "%s, the same for all; accuracies in %%\n%s\n", problems,
+            problems_note(&k->problems));
     fprintf(to, "%-11s seeds  right    95 %%        swapped    loss at 25    50    75   100\n", "");
     for (const arm *a = k->arms; a < end; a++) accuracy_line(to, k, a);
     if (k->kind == TASK_COUNTDOWN)

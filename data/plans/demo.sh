@@ -12,7 +12,7 @@ else
     systems="none pause soft prompt liu h1 h2 h1h2"
 fi
 latents=4 steps=600 runs="$dir/base"
-lm="--objective lm --context 32 --batch 128 --facts 0.15 --steps 800"
+lm="--objective lm --context 32 --batch 128 --facts 0.15 --steps 1200"
 prompt="numbers: 3 7 12 target: 57"
 show=--brief
 [ "${VERBOSE:-0}" = 1 ] && show=
