@@ -40,8 +40,17 @@ arm="./train --base $work/base --batch 16 --latents 3 --steps 12 --log-every 4 -
 
 # ---- options
 for o in --help -h; do expect 0 'usage: ./train' ./train $o; done
-for p in train eval; do expect 0 "^$p .dual. [0-9]+[.][0-9]+$" ./$p --version; done
+for p in train eval; do expect 0 "^$p .dual. [0-9]+[.][0-9]+, built by .*, with(out)? fused multiply-adds$" ./$p --version; done
 expect 0 'version' ./train --help
+# README's digits, for the compilers that it names
+./train --objective lm --steps 40 --batch 32 --score-points 0 --quiet --out $work/bits > $work/said 2>&1
+digits=$(sha256sum $work/bits/state.safetensors 2> $work/said | cut -c1-8)
+case "$(uname -m) $(./train --version)" in
+x86_64*'gcc 12'*'with fused'*) expect 0 '^d70a8453$' echo "$digits" ;;
+x86_64*'lang 14'*'with fused'*) expect 0 '^c10edf72$' echo "$digits" ;;
+x86_64*'gcc 12'* | x86_64*'lang 14'*) expect 0 '^83294ab7$' echo "$digits" ;;
+*) echo "skipped: README has no digits for this compiler (here $digits)" ;;
+esac
 expect 0 'latents N +N_L.* \[4\]' ./train --help
 expect 0 'usage' ./eval --help
 expect 2 'did you mean --latents' ./train --latent 4
@@ -465,7 +474,7 @@ expect 0 'Is' ./eval trace $work/stages-h2 --prompt 'Tom is a lempus. Every lemp
 expect 0 'N_L 6' ./train --task prosqa --context 512 --width 16 --heads 2 --layers 2 --batch 4 --steps-shown curriculum --latents-per-stage 1 --system coconut --steps 8 --dry-run --out $work/x
 $stages --system h2 --out $work/stages-killed > /dev/null 2>&1 & pid=$!
 while [ ! -e $work/stages-killed/state.safetensors ]; do sleep 0.02; done
-sleep 0.1; kill -KILL $pid; wait $pid 2> /dev/null
+sleep 0.1; kill -KILL $pid 2> /dev/null; wait $pid 2> /dev/null
 expect 0 'step=100|is finished' $stages --system h2 --out $work/stages-killed --resume
 same $work/stages-h2/state.safetensors $work/stages-killed/state.safetensors
 same $work/stages-h2/best/state.safetensors $work/stages-killed/best/state.safetensors

@@ -19,8 +19,8 @@ void cli_print_version(void) {
 #else
     const char *const fused = "without";
 #endif
-    printf("%s (dual) %s, built by %s, %s fused multiply-adds\n", cli_program, CLI_VERSION, compiler,
-           fused);
+    printf("%s (dual) %s, built by %s, %s fused multiply-adds\n", cli_program, CLI_VERSION,
+           compiler, fused);
 }
 
 void cli_fail(int status, const char *format, ...) {
