@@ -1,9 +1,9 @@
-/* statistics.h: what seeds and problems allow one to say of a mean. Every seed has answered the same
- * problems, so the values are a crossed table; both a seed and a problem are draws from a larger
- * population, and an interval has to speak of both.
+/* statistics.h: what seeds and problems allow one to say of a mean. Every seed has answered the
+ * same problems, so the values are a crossed table; both a seed and a problem are draws from a
+ * larger population, and an interval has to speak of both.
  *
- * Owns: Student's distribution, the interval and p of a crossed mean, Holm's correction, the rule of
- * a verdict. Knows nothing of runs. */
+ * Owns: Student's distribution, the interval and p of a crossed mean, Holm's correction, the rule
+ * of a verdict. Knows nothing of runs. */
 #ifndef STATISTICS_H
 #define STATISTICS_H
 #include <stddef.h>
@@ -19,7 +19,7 @@ typedef struct {
     double mean, low, high;        /* 95 % interval; NAN: of one problem there is none */
     int over_seeds;                /* 0: the interval is over the problems only */
     double spread;                 /* standard deviation of the seeds' means; NAN: one seed */
-    double p;                      /* two-sided, of a mean of 0; NAN: the interval is not over seeds */
+    double p;                      /* two-sided, of a mean of 0; NAN: not over seeds */
 } estimate;
 
 /* value [seeds, problems] */
