@@ -921,7 +921,8 @@ static void test_report_tables(void) {
     static const char *const csv[] = {
         "row,family,name,claim,seeds,problems,share,spread,low,high,over,accuracy_swapped,loss,",
         ",p,p_holm,verdict,why,seed,folder\n", "arm,,soft,,5,8,0.875,0,0.57942", "run,,soft,,1,8,",
-        "sentence,,soft - h2,one model is better,5,8,0.875,0,0.57942", "\npair,,h2 - soft,,5,8,-0.875"
+        "sentence,,soft - h2,one model is better,5,8,0.875,0,0.57942",
+        "\npair,,h2 - soft,,5,8,-0.875"
     };
     dual_ctx c;
     comparison k;

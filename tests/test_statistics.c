@@ -54,7 +54,7 @@ static void test_one_seed(void) {
     check_that(isnan(one.low) && isnan(one.high), "one problem has no interval");
 }
 
-/* Both vary: 3 seeds of means 1, 2, 6 and 4 problems of means 0, 2, 4, 6 about theirs, and a rest. */
+/* Both vary: seeds of means 1, 2, 6, problems of means 0, 2, 4, 6, and a rest. */
 static void test_both(void) {
     static const double value[12] = {-2, 1, 1, 4, -1, -1, 5, 5, 3, 6, 6, 9};
     const estimate e = estimate_mean(value, 3, 4);

@@ -1,10 +1,10 @@
 /* compare.h: runs on the same problems. Runs of one label are seeds of one arm; all of them answer
  * the same problems, so differences between arms are paired seed by seed, problem by problem.
  *
- * Owns: which runs are compared (the untouched Bases join them), what is measured of each, the means
- * of an arm. Labels and families: families.h. What puts a comparison in doubt: doubts.h. What
+ * Owns: which runs are compared (the untouched Bases join them), what is measured of each, the
+ * means of an arm. Labels and families: families.h. What puts a comparison in doubt: doubts.h. What
  * follows for the method: contrasts.h; how it is printed: comparison_report.h. Refuses: runs of
- * another task, two runs of one label and seed. */
+ * another task. */
 #ifndef COMPARE_H
 #define COMPARE_H
 #include "score.h"
@@ -21,7 +21,7 @@ typedef struct {                   /* one run */
     char name[64], label[200];     /* the system, as in a sentence; with what tells its arm apart */
     run_settings set;
     dual_system system;
-    char base[RUN_PATH];           /* the Base it started from (a Base: itself), as a model folder */
+    char base[RUN_PATH];           /* the model folder it started from; a Base: its own */
     char base_held[24];            /* and what that holds; "": it cannot be read */
     uint64_t step;
     int implied;                   /* an untouched Base, not itself given */

@@ -100,11 +100,11 @@ static int family_tables(FILE *to, const comparison *k, const family *f, int mar
 
 static void explain(FILE *to) {
     fprintf(to, "\n"
-            "spread: standard deviation over seeds. over: what an interval speaks of, from 3 seeds\n"
-            "on seeds and problems, with fewer the problems alone. swapped: with latents of another\n"
-            "problem; =: they do not depend on it. at 25 ..: after so many %% of the steps, on the\n"
-            "problems scored while training. FLOPs: of the run's own training, without what made\n"
-            "the Base it started from. floor: H_off of unrelated directions.\n");
+            "spread: standard deviation over seeds. over: what an interval speaks of, from 3\n"
+            "seeds on seeds and problems, with fewer the problems alone. swapped: with latents of\n"
+            "another problem; =: they do not depend on it. at 25 ..: after so many %% of the\n"
+            "steps, on the problems scored while training. FLOPs: of the run's own training,\n"
+            "without what made the Base it started from. floor: H_off of unrelated directions.\n");
 }
 
 int report_comparison(dual_ctx *c, FILE *to, const comparison *k, const findings *all,

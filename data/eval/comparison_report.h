@@ -11,7 +11,8 @@
 /* 0: out of memory. */
 int report_comparison(dual_ctx *, FILE *, const comparison *, const findings *, int markdown);
 void report_comparison_csv(FILE *, const comparison *, const findings *);
-void report_comparison_json(json_writer *, const comparison *, const findings *);  /* in a document */
+/* Within an open document. */
+void report_comparison_json(json_writer *, const comparison *, const findings *);
 void report_warnings(FILE *, const comparison *);
 
 #endif

@@ -129,7 +129,8 @@ static int is_swapped_for_nothing(const comparison *k, const finding *f) {
 }
 
 /* 0: an arm is missing, the one that is named. */
-static int find_terms(const comparison *k, const contrast *about, finding *f, const char **missing) {
+static int find_terms(const comparison *k, const contrast *about, finding *f,
+                      const char **missing) {
     size_t found = 0;
     *missing = NULL;
     f->n_terms = 0;

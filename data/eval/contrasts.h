@@ -1,5 +1,5 @@
-/* contrasts.h: what is asked of the arms: the method's sentences about its systems, and the pairs of
- * arms. Each is a sum of arms, paired seed by seed and problem by problem.
+/* contrasts.h: what is asked of the arms: the method's sentences about its systems, and the pairs
+ * of arms. Each is a sum of arms, paired seed by seed and problem by problem.
  *
  * Owns: the table of sentences; which pairs; the seeds that a sum can use; its estimate, Holm's
  * correction over all sentences and, by itself, over all pairs; a line for whatever could not be

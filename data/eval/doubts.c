@@ -125,8 +125,8 @@ static void doubt_one_base(const comparison *k, doubt *d) {
             seeds += y == x;
         }
         if (seeds < 2) continue;
-        snprintf(line, sizeof line, "%s: one Base for %zu seeds: no interval speaks of another Base",
-                 e->base, seeds);
+        snprintf(line, sizeof line, "%s: one Base for %zu seeds: no interval speaks of "
+                 "another Base", e->base, seeds);
         doubt_add(d, line);
     }
     doubt_end(d);

@@ -171,7 +171,8 @@ static void sort_entries(comparison *k) {
     for (size_t i = 1; i < k->n_entries; i++) {
         const run_entry e = k->entries[i];
         size_t at = i;
-        for (; at && is_before(k, &e, &k->entries[at - 1]); at--) k->entries[at] = k->entries[at - 1];
+        for (; at && is_before(k, &e, &k->entries[at - 1]); at--)
+            k->entries[at] = k->entries[at - 1];
         k->entries[at] = e;
     }
 }
@@ -199,7 +200,8 @@ int entries_are_family(const comparison *k, const run_entry *x, const run_entry 
 
 static size_t count_placing(const comparison *k, const run_entry *e) {
     size_t n = 0;
-    for (size_t i = 0; i < k->n_varying; i++) n += divides(k, k->varying[i]) && places(k->varying[i], e);
+    for (size_t i = 0; i < k->n_varying; i++)
+        n += divides(k, k->varying[i]) && places(k->varying[i], e);
     return n;
 }
 
@@ -224,10 +226,10 @@ static int find_families(dual_ctx *c, comparison *k) {
     for (size_t placing = k->n_varying + 1; placing-- > 0;)
         for (size_t i = 0; i < k->n_entries; i++) {
             const run_entry *e = &k->entries[i];
-            size_t f = 0;
+            const family *f = k->families, *end = f + k->n_families;
             if (count_placing(k, e) != placing) continue;
-            while (f < k->n_families && !entries_are_family(k, e, &k->entries[k->families[f].like])) f++;
-            if (f == k->n_families) k->families[k->n_families++].like = i;
+            while (f < end && !entries_are_family(k, e, &k->entries[f->like])) f++;
+            if (f == end) k->families[k->n_families++].like = i;
         }
     for (size_t i = 1; i < k->n_families; i++) {
         const family f = k->families[i];

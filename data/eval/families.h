@@ -5,15 +5,15 @@
  * options are a family; an arm to which such an option does not apply (N_L of none) is in every
  * family that it fits.
  *
- * Owns: names, labels, their order, what varies, families, groups of runs with problems in common. */
+ * Owns: names, labels, their order, what varies, families, groups of runs with problems in common.
+ * Refuses two runs of one label and seed. */
 #ifndef FAMILIES_H
 #define FAMILIES_H
 #include "compare.h"
 
 /* The system and what was done to it, as the sentences call it: "h2", "none@flops". */
 void run_name(const run_settings *, const dual_system *, char *out, size_t size);
-/* Labels, order (the method's, seeds of an arm side by side), groups, families. Refuses two runs of
- * one label and seed. */
+/* Labels, order (the method's, seeds of an arm side by side), groups, families. */
 int families_arrange(dual_ctx *, comparison *);
 int entries_are_family(const comparison *, const run_entry *, const run_entry *);
 int problems_agree(const run_entry *, const run_entry *);      /* they are made alike */

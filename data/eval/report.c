@@ -23,7 +23,8 @@ void report_share_json(json_writer *j, const char *key, double hits, double of, 
 }
 
 void report_tally_json(json_writer *j, const char *key, tally t) {
-    report_share_json(j, key, (double)t.hits, (double)t.of, tally_share(t), tally_low(t), tally_high(t));
+    report_share_json(j, key, (double)t.hits, (double)t.of, tally_share(t), tally_low(t),
+                      tally_high(t));
 }
 
 void report_mean(FILE *to, const char *label, double share, size_t problems) {
