@@ -3,7 +3,7 @@
  *   eval score RUN          accuracy with its interval, and what the wrong answers look like
  *   eval choices RUN FILE   multiple choice by log-likelihood
  *   eval perplexity RUN FILE   of each token ahead, with the latents and without
- *   eval compare RUN...     all runs on the same problems, and the method's sentences about them
+ *   eval compare RUN...     all runs on the same problems: every pair, and the method's sentences
  *   eval generate RUN       the answer to a prompt, or to each of a file
  *   eval latents RUN        do the slots hold different things? (overlap of their subspaces)
  *   eval trace RUN          every row of every pass: what it is, where it stands, what it sees
@@ -986,7 +986,8 @@ static const command COMMANDS[] = {
     {"choices", "RUN FILE", "multiple choice by log-likelihood", CHOICES, 2, choices},
     {"perplexity", "RUN [FILE]", "of each token ahead, with the latents and without; no FILE: what "
      "the run held out", PERPLEXITY, 2, perplexity},
-    {"compare", "RUN...", "runs on the same problems, and what follows for the method", COMPARE,
+    {"compare", "RUN...", "runs on the same problems: every pair, and the method's sentences; "
+     "intervals over seeds from 3 seeds on, verdicts from 5", COMPARE,
      SIZE_MAX, compare},
     {"generate", "RUN --prompt TEXT", "the answer to a prompt, or to each of a file", GENERATE, 1,
      generate},
