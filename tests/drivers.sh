@@ -113,7 +113,7 @@ expect 0 'tape of one step' ./train --base $work/base --system h2 --out $work/dr
 expect 0 'h2' ./eval compare $work/base $work/none $work/h2 --count 24 --prompts 32
 # compare tells what it was asked, and what it left out
 two="./eval compare $work/none $work/h2 --count 24 --no-analysis"
-expect 0 '^h2 - none +[+-][0-9.]+ \+- [0-9.]+ +problems +1 .*cannot tell \(one seed\)$' $two
+expect 0 '^h2 - none +[+-][0-9.]+ \+- [0-9.]+ +cannot tell \(1 seed\)$' $two
 expect 0 '^left out: soft, no run of it: soft - h2$' $two
 expect 0 '^left out: the analysis of the latents' $two
 expect 0 '^none - h2 ' $two --against h2
@@ -135,15 +135,15 @@ expect 1 'are both h2 with seed 3, from different Bases' ./eval compare $work/h2
 # a Base for each seed: both join, and a sentence takes the one that the run started from
 expect 0 step=12 $arm --base $work/base-5 --system h2 --seed 5 --out $work/h2-5
 expect 0 '^Base +2 ' ./eval compare $work/h2 $work/h2-5 --count 24 --no-analysis
-expect 0 'h2 - Base +[^ ]+ \+- [0-9.]+ +problems +2 ' ./eval compare $work/h2 $work/h2-5 --count 24 --no-analysis
+expect 0 'h2 - Base +[^ ]+ \+- [0-9.]+ .*cannot tell \(2 seeds' ./eval compare $work/h2 $work/h2-5 --count 24 --no-analysis
 # runs of one system that differ in an option: arms of their own, a table for each family
 expect 0 step=12 $arm --system h2 --latents 5 --out $work/h2-latents
 expect 0 step=12 $arm --system h2 --numbers 4 --out $work/h2-numbers
 for runs in "$work/h2 $work/h2-latents" "$work/h2-latents $work/h2"; do
-    expect 0 '^latents=5: 24 of 1,046 test problems' ./eval compare $work/none $runs --count 24 --no-analysis
+    expect 0 '^latents=5: 24 of 2,955 test problems' ./eval compare $work/none $runs --count 24 --no-analysis
     expect 0 '^h2:5 - h2:3 ' ./eval compare $work/none $runs --count 24 --no-analysis
 done
-expect 0 '^numbers=4: 24 of 29,168 test problems' ./eval compare $work/h2 $work/h2-numbers --count 24 --no-analysis
+expect 0 '^numbers=4: 24 of [0-9,]+ test problems' ./eval compare $work/h2 $work/h2-numbers --count 24 --no-analysis
 expect 0 '^left out: 1 pair of arms that answer different problems' ./eval compare $work/h2 $work/h2-numbers --count 24 --no-analysis
 expect 0 ' {4}(correct: it is|(malformed|wrong (numbers|value)|no end token).* 57 is wanted$)' ./eval generate $work/h2 --prompt 'numbers: 3 7 12 target: 57'
 expect 0 ' {4}.* 60 is wanted; the problem has no solution$' ./eval generate $work/h2 --prompt 'numbers: 3 7 12 target: 60'

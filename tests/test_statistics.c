@@ -123,7 +123,7 @@ static void test_verdicts(void) {
     e.seeds = 4;
     verdict_is(e, 0.001, "cannot tell", "4 seeds, 5 are needed");
     e.seeds = 1;
-    verdict_is(e, NAN, "cannot tell", "one seed");
+    verdict_is(e, NAN, "cannot tell", "1 seed");
     e.seeds = 0;
     verdict_is(e, NAN, "cannot tell", "no seed in common");
 }

@@ -200,7 +200,7 @@ void holm_correct(const double *p, size_t n, double *corrected) {
 }
 
 const char *verdict_of(const estimate *e, double corrected, const char **why) {
-    static const char *const few[] = {"no seed in common", "one seed", "2 seeds, 5 are needed",
+    static const char *const few[] = {"no seed in common", "1 seed", "2 seeds, 5 are needed",
                                       "3 seeds, 5 are needed", "4 seeds, 5 are needed"};
     *why = "";
     if (e->seeds < VERDICT_SEEDS) *why = few[e->seeds];

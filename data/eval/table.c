@@ -56,11 +56,19 @@ static size_t width_of(const table *t, size_t column) {
 
 static int is_left(const table *t, size_t column) { return (int)(t->left >> column & 1); }
 
+/* A column that has "-" in every row says nothing, and a screen has 80 of them. */
+static int is_empty(const table *t, size_t column) {
+    for (size_t i = t->columns + column; i < t->cells; i += t->columns)
+        if (strcmp(t->cell[i], "-") != 0) return 0;
+    return 1;
+}
+
 /* The last column has nothing behind it to be kept apart from. */
 static void print_text(const table *t, FILE *to, size_t row) {
     for (size_t i = 0; i < t->columns; i++) {
         const char *cell = t->cell[row * t->columns + i];
         const int width = (int)width_of(t, i), last = i + 1 == t->columns;
+        if (is_empty(t, i)) continue;
         fputs(i ? "  " : "", to);
         if (is_left(t, i)) fprintf(to, "%-*s", last ? 0 : width, cell);
         else fprintf(to, "%*s", width, cell);

@@ -16,7 +16,8 @@ typedef struct {
 table table_begin(const char *titles, unsigned left);
 void table_cell(table *, const char *format, ...);
 void table_number(table *, const char *format, double);        /* "-" where it is not finite */
-/* Prints and frees it, nothing if it has no row. 0: it had no memory. */
+/* Prints and frees it, nothing if it has no row; as text without columns that hold "-" alone. 0: it
+ * had no memory. */
 int table_end(table *, FILE *, int markdown);
 
 #endif

@@ -48,7 +48,7 @@ for seed in $seeds; do
     fi
 done
 say "All runs answer the same problems; then their latents are compared."
-./eval compare $runs || exit 1
+./eval compare $runs --against none || exit 1
 cat << END
 
 Where to look next, for example at h2: what its wrong answers look like, every
