@@ -59,6 +59,8 @@ expect 2 'leave --system' ./train --objective lm --system h2 --out $work/x
 expect 2 'one of them' ./train --base-frozen --base-trained --out $work/x
 expect 2 'gpt2 or qwen3' ./train --arch llama --out $work/x
 expect 2 'objective lm --out' ./train --system liu --out $work/x
+expect 2 'facts 0.5 and --solved 0.6 are shares of the same samples: together' ./train --objective lm --facts 0.5 --solved 0.6 --out $work/x
+expect 2 'solved is for .*would do nothing' ./train --task text --objective lm --data $work --solved 0.6 --out $work/x
 expect 2 'hidden .* = heads' ./train --width 30 --heads 4 --out $work/x
 expect 2 'positions, the model has' ./train --context 12 --out $work/x
 expect 2 'real, file or bf16' ./train --system liu --base-stored half --out $work/x
@@ -654,7 +656,7 @@ expect 0 'valid' "$1/json-f32" $work/out.json
 expect 0 'valid' "$1/json-f32" $work/out.json
 
 # ---- options that would do nothing; what the header says
-for o in "--stages 2" "--stage-epochs 2" "--reset-optimizer" "--groups 3" "--held-out 0.3"; do
+for o in "--stages 2" "--stage-epochs 2" "--reset-optimizer" "--groups 3" "--held-out 0.3" "--facts 0.2" "--solved 0.2"; do
     expect 2 "${o%% *} is for .*would do nothing" $gsm $o --steps 4 --out $work/x
 done
 expect 2 'score-points 0' $gsm --keep-best --valid $work/gsm.jsonl --score-points 0 --steps 4 --out $work/x

@@ -46,6 +46,9 @@ static int check_values(dual_ctx *c, const run_settings *set, const dual_system 
     if (set->warmup > 1 || set->facts > 1 || set->uniform_stage > 1 || set->held_out > 0.9)
         return dual_failed(c, "--warmup, --facts and --uniform-stage are shares: 0 to 1, "
                            "--held-out 0 to 0.9");
+    if (set->facts + set->solved > 1 + 1e-9)
+        return dual_failed(c, "--facts %g and --solved %g are shares of the same samples: together "
+                           "at most 1", set->facts, set->solved);
     if (set->stages > RUN_STAGES) return dual_failed(c, "--stages: at most %d", RUN_STAGES);
     if (set->score_points > 1000) return dual_failed(c, "--score-points: at most 1000");
     if (!set->batch || set->context < 2)
