@@ -183,7 +183,8 @@ static void check_effect(const job *j) {
         {" stages stage-steps stage-epochs latents-per-stage uniform-stage reset-optimizer ",
          "--steps-shown curriculum", run_is_curriculum(set)},
         {" groups ahead ", "--objective pretrain", run_is_pretrain(set)},
-        {" sequence held-out ", "--task text, or --objective pretrain", text},
+        {" sequence ", "--objective lm or pretrain", run_on_text(set)},
+        {" held-out ", "--task text, or --objective pretrain", text},
     };
     for (const option *o = RUN_OPTIONS; o->name; o++) {
         char word[40];

@@ -24,6 +24,9 @@ static int check_objective(dual_ctx *c, const run_settings *set, const dual_syst
         return dual_failed(c, "--task gsm8k wants --data: a file of its rows");
     if (system->inject == DUAL_NONE && !system->base_trained)
         return dual_failed(c, "no latents and a frozen Base: nothing would be trained");
+    if (run_is_curriculum(set) && set->latents_per_stage && !system->base_trained)
+        return dual_failed(c, "--latents-per-stage: stage 0 has no latents, so with a frozen Base "
+                           "nothing would be trained in it; without it every stage has --latents");
     if (*set->from && system->inject == DUAL_NONE && !lm)
         return dual_failed(c, "--from takes Coprocessor and soft tokens too; --system none has "
                            "neither: --base");
