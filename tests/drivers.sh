@@ -691,6 +691,33 @@ document perplexity $work/text-h2 --sequences 2
 document score $work/stages-h2 --count 8
 document score $work/gsm-none --data $work/gsm.jsonl --max-new 8
 
+# ---- the plan of results, very small: list, rows that come again bit for bit, a stop, tables, rates
+plan() { env QUICK=1 SCALE=800 COUNT=20 TEXT= JOBS=2 RUNS=$work/plan OUT=$work/results sh data/plans/reproduce.sh "$@"; }
+expect 0 "^QUICK='1' .* sh .*reproduce.sh --one base/form3-1$" plan --list main
+expect 0 'one main/none-flops-2$' plan --list main
+expect 1 'there is no part chess' plan --list chess
+expect 255 'there is no arm main/h3' plan --one main/h3-1
+expect 2 'reproduce.sh --list' plan --help
+expect 0 'solved/h1-1' plan --one solved/h1-1
+# a row without its seconds, which no two runs share
+row() { awk -F, -v OFS=, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "seconds") at = i } { $at = ""; print }' $work/plan/solved/h1-1/row.csv > "$1"; }
+row $work/row-once
+rm -r $work/plan/solved $work/plan/base
+expect 0 'solved/h1-1' sh -c "$(plan --list solved 2> /dev/null | grep 'solved/h1-1$')"
+row $work/row
+same $work/row-once $work/row
+# with a run cut off in the middle and a Base that is gone the plan goes on
+rm $work/plan/solved/h1-1/row.csv $work/plan/solved/h1-1/trained
+expect 0 '16 of 16 runs done, 0 left' plan solved
+row $work/row
+same $work/row-once $work/row
+expect 0 '^solved,h1h2,2,' cat $work/results/solved.csv
+expect 0 '^[|] h1h2 [|] 2 [|]' cat $work/results/tables.md
+expect 0 'plan/solved/h1-2$' plan --runs solved
+# a Base and h2 first, then as many FLOPs as h2's
+expect 0 'main/none-flops-1' plan --one main/none-flops-1
+expect 0 'row.csv|step=' ls $work/plan/main/none-flops-1/row.csv $work/plan/main/h2-1/trained
+
 # ---- the public sets, where they are
 if [ -n "$DUAL_DATA" ]; then
     rows=$DUAL_DATA/countdown

@@ -13,19 +13,20 @@
 #   JOBS=N     runs side by side, one thread each; as many as there are processors. On 2 cores two
 #              runs of one thread are faster than one after another with two threads each.
 #   RUNS=DIR   where the runs are: runs/reproduce        OUT=DIR   tables: data/results
-#   SCALE=N    every number of steps divided by N        RATES=FILE  instead of OUT/rates.csv
+#   SCALE=N    every number of steps divided by N        RATES=FILE instead of OUT/rates.csv
+#   COUNT=N    problems of a final score: 4000
 #   TEXT=FILE  what `pretrain` and `finetune` read; without it they are left out
 set -u
 QUICK=${QUICK:-0} TEXT=${TEXT:-} here=$0
 if [ "$QUICK" = 1 ]; then
     RUNS=${RUNS:-runs/quick} OUT=${OUT:-runs/quick/results} SCALE=${SCALE:-10}
-    seeds_most=2 count=200 batches=4 small='--score-count 50' width='--width 32 --heads 2'
+    seeds_most=2 COUNT=${COUNT:-200} prompts=256 batches=4 small='--score-count 50' width='--width 32 --heads 2'
 else
     RUNS=${RUNS:-runs/reproduce} OUT=${OUT:-data/results} SCALE=${SCALE:-1}
-    seeds_most=99 count=4000 batches=1 small='' width=''
+    seeds_most=99 COUNT=${COUNT:-4000} prompts=2048 batches=1 small='' width=''
 fi
 JOBS=${JOBS:-$(getconf _NPROCESSORS_ONLN 2> /dev/null || echo 2)} RATES=${RATES:-$OUT/rates.csv}
-export QUICK TEXT RUNS OUT SCALE JOBS RATES
+export QUICK TEXT RUNS OUT SCALE COUNT JOBS RATES
 
 # ---- The matrix -------------------------------------------------------------------------------
 # Every run starts from a Base of its own seed: one Base for all seeds would be one draw. Minutes
@@ -391,28 +392,28 @@ row() { # name
     tflop=$(tail -n 1 "$out/log.csv" | cut -d , -f 6)
     seconds=$(tail -n 1 "$out/log.csv" | cut -d , -f 7)
     if [ "$task" != text ]; then
-        ask "$a" score "$out" --count $count
+        ask "$a" score "$out" --count $COUNT
         loss=$(number "$a" loss) of=$(number "$a" count) right=$(share "$a" accuracy)
         right_option=$(share "$a" right_option)
         reads=$(grep -c '"inject":"\(embed\|kv\)"' "$a")
         if [ "$reads" = 1 ]; then      # the latents depend on the problem
             for which in swapped mean noise zero; do
-                ask "$a" score "$out" --count $count --latents-from $which
+                ask "$a" score "$out" --count $COUNT --latents-from $which
                 eval "$which=$(share "$a" accuracy)"
             done
         fi
         if [ "$task" = countdown ]; then
-            ask "$a" score "$out" --count $count --split heldout
+            ask "$a" score "$out" --count $COUNT --split heldout
             of_heldout=$(number "$a" count) heldout=$(share "$a" accuracy)
             n=$(sed -n 's/.*"numbers": "\([3-5]\)".*/\1/p' "$out/run.json")
             range=$(sed -n 's/.*"range": "\([0-9-]*\)".*/\1/p' "$out/run.json")
             if [ "$reads" = 1 ]; then
-                ask "$a" score "$out" --count $count --split heldout --latents-from swapped
+                ask "$a" score "$out" --count $COUNT --split heldout --latents-from swapped
                 heldout_swapped=$(share "$a" accuracy)
             fi
             if [ "$n" ] && [ "$objective" = answer ]; then
                 rows=$(longer_rows "$n" "$range") || exit
-                ask "$a" score "$out" --count 1000 --data "$rows"
+                ask "$a" score "$out" --count $COUNT --data "$rows"
                 of_longer=$(number "$a" count) longer=$(share "$a" accuracy)
             fi
         fi
@@ -426,7 +427,7 @@ row() { # name
             print h; print v }')
     fi
     if grep -q '"latents": [1-9]' "$out/run.json" && [ -e "$out/latents.safetensors" ]; then
-        ask "$a" latents "$out"
+        ask "$a" latents "$out" --prompts $prompts
         h_off=$(sed -n 's/.*"rule":"variance_99"[^}]*"h_off":\([0-9.e-]*\).*/\1/p' "$a")
         h_floor=$(sed -n 's/.*"rule":"variance_99"[^}]*"floor":\([0-9.e-]*\).*/\1/p' "$a")
         silhouette=$(number "$a" silhouette)
@@ -509,17 +510,20 @@ sweep() {
 
 # ---- Tables: of whatever runs are finished ------------------------------------------------------
 
-rows_of() { # part: its finished arms, one after another, with part and arm in front
-    [ "$1" = base ] && list=$(bases | awk '{ print $1, 99, "-" }') ||
-        list=$(arms | awk -v part="$1" '$1 == part { print $2, $3, $7 == "=" ? $8 : "-" }')
-    echo "$list" | while read -r arm seeds same; do
-        seed=1
-        while [ $seed -le "$seeds" ] && [ $seed -le $seeds_most ]; do
-            from=$RUNS/$1/$arm-$seed
-            [ "$same" = - ] || from=$RUNS/$same-$seed
-            [ ! -e "$from/row.csv" ] || sed "1s/^/part,arm,/; 2s/^/$1,$arm,/" "$from/row.csv"
-            seed=$((seed + 1))
+finished_of() { # part: arm and folder of each of its finished runs
+    if [ "$1" = base ]; then bases | awk '{ print $1, 99, "-" }'
+    else arms | awk -v part="$1" '$1 == part { print $2, $3, $7 == "=" ? $8 : "-" }'
+    fi | while read -r arm seeds same; do
+        [ "$same" = - ] && same=$1/$arm
+        for seed in 1 2 3 4 5 6 7 8; do
+            from=$RUNS/$same-$seed
+            [ $seed -gt "$seeds" ] || [ ! -e "$from/row.csv" ] || echo "$arm $from"
         done
+    done
+}
+rows_of() { # part: the rows one after another, each with its names, part and arm in front
+    finished_of "$1" | while read -r arm from; do
+        sed "1s/^/part,arm,/; 2s/^/$1,$arm,/" "$from/row.csv"
     done
 }
 # One header: rows whose columns differ (fewer points) are put under the names of the first.
@@ -541,12 +545,13 @@ table_of() {
         !($2 in seeds) { arm[++arms] = $2 }
         { seeds[$2]++; for (k in at) { v = $(at[k]); if (v != "") {
               n[$2, k]++; sum[$2, k] += v; squares[$2, k] += v * v } } }
-        function cell(a, k, scale, places,    m, s) {
+        function cell(a, k, scale, places,    m, s, f) {
             if (!n[a, k]) return "-"
+            f = "%." places "f"
             m = sum[a, k] / n[a, k]
-            if (n[a, k] == 1) return sprintf("%.*f", places, scale * m)
+            if (n[a, k] == 1) return sprintf(f, scale * m)
             s = (squares[a, k] - n[a, k] * m * m) / (n[a, k] - 1)
-            return sprintf("%.*f ± %.*f", places, scale * m, places, scale * sqrt(s > 0 ? s : 0))
+            return sprintf(f " ± " f, scale * m, scale * sqrt(s > 0 ? s : 0))
         }
         END {
             text = ("without_1" in at)
@@ -559,11 +564,18 @@ table_of() {
             for (i = 1; i <= arms; i++) {
                 a = arm[i]
                 printf "| %s | %d | %s ", a, seeds[a], cell(a, "tflop", 1, 2)
-                if (text) { m = split("with_1 with_2 with_4 with_8 with_16 without_1", c, " ")
-                    for (j = 1; j <= m; j++) printf "| %s ", cell(a, c[j], 1, 2)
-                } else { m = split("right swapped mean noise zero heldout longer", c, " ")
+                if (text) {
+                    m = split("with_1 with_2 with_4 with_8 with_16 without_1", c, " ")
+                    for (j = 1; j <= m; j++) {
+                        k = c[j]
+                        if (!n[a, k]) sub(/with_/, "without_", k)      # an arm without latents
+                        printf "| %s ", cell(a, k, 1, 2)
+                    }
+                } else {
+                    m = split("right swapped mean noise zero heldout longer", c, " ")
                     for (j = 1; j <= m; j++) printf "| %s ", cell(a, c[j], 100, 1)
-                    printf "| %s ", cell(a, "loss", 1, 4) }
+                    printf "| %s ", cell(a, "loss", 1, 4)
+                }
                 printf "| %s | %s |\n", cell(a, "h_off", 1, 3), cell(a, "silhouette", 1, 3)
             } }' "$OUT/$1.csv"
 }
@@ -582,8 +594,15 @@ tables() {
 
 # ---- What was asked -----------------------------------------------------------------------------
 
+begin() { # the plan of some parts, when it began, and the minutes of its runs that were done then
+    plan "$@" > "$RUNS/plan" || exit 1
+    while read -r n minutes; do
+        [ ! -e "$RUNS/$n/row.csv" ] || echo "$minutes"
+    done < "$RUNS/plan" | awk -v now="$(date +%s)" '{ s += $1 } END { print now, s + 0 }' \
+        > "$RUNS/began"
+}
 progress() { # the run that is finished; the plan's minutes scaled by those that passed
-    [ -e "$RUNS/plan" ] || { say "$1 is done"; return; }
+    [ -e "$RUNS/began" ] || { say "$1 is done"; return; }
     read -r began done_then < "$RUNS/began"
     while read -r n minutes; do
         if [ -e "$RUNS/$n/row.csv" ]; then echo "1 $minutes"; else echo "0 $minutes"; fi
@@ -602,26 +621,20 @@ one() {
 mkdir -p "$RUNS"
 case ${1:-} in
 --list) shift
-    plan "$@" > "$RUNS/plan" || exit 1
+    begin "$@"
     while read -r n minutes; do
-        echo "QUICK='$QUICK' SCALE='$SCALE' TEXT='$TEXT' RUNS='$RUNS' OUT='$OUT' RATES='$RATES'" \
-            "sh $here --one $n"
+        echo "QUICK='$QUICK' SCALE='$SCALE' COUNT='$COUNT' TEXT='$TEXT' RUNS='$RUNS'" \
+            "OUT='$OUT' RATES='$RATES' sh $here --one $n"
     done < "$RUNS/plan" ;;
 --one) one "$2" ;;
 --trial) trial "$2" "$3" || exit 255 ;;
 --rates) shift; sweep "$@" ;;
 --tables) tables ;;
 --runs) shift
-    for p in "$@"; do
-        for f in "$RUNS/$p"/*/row.csv; do [ ! -e "$f" ] || echo "${f%/row.csv}"; done
-    done ;;
+    for p in "$@"; do finished_of "$p" | cut -d ' ' -f 2-; done ;;
 -*) sed -n '2,/^set/p' "$here" | sed '$d; s/^# \{0,1\}//'; exit 2 ;;
 *)
-    plan "$@" > "$RUNS/plan" || exit 1
-    while read -r n minutes; do
-        [ ! -e "$RUNS/$n/row.csv" ] || echo "$minutes"
-    done < "$RUNS/plan" | awk -v now="$(date +%s)" '{ s += $1 } END { print now, s + 0 }' \
-        > "$RUNS/began"
+    begin "$@"
     [ -e "$RATES" ] || [ "$QUICK" = 1 ] || say "no $RATES: every rate is 3e-3; --rates makes it"
     cut -d ' ' -f 1 "$RUNS/plan" | xargs -P "$JOBS" -n 1 sh "$here" --one
     status=$?
