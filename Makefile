@@ -60,6 +60,12 @@ demo: all
 demo-full: all
 	@sh data/plans/demo.sh runs/demo-full full
 
+# ---- results: the paper's comparisons with seeds; reproduce-quick is the same matrix small ---------
+reproduce: all
+	@sh data/plans/reproduce.sh
+reproduce-quick: all
+	@QUICK=1 TEXT="$${TEXT:-dual.c}" sh data/plans/reproduce.sh
+
 # ---- tests: no network, no shared folder, no Python ----------------------------------------------
 # Operations and exchange are tested in double too, where finite differences mean something; the
 # parity of the product itself is judged in float, and once more in double.
@@ -104,4 +110,4 @@ check: # what a reader relies on: caps, widths, warnings, the tour names every s
 clean:
 	rm -rf $(B) train eval
 always:
-.PHONY: always all demo demo-full test bench bench-peers check clean
+.PHONY: always all demo demo-full reproduce reproduce-quick test bench bench-peers check clean

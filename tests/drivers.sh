@@ -69,6 +69,10 @@ expect 2 'one of them' ./train --base-frozen --base-trained --out $work/x
 expect 1 'gradient norm [0-9in].*: it diverged' ./train --objective lm --steps 40 --width 16 --heads 2 --layers 1 --batch 4 --lr 1000 --out $work/diverged --score-points 0
 expect 2 'gpt2 or qwen3' ./train --arch llama --out $work/x
 expect 2 'objective lm --out' ./train --system liu --out $work/x
+expect 2 'facts 0.5 and --solved 0.6 are shares of the same samples: together' ./train --objective lm --facts 0.5 --solved 0.6 --out $work/x
+expect 2 'stage 0 has no latents, so with a frozen Base nothing would' ./train --steps-shown curriculum --latents-per-stage 1 --base $work/base --system liu --context 48 --out $work/x
+expect 0 'step=12' ./train --objective lm --sequence 9 $small --steps 12 --out $work/short
+expect 2 'solved is for .*would do nothing' ./train --task text --objective lm --data $work --solved 0.6 --out $work/x
 expect 2 'hidden .* = heads' ./train --width 30 --heads 4 --out $work/x
 expect 2 'positions, the model has' ./train --context 12 --out $work/x
 expect 2 'real, file or bf16' ./train --system liu --base-stored half --out $work/x
@@ -698,7 +702,7 @@ expect 0 'valid' "$1/json-f32" $work/out.json
 expect 0 'valid' "$1/json-f32" $work/out.json
 
 # ---- options that would do nothing; what the header says
-for o in "--stages 2" "--stage-epochs 2" "--reset-optimizer" "--groups 3" "--held-out 0.3"; do
+for o in "--stages 2" "--stage-epochs 2" "--reset-optimizer" "--groups 3" "--held-out 0.3" "--facts 0.2" "--solved 0.2"; do
     expect 2 "${o%% *} is for .*would do nothing" $gsm $o --steps 4 --out $work/x
 done
 expect 2 'score-points 0' $gsm --keep-best --valid $work/gsm.jsonl --score-points 0 --steps 4 --out $work/x
@@ -730,6 +734,33 @@ document choices $work/text-h2 $work/mc.jsonl
 document perplexity $work/text-h2 --sequences 2
 document score $work/stages-h2 --count 8
 document score $work/gsm-none --data $work/gsm.jsonl --max-new 8
+
+# ---- the plan of results, very small: list, rows that come again bit for bit, a stop, tables, rates
+plan() { env QUICK=1 SCALE=800 COUNT=20 TEXT= JOBS=2 RUNS=$work/plan OUT=$work/results sh data/plans/reproduce.sh "$@"; }
+expect 0 "^QUICK='1' .* sh .*reproduce.sh --one base/form3-1$" plan --list main
+expect 0 'one main/none-flops-2$' plan --list main
+expect 1 'there is no part chess' plan --list chess
+expect 255 'there is no arm main/h3' plan --one main/h3-1
+expect 2 'reproduce.sh --list' plan --help
+expect 0 'solved/h1-1' plan --one solved/h1-1
+# a row without its seconds, which no two runs share
+row() { awk -F, -v OFS=, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "seconds") at = i } { $at = ""; print }' $work/plan/solved/h1-1/row.csv > "$1"; }
+row $work/row-once
+rm -r $work/plan/solved $work/plan/base
+expect 0 'solved/h1-1' sh -c "$(plan --list solved 2> /dev/null | grep 'solved/h1-1$')"
+row $work/row
+same $work/row-once $work/row
+# with a run cut off in the middle and a Base that is gone the plan goes on
+rm $work/plan/solved/h1-1/row.csv $work/plan/solved/h1-1/trained
+expect 0 '16 of 16 runs done, 0 left' plan solved
+row $work/row
+same $work/row-once $work/row
+expect 0 '^solved,h1h2,2,' cat $work/results/solved.csv
+expect 0 '^[|] h1h2 [|] 2 [|]' cat $work/results/tables.md
+expect 0 'plan/solved/h1-2$' plan --runs solved
+# a Base and h2 first, then as many FLOPs as h2's
+expect 0 'main/none-flops-1' plan --one main/none-flops-1
+expect 0 'row.csv|step=' ls $work/plan/main/none-flops-1/row.csv $work/plan/main/h2-1/trained
 
 # ---- the public sets, where they are
 if [ -n "$DUAL_DATA" ]; then

@@ -89,6 +89,8 @@ const option RUN_OPTIONS[] = {
     {"range", AT(OPTION_TEXT, range), "1-30", "the numbers' range", FIXED},
     {"targets", AT(OPTION_TEXT, targets), "10-100", "the targets' range", FIXED},
     {"facts", AT(OPTION_REAL, facts), "0.15", "lm: share of samples that are facts a+b=c", FIXED},
+    {"solved", AT(OPTION_REAL, solved), "0",
+     "lm: share of samples that are problems with a solution; facts and these at most 1", FIXED},
     {"nodes", AT(OPTION_TEXT, nodes), "14-28", "prosqa: nodes of a graph", FIXED},
     {"path", AT(OPTION_TEXT, path), "3-6", "prosqa: steps to the answer", FIXED},
     {"concepts", AT(OPTION_SIZE, concepts), "38", "prosqa: words for what things are", FIXED},

@@ -505,16 +505,31 @@ static void put_fact(sink *s, dual_rng *rng) {
     put_step(s, op, a, b, value);
 }
 
-size_t countdown_base(const countdown_options *o, double facts, dual_rng *rng, char *out,
-                      size_t size) {
+/* A problem to train on, and its solution. */
+static size_t put_solved(const countdown_options *o, dual_rng *rng, char *out, size_t size) {
+    countdown_options train = *o;
+    countdown_problem p;
+    train.split = COUNTDOWN_TRAIN;
+    if (!countdown_draw(&train, rng, &p)) return 0;
+    sink s = open_sink(out, size);
+    s.used = countdown_prompt(&p, out, size);
+    put(&s, "\n");
+    put(&s, p.solution);
+    return s.used;
+}
+
+size_t countdown_base(const countdown_options *o, double facts, double solved, dual_rng *rng,
+                      char *out, size_t size) {
     sink s = open_sink(out, size);
     countdown_problem p;
     tree t;
     if (countdown_check(o)) return 0;
-    if (dual_rng_uniform(rng) < facts) {
+    const double kind = dual_rng_uniform(rng);
+    if (kind < facts) {
         put_fact(&s, rng);
         return s.used;
     }
+    if (kind < facts + solved) return put_solved(o, rng, out, size);
     p.count = draw_between(rng, o->count_min, o->count_max);
     for (int tries = 0; tries < TRIES; tries++) {
         /* The key is settled before the expression is drawn, so that refusing keys of other

@@ -203,14 +203,16 @@ int countdown_draw(const countdown_options *, dual_rng *, countdown_problem *);
 /* One sample of Base text, without its end token; 0: as countdown_draw. It is
  * - with probability `facts` a true `a+b=c` (+ - * / equally often, uniform over all facts with
  *   a, b, c in 0..100, so that every whole-number token is met), else
+ * - with probability `solved` a problem as countdown_draw makes it: prompt, line break, solution; a
+ *   Base that reads such text learns a part of the task, else
  * - prompt, line break, expression: the form of the task and not the task. The expression has
  *   each number once, any operators in any order (the value may be negative or a fraction), and
  *   the target is drawn independently of it.
  * Its (numbers, target) is always a TRAIN key; options->split is not read. A good share of facts
  * is 0.15: a Base of width 64 then used each number once in 93 % of its samples after 1,200 steps
  * (numbers of 1..30); at 0.5 in 5 % after 900 (1..20). */
-size_t countdown_base(const countdown_options *, double facts, dual_rng *, char *out,
-                      size_t size);
+size_t countdown_base(const countdown_options *, double facts, double solved, dual_rng *,
+                      char *out, size_t size);
 
 /* ---- Countdown: the grader -------------------------------------------------------------------
  *     expr = term {(+|-) term}     term = factor {(*|/) factor}     factor = digits | ( expr )
