@@ -662,7 +662,7 @@ static void print_duration(job *j) {
     printf("\n");
 }
 
-/* ---- The gate of a Base: header.c ------------------------------------------------------------- */
+/* ---- The gate of a Base: header.c ------------------------------------------------------------ */
 
 static void print_gate(job *j) {
     if (!run_is_lm(&j->r.set) || !j->test) return;
