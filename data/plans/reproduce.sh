@@ -9,7 +9,7 @@
 #   reproduce.sh --tables          OUT/PART.csv and OUT/tables.md from whatever runs are finished
 #   reproduce.sh --runs PART..     folders of the finished runs, for ./eval compare
 #
-#   QUICK=1    the same matrix small: width 32, 1/10 of the steps, 1/4 of the batch, 2 seeds
+#   QUICK=1    the same matrix small: width 48, 1/6 of the steps, 1/4 of the batch, 2 seeds
 #   JOBS=N     runs side by side, one thread each; as many as there are processors. On 2 cores two
 #              runs of one thread are faster than one after another with two threads each.
 #   RUNS=DIR   where the runs are: runs/reproduce        OUT=DIR   tables: data/results
@@ -19,8 +19,9 @@
 set -u
 QUICK=${QUICK:-0} TEXT=${TEXT:-} here=$0
 if [ "$QUICK" = 1 ]; then
-    RUNS=${RUNS:-runs/quick} OUT=${OUT:-runs/quick/results} SCALE=${SCALE:-10}
-    seeds_most=2 COUNT=${COUNT:-200} prompts=256 batches=4 small='--score-count 50' width='--width 32 --heads 2'
+    RUNS=${RUNS:-runs/quick} OUT=${OUT:-runs/quick/results} SCALE=${SCALE:-6}
+    seeds_most=2 COUNT=${COUNT:-200} prompts=256 batches=4
+    small='--score-count 50' width='--width 48 --heads 4'
 else
     RUNS=${RUNS:-runs/reproduce} OUT=${OUT:-data/results} SCALE=${SCALE:-1}
     seeds_most=99 COUNT=${COUNT:-4000} prompts=2048 batches=1 small='' width=''
@@ -33,26 +34,39 @@ export QUICK TEXT RUNS OUT SCALE COUNT JOBS RATES
 # are those of one run on one core at 40 GFLOP/s (Zen 3, AVX2, nobody else there), 20 where the
 # passes are very small.
 
-# What each part asks; at the end the hours on 2 cores, Bases included.
-#   main      all systems on Countdown 3 from a Base that knows the form alone
-#   solved    the same from a Base that can do part of the task
-#   branch4/5 Countdown with 4 and 5 numbers      budget3/4  N_L from 1 to 16
-#   blocks    Qwen-3 in place of GPT-2            prosqa     ProsQA, with and without curriculum
-#   pretrain  perplexity of tokens ahead          finetune   Countdown from there, or a plain Base
-#   shaping   the penalty on latents              reviewers  what reviewers asked for
+# What each part asks, and its hours on 2 cores with the Bases that no earlier part has made: 14 in
+# all. --rates takes 4 more, of which main's 1.6, solved's 0.4, blocks' 0.6, prosqa's 0.3.
+#   main      3.7  all systems on Countdown 3, from a Base that knows the form and not the task
+#   solved    0.8  the same from a Base that can do part of the task
+#   branch4   1.4  Countdown with 4 numbers
+#   branch5   1.1  Countdown with 5 numbers
+#   budget3   1.1  N_L from 1 to 16, with 3 numbers
+#   budget4   1.3  N_L from 1 to 16, with 4 numbers
+#   blocks    1.0  Qwen-3 in place of GPT-2
+#   prosqa    0.6  ProsQA, with and without curriculum
+#   pretrain  1.7  a text: perplexity of the tokens ahead
+#   finetune  0.4  Countdown from there, or from a Base of that text
+#   shaping   1.0  the penalty on latents that point the same way
+#   reviewers 0.3  what reviewers asked for; other latents and longer problems are in every part
+#
+# How the sizes were chosen, with seed 101 at a rate of 3e-3. Countdown 3 with numbers 1-50 has
+# 84,405 training problems (1-20: 8,820, nearly all met in 600 steps); on it `none` has 67 % after
+# 2,400 steps, h1 44, liu 29 (30 to 80 were wanted of `none`). The Base passes its gate after 4,000
+# steps (92 % use each number once; 84 % after 2,000). On this ProsQA the steps written out reach
+# 39 % after the Base's 1,500 steps and 59 % after 1,500 more, the answer alone 89 %.
 PARTS="main solved branch4 branch5 budget3 budget4 blocks prosqa pretrain finetune shaping"
 PARTS="$PARTS reviewers"
 
 # Words in capitals stand for the options that `expand` has for them.
 # Bases: name, minutes, options
 bases() { cat << 'END'
-form3     5.7 LM THREE --context 64 --sequence 32 --batch 128 --steps 2000
-solved3   5.7 LM THREE --context 64 --sequence 32 --batch 128 --steps 2000 --solved 0.3
-qwen3     5.9 LM THREE --context 64 --sequence 32 --batch 128 --steps 2000 --arch qwen3
-form45    6.2 LM FOUR-FIVE --context 128 --sequence 48 --batch 96 --steps 2000
+form3     8.5 LM THREE --context 64 --sequence 32 --batch 128 --steps 4000
+solved3   8.5 LM THREE --context 64 --sequence 32 --batch 128 --steps 4000 --solved 0.3
+qwen3     8.5 LM THREE --context 64 --sequence 32 --batch 128 --steps 4000 --arch qwen3
+form45   10.0 LM FOUR-FIVE --context 128 --sequence 48 --batch 96 --steps 4000
 stage0    2.3 --task prosqa PROSQA --context 200 --batch 32 --steps 1500 --steps-shown all --lr 3e-3
 text      9.9 LM TEXT --context 160 --batch 32 --steps 3000
-wide3    10.0 LM THREE --sequence 32 --batch 128 --steps 2000 --lr 5e-3 WIDE-OF form3
+wide3    18.6 LM THREE --sequence 32 --batch 128 --steps 4000 --lr 5e-3 WIDE-OF form3
 textwide 22.0 LM TEXT --batch 32 --steps 3000 --lr 5e-3 WIDE-OF text
 END
 }
@@ -83,8 +97,8 @@ main      none          8  2.0 form3   main/none      --system none
 main      cot           5  4.1 form3   main/cot       --system none --steps-shown all
 main      pause         5  3.2 form3   main/pause     --system pause
 main      soft          8  3.2 form3   main/soft      --system soft
-main      prompt        5  1.9 form3   main/prompt    --system prompt
-main      wide          5  6.0 wide3   main/wide      --system wide
+main      prompt        5  1.8 form3   main/prompt    --system prompt
+main      wide          5  6.5 wide3   main/wide      --system wide
 main      coconut       5  6.8 form3   main/coconut   --system coconut
 main      liu           8  3.1 form3   main/liu       --system liu
 main      h1            8  1.9 form3   main/h1        --system h1
@@ -99,57 +113,57 @@ solved    h1            5  1.0 solved3 solved/h1      --system h1
 solved    h2            5  2.2 solved3 solved/h2      --system h2
 solved    h1h2          5  1.4 solved3 solved/h1h2    --system h1h2
 branch4   none          5  2.5 form45  main/none      --system none
-branch4   cot           5  6.5 form45  main/cot       --system none --steps-shown all
+branch4   cot           5  5.8 form45  main/cot       --system none --steps-shown all
 branch4   soft          5  3.8 form45  main/soft      --system soft
 branch4   liu           5  3.4 form45  main/liu       --system liu
 branch4   h1            5  2.3 form45  main/h1        --system h1
 branch4   h2            5  4.8 form45  main/h2        --system h2
 branch5   none          5  3.1 form45  main/none      --system none
-branch5   cot           5  9.0 form45  main/cot       --system none --steps-shown all
-branch5   soft          5  4.5 form45  main/soft      --system soft
-branch5   liu           5  4.0 form45  main/liu       --system liu
-branch5   h1            5  2.7 form45  main/h1        --system h1
-branch5   h2            5  5.5 form45  main/h2        --system h2
-budget3   soft-1        3  2.2 form3   main/soft      --system soft --latents 1
+branch5   cot           5  7.5 form45  main/cot       --system none --steps-shown all
+branch5   soft          5  4.4 form45  main/soft      --system soft
+branch5   liu           5  3.8 form45  main/liu       --system liu
+branch5   h1            5  2.6 form45  main/h1        --system h1
+branch5   h2            5  5.4 form45  main/h2        --system h2
+budget3   soft-1        3  2.1 form3   main/soft      --system soft --latents 1
 budget3   soft-2        3  2.3 form3   main/soft      --system soft --latents 2
 budget3   soft-4        3  2.6 form3   main/soft      --system soft --latents 4
-budget3   soft-8        3  0   form3   main/soft      = main/soft
+budget3   soft-8        3    0 form3   main/soft      = main/soft
 budget3   soft-16       3  4.5 form3   main/soft      --system soft --latents 16
-budget3   liu-1         3  2.0 form3   main/liu       --system liu --latents 1
-budget3   liu-2         3  2.2 form3   main/liu       --system liu --latents 2
-budget3   liu-4         3  2.5 form3   main/liu       --system liu --latents 4
-budget3   liu-8         3  0   form3   main/liu       = main/liu
-budget3   liu-16        3  4.3 form3   main/liu       --system liu --latents 16
-budget3   h1-1          3  1.5 form3   main/h1        --system h1 --latents 1
-budget3   h1-2          3  1.5 form3   main/h1        --system h1 --latents 2
-budget3   h1-4          3  1.7 form3   main/h1        --system h1 --latents 4
-budget3   h1-8          3  0   form3   main/h1        = main/h1
-budget3   h1-16         3  2.4 form3   main/h1        --system h1 --latents 16
-budget3   h2-1          3  3.0 form3   main/h2        --system h2 --latents 1
-budget3   h2-2          3  3.2 form3   main/h2        --system h2 --latents 2
-budget3   h2-4          3  3.5 form3   main/h2        --system h2 --latents 4
-budget3   h2-8          3  0   form3   main/h2        = main/h2
-budget3   h2-16         3  6.2 form3   main/h2        --system h2 --latents 16
-budget4   soft-1        3  2.8 form45  main/soft      --system soft --latents 1
+budget3   liu-1         3  1.4 form3   main/liu       --system liu --latents 1
+budget3   liu-2         3  1.6 form3   main/liu       --system liu --latents 2
+budget3   liu-4         3  2.1 form3   main/liu       --system liu --latents 4
+budget3   liu-8         3    0 form3   main/liu       = main/liu
+budget3   liu-16        3  5.2 form3   main/liu       --system liu --latents 16
+budget3   h1-1          3  1.1 form3   main/h1        --system h1 --latents 1
+budget3   h1-2          3  1.2 form3   main/h1        --system h1 --latents 2
+budget3   h1-4          3  1.4 form3   main/h1        --system h1 --latents 4
+budget3   h1-8          3    0 form3   main/h1        = main/h1
+budget3   h1-16         3  3.0 form3   main/h1        --system h1 --latents 16
+budget3   h2-1          3  2.1 form3   main/h2        --system h2 --latents 1
+budget3   h2-2          3  2.4 form3   main/h2        --system h2 --latents 2
+budget3   h2-4          3  3.0 form3   main/h2        --system h2 --latents 4
+budget3   h2-8          3    0 form3   main/h2        = main/h2
+budget3   h2-16         3  6.8 form3   main/h2        --system h2 --latents 16
+budget4   soft-1        3  2.7 form45  main/soft      --system soft --latents 1
 budget4   soft-2        3  2.9 form45  main/soft      --system soft --latents 2
 budget4   soft-4        3  3.2 form45  main/soft      --system soft --latents 4
-budget4   soft-8        3  0   form45  main/soft      = branch4/soft
+budget4   soft-8        3    0 form45  main/soft      = branch4/soft
 budget4   soft-16       3  5.1 form45  main/soft      --system soft --latents 16
-budget4   liu-1         3  2.4 form45  main/liu       --system liu --latents 1
-budget4   liu-2         3  2.5 form45  main/liu       --system liu --latents 2
-budget4   liu-4         3  2.8 form45  main/liu       --system liu --latents 4
-budget4   liu-8         3  0   form45  main/liu       = branch4/liu
-budget4   liu-16        3  4.7 form45  main/liu       --system liu --latents 16
-budget4   h1-1          3  1.8 form45  main/h1        --system h1 --latents 1
-budget4   h1-2          3  1.9 form45  main/h1        --system h1 --latents 2
-budget4   h1-4          3  2.0 form45  main/h1        --system h1 --latents 4
-budget4   h1-8          3  0   form45  main/h1        = branch4/h1
-budget4   h1-16         3  2.8 form45  main/h1        --system h1 --latents 16
-budget4   h2-1          3  3.6 form45  main/h2        --system h2 --latents 1
-budget4   h2-2          3  3.7 form45  main/h2        --system h2 --latents 2
-budget4   h2-4          3  4.1 form45  main/h2        --system h2 --latents 4
-budget4   h2-8          3  0   form45  main/h2        = branch4/h2
-budget4   h2-16         3  6.8 form45  main/h2        --system h2 --latents 16
+budget4   liu-1         3  1.7 form45  main/liu       --system liu --latents 1
+budget4   liu-2         3  1.9 form45  main/liu       --system liu --latents 2
+budget4   liu-4         3  2.4 form45  main/liu       --system liu --latents 4
+budget4   liu-8         3    0 form45  main/liu       = branch4/liu
+budget4   liu-16        3  5.6 form45  main/liu       --system liu --latents 16
+budget4   h1-1          3  1.4 form45  main/h1        --system h1 --latents 1
+budget4   h1-2          3  1.5 form45  main/h1        --system h1 --latents 2
+budget4   h1-4          3  1.8 form45  main/h1        --system h1 --latents 4
+budget4   h1-8          3    0 form45  main/h1        = branch4/h1
+budget4   h1-16         3  3.4 form45  main/h1        --system h1 --latents 16
+budget4   h2-1          3  2.6 form45  main/h2        --system h2 --latents 1
+budget4   h2-2          3  2.9 form45  main/h2        --system h2 --latents 2
+budget4   h2-4          3  3.5 form45  main/h2        --system h2 --latents 4
+budget4   h2-8          3    0 form45  main/h2        = branch4/h2
+budget4   h2-16         3  7.4 form45  main/h2        --system h2 --latents 16
 blocks    none          5  2.0 qwen3   blocks/none    --system none
 blocks    soft          5  3.2 qwen3   blocks/soft    --system soft
 blocks    liu           5  3.1 qwen3   blocks/liu     --system liu
@@ -159,7 +173,7 @@ prosqa    none          3  1.8 stage0  prosqa/none    --system none
 prosqa    none-c        3  2.0 stage0  prosqa/none    --system none CURRICULUM
 prosqa    cot           3  2.3 stage0  prosqa/none    --system none --steps-shown all
 prosqa    coconut       3  2.5 stage0  prosqa/none    --system coconut
-prosqa    coconut-c     3  2.5 stage0  prosqa/none  --system coconut CURRICULUM --latents-per-stage 1
+prosqa    coconut-c     3  2.5 stage0  prosqa/none --system coconut CURRICULUM --latents-per-stage 1
 prosqa    soft          3  2.0 stage0  prosqa/soft    --system soft
 prosqa    soft-c        3  2.1 stage0  prosqa/soft    --system soft CURRICULUM
 prosqa    h1            3  1.5 stage0  prosqa/h1      --system h1
@@ -169,42 +183,42 @@ prosqa    h2-c          3  2.6 stage0  prosqa/h2      --system h2 CURRICULUM
 pretrain  none          3  3.9 text    pretrain/none  --system none
 pretrain  pause         3  4.8 text    pretrain/soft  --system pause
 pretrain  soft          3  4.8 text    pretrain/soft  --system soft
-pretrain  wide          3 10.0 textwide pretrain/soft --system wide
+pretrain  wide          3 10.0 textwide pretrain/soft  --system wide
 pretrain  liu           3  4.4 text    pretrain/liu   --system liu
 pretrain  h1            3  4.0 text    pretrain/h1    --system h1
 pretrain  h2            3  5.1 text    pretrain/h2    --system h2
-finetune  none          3  3.0 text    finetune/none  --system none
-finetune  none-pre      3  3.0 pretrain/none finetune/none --system none
-finetune  soft          3  4.0 text    finetune/none  --system soft
-finetune  soft-pre      3  4.0 pretrain/soft finetune/none --system soft
-finetune  liu           3  4.0 text    finetune/liu   --system liu
-finetune  liu-pre       3  4.0 pretrain/liu finetune/liu --system liu
-finetune  h1            3  3.0 text    finetune/liu   --system h1
-finetune  h1-pre        3  3.0 pretrain/h1 finetune/liu --system h1
-finetune  h2            3  5.0 text    finetune/none  --system h2
-finetune  h2-pre        3  5.0 pretrain/h2 finetune/none --system h2
-shaping   h2            3  0   form3   main/h2        = main/h2
+finetune  none          3  1.4 text    finetune/none  --system none
+finetune  none-pre      3  1.4 pretrain/none finetune/none  --system none
+finetune  soft          3  1.7 text    finetune/none  --system soft
+finetune  soft-pre      3  1.7 pretrain/soft finetune/none  --system soft
+finetune  liu           3  1.7 text    finetune/liu   --system liu
+finetune  liu-pre       3  1.7 pretrain/liu finetune/liu   --system liu
+finetune  h1            3  1.7 text    finetune/liu   --system h1
+finetune  h1-pre        3  1.7 pretrain/h1 finetune/liu   --system h1
+finetune  h2            3  1.9 text    finetune/none  --system h2
+finetune  h2-pre        3  1.9 pretrain/h2 finetune/none  --system h2
+shaping   h2            3    0 form3   main/h2        = main/h2
 shaping   h2-plain-.1   3  4.3 form3   main/h2        --system h2 --orthogonality 0.1
 shaping   h2-plain-1    3  4.3 form3   main/h2        --system h2 --orthogonality 1
 shaping   h2-centred-.1 3  4.3 form3   main/h2        --system h2 --orthogonality 0.1 CENTRED
 shaping   h2-centred-1  3  4.3 form3   main/h2        --system h2 --orthogonality 1 CENTRED
-shaping   liu           3  0   form3   main/liu       = main/liu
+shaping   liu           3    0 form3   main/liu       = main/liu
 shaping   liu-plain-.1  3  3.1 form3   main/liu       --system liu --orthogonality 0.1
 shaping   liu-plain-1   3  3.1 form3   main/liu       --system liu --orthogonality 1
-shaping   liu-centred-.1 3 3.1 form3   main/liu       --system liu --orthogonality 0.1 CENTRED
+shaping   liu-centred-.1 3  3.1 form3   main/liu       --system liu --orthogonality 0.1 CENTRED
 shaping   liu-centred-1 3  3.1 form3   main/liu       --system liu --orthogonality 1 CENTRED
-shaping   h1            3  0   form3   main/h1        = main/h1
+shaping   h1            3    0 form3   main/h1        = main/h1
 shaping   h1-plain-.1   3  2.2 form3   main/h1        --system h1 --orthogonality 0.1 VALUES
 shaping   h1-plain-1    3  2.2 form3   main/h1        --system h1 --orthogonality 1 VALUES
 shaping   h1-centred-.1 3  2.2 form3   main/h1        --system h1 --orthogonality 0.1 CENTRED-VALUES
 shaping   h1-centred-1  3  2.2 form3   main/h1        --system h1 --orthogonality 1 CENTRED-VALUES
-reviewers liu           3  0   form3   main/liu       = main/liu
-reviewers h1            3  0   form3   main/h1        = main/h1
+reviewers liu           3    0 form3   main/liu       = main/liu
+reviewers h1            3    0 form3   main/h1        = main/h1
 reviewers h1-lower      3  1.9 form3   main/h1        --system h1 --kv-layers 0-1
 reviewers h1-upper      3  1.9 form3   main/h1        --system h1 --kv-layers 2-3
-reviewers h2            3  0   form3   main/h2        = main/h2
-reviewers h2-detached   3  3.5 form3   main/h2        --system h2 --detach-cache
-reviewers h2-fused      3  4.3 form3   main/h2        --system h2 --fused
+reviewers h2            3    0 form3   main/h2        = main/h2
+reviewers h2-detached   3  3.8 form3   main/h2        --system h2 --detach-cache
+reviewers h2-fused      3  5.2 form3   main/h2        --system h2 --fused
 END
 }
 curriculum="--steps-shown curriculum --stages 3 --reset-optimizer"
@@ -303,11 +317,14 @@ plan() {
     [ -n "$TEXT" ] || say "no TEXT=FILE: pretrain and finetune are left out"
     for p in $PARTS; do
         part_is_wanted "$p" "$@" || continue
-        arms | awk -v part="$p" -v most="$seeds_most" '$1 == part && $7 != "=" {
-            n = $3 < most ? $3 : most
-            for (s = 1; s <= n; s++) print s, part "/" $2 "-" s, $4, $5 }' | sort -s -n -k 1,1 |
-            cut -d ' ' -f 2-
-    done > "$RUNS/plan.arms"
+        arms | awk -v part="$p" -v most="$seeds_most" '
+            { minutes[$1 "/" $2] = $4; base[$1 "/" $2] = $5 }
+            $1 == part {
+                arm = $7 == "=" ? $8 : $1 "/" $2
+                n = $3 < most ? $3 : most
+                for (s = 1; s <= n; s++) print s, arm "-" s, minutes[arm], base[arm] }' |
+            sort -s -n -k 1,1 | cut -d ' ' -f 2-
+    done | awk '!seen[$1]++' > "$RUNS/plan.arms"
     { bases; echo; cat "$RUNS/plan.arms"; } | awk '
         /^$/ { arms = 1; next }
         !arms { minutes[$1] = $2; for (i = 3; i < NF; i++) if ($i == "WIDE-OF") from[$1] = $(i + 1)
@@ -496,11 +513,11 @@ to_try() {
     done
 }
 sweep() {
+    mkdir -p "$RUNS" "$OUT"
     while to_try "$@" > "$RUNS/rate.plan" && [ -s "$RUNS/rate.plan" ]; do
         say "$(grep -c '' "$RUNS/rate.plan") rates to try"
         xargs -P "$JOBS" -n 2 sh "$here" --trial < "$RUNS/rate.plan" || exit 1
     done
-    mkdir -p "$OUT"
     { echo arm,rate,valid
       for arm in $(swept "$@"); do
           cat "$RUNS/rate/${arm%/*}/${arm#*/}"@*.csv | sort -t , -k 2,2g
@@ -595,6 +612,7 @@ tables() {
 # ---- What was asked -----------------------------------------------------------------------------
 
 begin() { # the plan of some parts, when it began, and the minutes of its runs that were done then
+    mkdir -p "$RUNS"
     plan "$@" > "$RUNS/plan" || exit 1
     while read -r n minutes; do
         [ ! -e "$RUNS/$n/row.csv" ] || echo "$minutes"
@@ -618,7 +636,6 @@ one() {
     ( row "$1" ) || exit 255
     progress "$1"
 }
-mkdir -p "$RUNS"
 case ${1:-} in
 --list) shift
     begin "$@"
