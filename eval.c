@@ -3,7 +3,7 @@
  *   eval score RUN          accuracy with its interval, and what the wrong answers look like
  *   eval choices RUN FILE   multiple choice by log-likelihood
  *   eval perplexity RUN FILE   of each token ahead, with the latents and without
- *   eval compare RUN...     all runs on the same problems, and the method's sentences about them
+ *   eval compare RUN...     all runs on the same problems: every pair, and the method's sentences
  *   eval generate RUN       the answer to a prompt, or to each of a file
  *   eval latents RUN        do the slots hold different things? (overlap of their subspaces)
  *   eval trace RUN          every row of every pass: what it is, where it stands, what it sees
@@ -12,10 +12,11 @@
  * Commands only: options are read, data/eval/ computes, the result is printed. Results go to
  * stdout, one line about a failure to stderr; exit 0: done, 1: the run failed, 2: the command line
  * was not understood. */
+#include "data/eval/comparison_report.h"
+#include "data/eval/families.h"
 #include "data/eval/multiple_choice.h"
 #include "data/eval/latents_report.h"
 #include "data/eval/perplexity.h"
-#include "data/eval/report.h"
 #include "data/eval/samples.h"
 #include "data/eval/trace.h"
 #include "data/files/files.h"
@@ -42,11 +43,11 @@ static void *must_room(dual_ctx *c, size_t count, size_t size) {
 
 typedef struct {
     char split[16], data[RUN_PATH], file[RUN_PATH], answers[RUN_PATH], dump[RUN_PATH];
-    char broken[8], from[24], prompt[8192], answer[1024];
+    char broken[8], from[24], against[200], prompt[8192], answer[1024];
     size_t count, samples, sequences, prompts, k, max_new, latents, groups, ahead, sequence, seed;
     size_t threads;
     double temperature;
-    int json, no_analysis, help;
+    int json, csv, markdown, no_analysis, help;
     const char *text;              /* of tokens; NULL: not given */
     int whole, plain, decode;
 } settings;
@@ -95,6 +96,10 @@ static const option PERPLEXITY[] = {
 static const option COMPARE[] = {
     SPLIT, DATA, BROKEN, COUNT, PROMPTS,
     ENTRY("no-analysis", OPTION_FLAG, no_analysis, "0", "leave the latents' analysis out"),
+    ENTRY("against", OPTION_TEXT, against, "",
+          "an arm: all others less that one; empty: every pair of arms"),
+    ENTRY("markdown", OPTION_FLAG, markdown, "0", "tables as Markdown"),
+    ENTRY("csv", OPTION_FLAG, csv, "0", "one CSV table of arms, runs, sentences and pairs"),
     JSON, COMMON
 };
 static const option GENERATE[] = {
@@ -294,9 +299,7 @@ static void score_heading(const settings *set, const loaded_run *loaded, const c
            set->from);
     if (loaded->latents != loaded->r.system.latents) printf(", %zu of them", loaded->latents);
     printf("\n\n");
-    if (problems_are_all(rows) && !*set->data)
-        printf("(The whole split: the accuracy is exact for these problems. The interval speaks of "
-               "the\npopulation they stand for, all problems from which such a split is made.)\n");
+    printf("%s", problems_note(rows));
     if ((double)set->count < rows->all.problems && *set->data)
         printf("(--count: the first rows of the file)\n");
 }
@@ -635,35 +638,65 @@ static void latents(dual_ctx *c, const settings *set, size_t n_runs, const char 
 
 /* ==== COMPARE ================================================================================= */
 
-static void compare(dual_ctx *c, const settings *set, size_t n_runs, const char **folder) {
-    comparison k;
+/* What a group of runs answers: the first run's task makes the problems. */
+static void read_group(dual_ctx *c, const settings *set, comparison *k, problem_group *g) {
     loaded_run loaded;
-    parse_prompts(set);
-    must(comparison_begin(c, &k, n_runs, set->broken, !set->no_analysis), c);
-    for (size_t i = 0; i < n_runs; i++) {          /* every folder, before any work is done */
+    open_run(c, set, k->entries[g->first].opened, &loaded);
+    read_problems(c, set, &loaded, &g->problems);
+    if (k->analyse) read_fresh(c, set, &loaded, &g->fresh);
+    loaded_run_close(&loaded);
+    if (k->kind == TASK_COUNTDOWN) g->floor = comparison_floor(&g->problems);
+}
+
+static void refuse_against(const comparison *k, const char *name) {
+    note arms = {0, ""};
+    for (size_t i = 0; i < k->n_entries; i++)
+        if (!i || strcmp(k->entries[i - 1].label, k->entries[i].label))
+            note_add(&arms, " %s", k->entries[i].label);
+    if (*name && !entry_labelled(k, name))
+        cli_fail(2, "--against: \"%s\" is not one of the arms:%s", name, arms.text);
+}
+
+/* Every folder, before any work is done. */
+static void open_all(dual_ctx *c, const settings *set, comparison *k, size_t n_runs,
+                     const char **folder) {
+    loaded_run loaded;
+    must(comparison_begin(c, k, n_runs, set->broken, !set->no_analysis), c);
+    k->one_file = *set->data != 0;
+    for (size_t i = 0; i < n_runs; i++) {
         open_run(c, set, folder[i], &loaded);
-        must(comparison_add(c, &k, &loaded, folder[i]), c);
+        must(comparison_add(c, k, &loaded, folder[i]), c);
         refuse_text(&loaded, folder[i]);
         loaded_run_close(&loaded);
     }
-    must(comparison_gather(c, &k), c);
-    open_run(c, set, folder[0], &loaded);             /* the first run's task makes the problems */
-    read_problems(c, set, &loaded, &k.problems);
-    if (k.analyse) read_fresh(c, set, &loaded, &k.fresh);
-    loaded_run_close(&loaded);
-    if (k.kind == TASK_COUNTDOWN) k.floor = comparison_floor(&k.problems);
+    must(comparison_gather(c, k), c);
+    refuse_against(k, set->against);
+}
+
+static void compare(dual_ctx *c, const settings *set, size_t n_runs, const char **folder) {
+    comparison k;
+    findings all;
+    parse_prompts(set);
+    if (set->csv + set->markdown + set->json > 1)
+        cli_fail(2, "--csv, --markdown and --json: one of them");
+    open_all(c, set, &k, n_runs, folder);
+    for (size_t i = 0; i < k.n_groups; i++) read_group(c, set, &k, &k.groups[i]);
     const int terminal = run_is_terminal(2);
     for (size_t i = 0; i < k.n_entries; i++) {
         fprintf(stderr, terminal ? "\r%s\033[K" : "%s\n", k.entries[i].folder);
         must(comparison_measure(c, &k, &k.entries[i]), c);
     }
     if (terminal) fprintf(stderr, "\r\033[K");
-    must(comparison_make_arms(c, &k), c);
+    must(comparison_make_arms(c, &k) && findings_make(c, &k, set->against, &all), c);
     if (set->json) {
         json_writer j = report_begin(stdout, "compare", COMPARE, set);
-        report_comparison_json(&j, &k);
+        report_comparison_json(&j, &k, &all);
         json_close(&j, '}');
-    } else report_comparison(stdout, &k);
+    } else if (set->csv) report_comparison_csv(stdout, &k, &all);
+    else must(report_comparison(c, stdout, &k, &all, set->markdown), c);
+    fflush(stdout);                    /* the warnings stand below, where both go to one place */
+    if (!set->json) report_warnings(stderr, &k);
+    findings_free(&all);
     comparison_free(&k);
 }
 
@@ -951,7 +984,8 @@ static const command COMMANDS[] = {
     {"choices", "RUN FILE", "multiple choice by log-likelihood", CHOICES, 2, choices},
     {"perplexity", "RUN [FILE]", "of each token ahead, with the latents and without; no FILE: what "
      "the run held out", PERPLEXITY, 2, perplexity},
-    {"compare", "RUN...", "runs on the same problems, and what follows for the method", COMPARE,
+    {"compare", "RUN...", "runs on the same problems: every pair, and the method's sentences; "
+     "intervals over seeds from 3 seeds on, verdicts from 5", COMPARE,
      SIZE_MAX, compare},
     {"generate", "RUN --prompt TEXT", "the answer to a prompt, or to each of a file", GENERATE, 1,
      generate},

@@ -1,7 +1,7 @@
 #!/bin/sh
 # What a reader relies on: caps on files and functions, widths, no warnings, a tour that names every
 # section, an example that is quoted as it is. Ends with `check: clean` or says what is not.
-bad=0
+bad=0 scratch=$(mktemp)
 say() { echo "check: $*"; bad=1; }
 ours="dual.c train.c eval.c data/*/*.c"
 
@@ -44,11 +44,12 @@ for cc in gcc clang; do
         case $f in tests/bench.c) reals=float ;; *) reals="float double" ;; esac
         for real in $reals; do
             # -O2: some warnings come only from an optimiser that follows values
-            w=$($cc $flags -O2 -DDUAL_REAL=$real -c $f -o /dev/null 2>&1)
+            w=$($cc $flags -O2 -DDUAL_REAL=$real -c $f -o "$scratch" 2>&1)
             [ -z "$w" ] || say "$cc, $real, $f: $w"
         done
     done
 done
 grep -nE 'Ofast|ffast-math' Makefile | grep -v '^[0-9]*:#' && say "fast math in the Makefile"
+rm -f "$scratch"
 [ $bad -eq 0 ] && echo "check: clean"
 exit $bad

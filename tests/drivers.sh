@@ -40,8 +40,17 @@ arm="./train --base $work/base --batch 16 --latents 3 --steps 12 --log-every 4 -
 
 # ---- options
 for o in --help -h; do expect 0 'usage: ./train' ./train $o; done
-for p in train eval; do expect 0 "^$p .dual. [0-9]+[.][0-9]+$" ./$p --version; done
+for p in train eval; do expect 0 "^$p .dual. [0-9]+[.][0-9]+, built by .*, with(out)? fused multiply-adds$" ./$p --version; done
 expect 0 'version' ./train --help
+# README's digits, for the compilers that it names
+./train --objective lm --steps 40 --batch 32 --score-points 0 --quiet --out $work/bits > $work/said 2>&1
+digits=$(sha256sum $work/bits/state.safetensors 2> $work/said | cut -c1-8)
+case "$(uname -m) $(./train --version)" in
+x86_64*'gcc 12'*'with fused'*) expect 0 '^d70a8453$' echo "$digits" ;;
+x86_64*'lang 14'*'with fused'*) expect 0 '^c10edf72$' echo "$digits" ;;
+x86_64*'gcc 12'* | x86_64*'lang 14'*) expect 0 '^83294ab7$' echo "$digits" ;;
+*) echo "skipped: README has no digits for this compiler (here $digits)" ;;
+esac
 expect 0 'latents N +N_L.* \[4\]' ./train --help
 expect 0 'usage' ./eval --help
 expect 2 'did you mean --latents' ./train --latent 4
@@ -57,8 +66,13 @@ expect 2 'not known; countdown gsm8k prosqa text' ./train --task chess --out $wo
 expect 2 'read like' ./train --numbers 3..5 --out $work/x
 expect 2 'leave --system' ./train --objective lm --system h2 --out $work/x
 expect 2 'one of them' ./train --base-frozen --base-trained --out $work/x
+expect 1 'gradient norm [0-9in].*: it diverged' ./train --objective lm --steps 40 --width 16 --heads 2 --layers 1 --batch 4 --lr 1000 --out $work/diverged --score-points 0
 expect 2 'gpt2 or qwen3' ./train --arch llama --out $work/x
 expect 2 'objective lm --out' ./train --system liu --out $work/x
+expect 2 'facts 0.5 and --solved 0.6 are shares of the same samples: together' ./train --objective lm --facts 0.5 --solved 0.6 --out $work/x
+expect 2 'stage 0 has no latents, so with a frozen Base nothing would' ./train --steps-shown curriculum --latents-per-stage 1 --base $work/base --system liu --context 48 --out $work/x
+expect 0 'step=12' ./train --objective lm --sequence 9 $small --steps 12 --out $work/short
+expect 2 'solved is for .*would do nothing' ./train --task text --objective lm --data $work --solved 0.6 --out $work/x
 expect 2 'hidden .* = heads' ./train --width 30 --heads 4 --out $work/x
 expect 2 'positions, the model has' ./train --context 12 --out $work/x
 expect 2 'real, file or bf16' ./train --system liu --base-stored half --out $work/x
@@ -101,6 +115,40 @@ expect 0 'kv/trained = inject kv, Base trained' ./train --base $work/base --inje
     --out $work/dry --dry-run
 expect 0 'tape of one step' ./train --base $work/base --system h2 --out $work/dry --dry-run
 expect 0 'h2' ./eval compare $work/base $work/none $work/h2 --count 24 --prompts 32
+# compare tells what it was asked, and what it left out
+two="./eval compare $work/none $work/h2 --count 24 --no-analysis"
+expect 0 '^h2 - none +[+-][0-9.]+ \+- [0-9.]+ +cannot tell \(1 seed\)$' $two
+expect 0 '^left out: soft, no run of it: soft - h2$' $two
+expect 0 '^left out: the analysis of the latents' $two
+expect 0 '^none - h2 ' $two --against h2
+expect 0 '^h2 - Base ' $two --against Base
+expect 2 'against: "h3" is not one of the arms: Base none h2$' $two --against h3
+expect 0 '^\| h2 - none \| ' $two --markdown
+expect 0 '^pair,,h2 - none,,1,24,' $two --csv
+expect 2 'csv, --markdown and --json: one of them' $two --csv --json
+$two --csv 2> /dev/null > $work/compare.csv
+expect 0 '^30$' sh -c "awk -F, '{print NF}' $work/compare.csv | uniq"
+# a copy of the Base is the same Base, and --score-points moves no number; another Base is warned of
+cp -r $work/base $work/base-copy
+expect 0 step=12 $arm --base $work/base-copy --system h2 --score-points 1 --out $work/h2-copy
+expect 1 '^$' sh -c "./eval compare $work/none $work/h2-copy --count 24 --no-analysis 2>&1 | grep warning"
+expect 0 'gate: |step=12' $base --seed 5 --out $work/base-5
+expect 0 step=12 $arm --base $work/base-5 --system h2 --out $work/h2-base-5
+expect 0 '^warning: .*h2-base-5: started from .*another Base than .*base' ./eval compare $work/none $work/h2-base-5 --count 24 --no-analysis
+expect 1 'are both h2 with seed 3, from different Bases' ./eval compare $work/h2 $work/h2-base-5
+# a Base for each seed: both join, and a sentence takes the one that the run started from
+expect 0 step=12 $arm --base $work/base-5 --system h2 --seed 5 --out $work/h2-5
+expect 0 '^Base +2 ' ./eval compare $work/h2 $work/h2-5 --count 24 --no-analysis
+expect 0 'h2 - Base +[^ ]+ \+- [0-9.]+ .*cannot tell \(2 seeds' ./eval compare $work/h2 $work/h2-5 --count 24 --no-analysis
+# runs of one system that differ in an option: arms of their own, a table for each family
+expect 0 step=12 $arm --system h2 --latents 5 --out $work/h2-latents
+expect 0 step=12 $arm --system h2 --numbers 4 --out $work/h2-numbers
+for runs in "$work/h2 $work/h2-latents" "$work/h2-latents $work/h2"; do
+    expect 0 '^latents=5: 24 of 2,955 test problems' ./eval compare $work/none $runs --count 24 --no-analysis
+    expect 0 '^h2:5 - h2:3 ' ./eval compare $work/none $runs --count 24 --no-analysis
+done
+expect 0 '^numbers=4: 24 of [0-9,]+ test problems' ./eval compare $work/h2 $work/h2-numbers --count 24 --no-analysis
+expect 0 '^left out: 1 pair of arms that answer different problems' ./eval compare $work/h2 $work/h2-numbers --count 24 --no-analysis
 expect 0 ' {4}(correct: it is|(malformed|wrong (numbers|value)|no end token).* 57 is wanted$)' ./eval generate $work/h2 --prompt 'numbers: 3 7 12 target: 57'
 expect 0 ' {4}.* 60 is wanted; the problem has no solution$' ./eval generate $work/h2 --prompt 'numbers: 3 7 12 target: 60'
 expect 0 '^grade of y: wrong value: it is 33, 60 is wanted; the problem has no solution$' ./eval trace $work/liu --prompt 'numbers: 3 7 12 target: 60' --answer '3*7+12'
@@ -464,7 +512,7 @@ expect 0 'Is' ./eval trace $work/stages-h2 --prompt 'Tom is a lempus. Every lemp
 expect 0 'N_L 6' ./train --task prosqa --context 512 --width 16 --heads 2 --layers 2 --batch 4 --steps-shown curriculum --latents-per-stage 1 --system coconut --steps 8 --dry-run --out $work/x
 $stages --system h2 --out $work/stages-killed > /dev/null 2>&1 & pid=$!
 while [ ! -e $work/stages-killed/state.safetensors ]; do sleep 0.02; done
-sleep 0.1; kill -KILL $pid; wait $pid 2> /dev/null
+sleep 0.1; kill -KILL $pid 2> /dev/null; wait $pid 2> /dev/null
 expect 0 'step=100|is finished' $stages --system h2 --out $work/stages-killed --resume
 same $work/stages-h2/state.safetensors $work/stages-killed/state.safetensors
 same $work/stages-h2/best/state.safetensors $work/stages-killed/best/state.safetensors
@@ -654,7 +702,7 @@ expect 0 'valid' "$1/json-f32" $work/out.json
 expect 0 'valid' "$1/json-f32" $work/out.json
 
 # ---- options that would do nothing; what the header says
-for o in "--stages 2" "--stage-epochs 2" "--reset-optimizer" "--groups 3" "--held-out 0.3"; do
+for o in "--stages 2" "--stage-epochs 2" "--reset-optimizer" "--groups 3" "--held-out 0.3" "--facts 0.2" "--solved 0.2"; do
     expect 2 "${o%% *} is for .*would do nothing" $gsm $o --steps 4 --out $work/x
 done
 expect 2 'score-points 0' $gsm --keep-best --valid $work/gsm.jsonl --score-points 0 --steps 4 --out $work/x
@@ -686,6 +734,33 @@ document choices $work/text-h2 $work/mc.jsonl
 document perplexity $work/text-h2 --sequences 2
 document score $work/stages-h2 --count 8
 document score $work/gsm-none --data $work/gsm.jsonl --max-new 8
+
+# ---- the plan of results, very small: list, rows that come again bit for bit, a stop, tables, rates
+plan() { env QUICK=1 SCALE=800 COUNT=20 TEXT= JOBS=2 RUNS=$work/plan OUT=$work/results sh data/plans/reproduce.sh "$@"; }
+expect 0 "^QUICK='1' .* sh .*reproduce.sh --one base/form3-1$" plan --list main
+expect 0 'one main/none-flops-2$' plan --list main
+expect 1 'there is no part chess' plan --list chess
+expect 255 'there is no arm main/h3' plan --one main/h3-1
+expect 2 'reproduce.sh --list' plan --help
+expect 0 'solved/h1-1' plan --one solved/h1-1
+# a row without its seconds, which no two runs share
+row() { awk -F, -v OFS=, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "seconds") at = i } { $at = ""; print }' $work/plan/solved/h1-1/row.csv > "$1"; }
+row $work/row-once
+rm -r $work/plan/solved $work/plan/base
+expect 0 'solved/h1-1' sh -c "$(plan --list solved 2> /dev/null | grep 'solved/h1-1$')"
+row $work/row
+same $work/row-once $work/row
+# with a run cut off in the middle and a Base that is gone the plan goes on
+rm $work/plan/solved/h1-1/row.csv $work/plan/solved/h1-1/trained
+expect 0 '16 of 16 runs done, 0 left' plan solved
+row $work/row
+same $work/row-once $work/row
+expect 0 '^solved,h1h2,2,' cat $work/results/solved.csv
+expect 0 '^[|] h1h2 [|] 2 [|]' cat $work/results/tables.md
+expect 0 'plan/solved/h1-2$' plan --runs solved
+# a Base and h2 first, then as many FLOPs as h2's
+expect 0 'main/none-flops-1' plan --one main/none-flops-1
+expect 0 'row.csv|step=' ls $work/plan/main/none-flops-1/row.csv $work/plan/main/h2-1/trained
 
 # ---- the public sets, where they are
 if [ -n "$DUAL_DATA" ]; then

@@ -39,6 +39,7 @@ if [ -n "$DUAL_REFERENCE" ]; then
     run "parity, large" "$build/parity-f32" --items 2777 "$DUAL_REFERENCE"
     run "parity, large, double" "$build/parity-f64" --items 2777 "$DUAL_REFERENCE"
 else echo "skipped: a larger reference tree (DUAL_REFERENCE names none)"; fi
+run statistics "$build/test_statistics-f32"
 run evaluation "$build/test_eval-f32" "$build" ${DUAL_DATA:+"$DUAL_DATA"}
 run drivers sh tests/drivers.sh "$build"
 echo "$passed passed, $failed failed"

@@ -125,7 +125,8 @@ static void test_options(void) {
     o = options(7, 99, COUNTDOWN_TRAIN);
     check_that(countdown_check(&o) != NULL, "7 numbers: expected to be refused");
     check_that(!countdown_draw(&o, &rng, &p), "7 numbers: expected no problem");
-    check_that(!countdown_base(&o, 0, &rng, text, sizeof text), "7 numbers: expected no base text");
+    check_that(!countdown_base(&o, 0, 0, &rng, text, sizeof text),
+               "7 numbers: expected no base text");
     o = options(3, 99, COUNTDOWN_TRAIN);
     o.target_min = 101;
     check_that(countdown_check(&o) != NULL, "targets 101..100: expected to be refused");
@@ -314,7 +315,7 @@ static void test_base(void) {
     facts_seen facts = {{0}, {0}, 0};
     int prompts = 0, lucky = 0;
     for (int i = 0; i < 40000; i++) {
-        const size_t n = countdown_base(&o, FACTS, &rng, text, sizeof text);
+        const size_t n = countdown_base(&o, FACTS, 0, &rng, text, sizeof text);
         countdown_problem p = problem("1 1 1", 0);
         check_that(n > 0 && n == strlen(text), "base text: expected its own length, got %zu", n);
         if (sscanf(text, "numbers: %d %d %d target: %d\n%s", &p.numbers[0], &p.numbers[1],
@@ -338,11 +339,36 @@ static void test_base(void) {
                prompts);
 }
 
+/* A share of solved problems beside them: as many are right, and all of them are train keys. */
+static void test_base_solved(void) {
+    countdown_options o = options(3, 20, COUNTDOWN_TEST);   /* split must have no effect */
+    static const double SHARES[] = {0, 0.3, 0.85};
+    char text[COUNTDOWN_TEXT], answer[COUNTDOWN_TEXT];
+    for (size_t k = 0; k < sizeof SHARES / sizeof *SHARES; k++) {
+        dual_rng rng = dual_rng_seed(5, k);
+        int right = 0, prompts = 0;
+        for (int i = 0; i < 20000; i++) {
+            const size_t n = countdown_base(&o, FACTS, SHARES[k], &rng, text, sizeof text);
+            countdown_problem p = problem("1 1 1", 0);
+            check_that(n > 0 && n == strlen(text), "base text: expected its own length");
+            if (sscanf(text, "numbers: %d %d %d target: %d\n%s", &p.numbers[0], &p.numbers[1],
+                       &p.numbers[2], &p.target, answer) != 5) continue;
+            prompts++;
+            right += prompt_is_sound(&p, answer, text);
+        }
+        check_that(fabs(prompts / 20000.0 - (1 - FACTS)) < 0.015,
+                   "solved: expected facts to keep their share, got %d of 20000 prompts", prompts);
+        /* of the others about 1 in 100 is right by luck */
+        check_that(right / 20000.0 - SHARES[k] > -0.015 && right / 20000.0 - SHARES[k] < 0.03,
+                   "solved: expected a share of %.2f, got %d of 20000", SHARES[k], right);
+    }
+}
+
 static void test_short_buffer(void) {
     countdown_options o = options(3, 20, COUNTDOWN_TRAIN);
     dual_rng rng = dual_rng_seed(4, 0);
     char text[8];
-    check_that(countdown_base(&o, 0, &rng, text, sizeof text) > 7 && !strcmp(text, "numbers"),
+    check_that(countdown_base(&o, 0, 0, &rng, text, sizeof text) > 7 && !strcmp(text, "numbers"),
                "a short buffer: expected \"numbers\", got \"%s\"", text);
 }
 
@@ -806,7 +832,7 @@ static void test_floor_of_base_text(void) {
     o.number_min = 6;
     for (size_t i = 0; i < DRAWS; i++) {
         char text[COUNTDOWN_TEXT];
-        if (countdown_base(&o, 0, &rng, text, sizeof text))
+        if (countdown_base(&o, 0, 0, &rng, text, sizeof text))
             hits += countdown_grade(&p, strchr(text, '\n') + 1) == COUNTDOWN_CORRECT;
     }
     check_that(measured > 0.01 && fabs((double)hits / DRAWS - measured) < 0.003,
@@ -995,6 +1021,7 @@ int main(int argc, char **argv) {
     test_same_problem();
     test_prompts_that_are_none();
     test_base();
+    test_base_solved();
     test_short_buffer();
     test_malformed();
     test_numbers();

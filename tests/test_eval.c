@@ -6,10 +6,12 @@
  */
 #include "check.h"
 #include "../data/files/system.h"
+#include "../data/eval/comparison_report.h"
+#include "../data/eval/doubts.h"
+#include "../data/eval/families.h"
 #include "../data/eval/multiple_choice.h"
 #include "../data/eval/latents_report.h"
 #include "../data/eval/perplexity.h"
-#include "../data/eval/report.h"
 #include "../data/eval/samples.h"
 #include "../data/eval/trace.h"
 
@@ -21,7 +23,7 @@ static void text_is(const char *got, const char *expected, const char *what) {
 
 /* What was written to a stream of the test's own, which ends here. */
 static const char *text_of(FILE *stream) {
-    static char text[20000];
+    static char text[60000];
     rewind(stream);
     const size_t n = fread(text, 1, sizeof text - 1, stream);
     text[n] = 0;
@@ -391,8 +393,7 @@ enum { PROBLEMS = 8, RUNS_MOST = 24 };
 static unsigned char solved[RUNS_MOST][2][PROBLEMS];
 
 static void compare_begin(dual_ctx *c, comparison *k) {
-    if (!comparison_begin(c, k, RUNS_MOST, "", 0)) check_fatal(c->error);
-    k->problems.n = PROBLEMS;
+    if (!comparison_begin(c, k, RUNS_MOST, "", 1)) check_fatal(c->error);
 }
 
 /* A run that solves the problems marked 1, with swapped latents those of `swapped` (NULL: it has
@@ -401,7 +402,9 @@ static void put_run(comparison *k, const char *label, size_t seed, const char *r
                     const char *swapped) {
     run_entry *e = &k->entries[k->n_entries];
     double hits[2] = {0, 0};
+    snprintf(e->name, sizeof e->name, "%s", label);
     snprintf(e->label, sizeof e->label, "%s", label);
+    if (!strcmp(label, "Base")) strcpy(e->set.objective, "lm");
     e->set.seed = seed;
     e->right = solved[k->n_entries][0];
     e->swapped = swapped ? solved[k->n_entries][1] : NULL;
@@ -417,105 +420,175 @@ static void put_run(comparison *k, const char *label, size_t seed, const char *r
     k->n_entries++;
 }
 
-static void compare_end(comparison *k) {
+/* One family of all of them, its arms and what follows. */
+static void compare_settle(dual_ctx *c, comparison *k, const char *against, findings *all) {
+    k->groups = room_for(c, 1, sizeof *k->groups);
+    k->families = room_for(c, 1, sizeof *k->families);
+    if (!k->groups || !k->families) check_fatal(c->error);
+    k->n_groups = k->n_families = 1;
+    k->groups->problems.n = PROBLEMS;
+    snprintf(k->groups->problems.source, sizeof k->groups->problems.source, "hand-made problems");
+    check_that(comparison_make_arms(c, k) && findings_make(c, k, against, all), "made: %s",
+               c->error);
+}
+
+static void compare_end(comparison *k, findings *all) {
     for (size_t i = 0; i < k->n_entries; i++) k->entries[i].right = k->entries[i].swapped = NULL;
+    findings_free(all);
     comparison_free(k);
 }
 
-static const contrast *find_contrast(const char *formula) {
-    for (size_t i = 0; i < N_CONTRASTS; i++)
-        if (!strcmp(CONTRASTS[i].formula, formula)) return &CONTRASTS[i];
-    check_fatal("no such contrast");
+/* Among sentences first, then among pairs; NULL: it is not there. */
+static const finding *find(const findings *all, const char *formula) {
+    for (size_t i = 0; i < all->n_sentences; i++)
+        if (!strcmp(all->sentences[i].formula, formula)) return &all->sentences[i];
+    for (size_t i = 0; i < all->n_pairs; i++)
+        if (!strcmp(all->pairs[i].formula, formula)) return &all->pairs[i];
     return NULL;
 }
 
-static void verdict_is(const comparison *k, const char *formula, const char *verdict, size_t seeds,
-                       size_t agree) {
-    contrast_result r;
-    if (!check_that(test_contrast(k, find_contrast(formula), &r), "%s can be tested", formula))
-        return;
-    check_that(!strcmp(r.verdict, verdict), "%s: expected \"%s\", got \"%s\"", formula, verdict,
-               r.verdict);
-    check_size(r.seeds, seeds, "%s: seeds", formula);
-    check_size(r.agree, agree, "%s: seeds of its sign", formula);
+static void finding_is(const findings *all, const char *formula, double points,
+                       const char *verdict, const char *why) {
+    const finding *f = find(all, formula);
+    if (!check_that(f != NULL, "%s is told", formula)) return;
+    check_close(100 * f->share.mean, points, 1e-9, "%s: points", formula);
+    check_that(!strcmp(f->verdict, verdict) && !strcmp(f->why, why),
+               "%s: expected %s (%s), got %s (%s)", formula, verdict, why, f->verdict, f->why);
 }
 
-static void test_contrast_yes_and_no(void) {
+static void left_out_is(const findings *all, const char *line) {
+    size_t i = 0;
+    while (i < all->n_left_out && strcmp(all->left_out[i], line)) i++;
+    check_that(i < all->n_left_out, "no line \"%s\" of what was left out", line);
+}
+
+static void test_findings(void) {
     dual_ctx c;
     comparison k;
-    contrast_result r;
+    findings all;
     void *memory = check_begin(&c, 1 << 12);
     compare_begin(&c, &k);
-    for (size_t seed = 1; seed <= 3; seed++) put_run(&k, "soft", seed, "11111110", "11111110");
-    for (size_t seed = 1; seed <= 3; seed++) put_run(&k, "h2", seed, "00000000", "00000000");
-    for (size_t seed = 1; seed <= 3; seed++) put_run(&k, "liu", seed, "11111111", "00000000");
-    check_that(comparison_make_arms(&c, &k), "arms");
+    for (size_t seed = 1; seed <= 5; seed++) put_run(&k, "soft", seed, "11111110", NULL);
+    for (size_t seed = 1; seed <= 5; seed++) put_run(&k, "liu", seed, "11111111", "00000000");
+    for (size_t seed = 1; seed <= 5; seed++) put_run(&k, "h2", seed, "00000000", "00000000");
+    compare_settle(&c, &k, "", &all);
     check_size(k.n_arms, 3, "runs of one label are one arm");
-    check_close(k.arms[0].right[0], 1, 1e-15, "mean over the seeds");
-    check_that(test_contrast(&k, find_contrast("soft - h2"), &r), "soft - h2");
-    /* the mean of seven ones and a zero; their variance is 1/8, so the mean's 1/64 */
-    check_close(r.points, 87.5, 1e-9, "points");
-    check_close(r.low, 87.5 - 100 * 1.959964 / 8, 1e-9, "low");
-    check_close(r.high, 87.5 + 100 * 1.959964 / 8, 1e-9, "high");
-    verdict_is(&k, "soft - h2", "yes", 3, 3);
-    verdict_is(&k, "h2 - liu", "no", 3, 3);
-    verdict_is(&k, "liu - liu swapped", "yes", 3, 3);
-    verdict_is(&k, "h2 - h2 swapped", "cannot tell", 3, 0);
-    check_that(!test_contrast(&k, find_contrast("h1 - liu"), &r), "an arm is missing");
-    check_that(!test_contrast(&k, find_contrast("h2 - none - liu + Base"), &r),
-               "two arms are missing");
-    k.problems.n = 1;
-    verdict_is(&k, "soft - h2", "cannot tell", 3, 3);      /* one problem has no interval */
-    k.problems.n = PROBLEMS;
-    compare_end(&k);
+    check_size(all.n_sentences, 4, "sentences");
+    check_size(all.n_pairs, 3, "every pair");
+    finding_is(&all, "soft - h2", 87.5, "yes", "");
+    finding_is(&all, "h2 - liu", -100, "no", "");
+    finding_is(&all, "liu - liu swapped", 100, "yes", "");
+    finding_is(&all, "h2 - h2 swapped", 0, "cannot tell", "interval holds 0");
+    finding_is(&all, "liu - soft", 12.5, "cannot tell", "interval holds 0");
+    finding_is(&all, "h2 - soft", -87.5, "no", "");
+    /* all seeds alike: seven ones and a zero, whose mean has the variance 1/64 */
+    const finding *f = find(&all, "soft - h2");
+    check_close(f->share.high - f->share.mean, 2.36462425 / 8, 1e-8, "half of the interval");
+    check_close(f->corrected, 2 * f->share.p, 1e-12, "Holm: the third of four");
+    check_size(f->agree, 5, "seeds of its sign");
+    left_out_is(&all, "none, no run of it: h2 - none - liu + Base");
+    left_out_is(&all, "h1, no run of it: h1 - liu");
+    left_out_is(&all, "prompt, no run of it: liu - prompt");
+    left_out_is(&all, "Base, no run of it: soft - Base, h2 - Base");
+    compare_end(&k, &all);
     check_end(&c, memory);
 }
 
-/* An interval that excludes 0 is not enough: three seeds must agree. */
-static void test_contrast_seeds(void) {
+/* The four seeds of the demo's task of which nobody can tell: -1.5, -1.7, -4.3, -0.8 points. */
+static void test_few_seeds(void) {
+    static const char *const soft[] = {"11000000", "11000000", "11000000", "11000000"};
+    static const char *const h2[] = {"11100000", "01100000", "11111000", "11000001"};
     dual_ctx c;
     comparison k;
+    findings all;
     void *memory = check_begin(&c, 1 << 12);
-    compare_begin(&c, &k);
-    for (size_t seed = 1; seed <= 2; seed++) put_run(&k, "h1", seed, "11111111", NULL);
-    for (size_t seed = 1; seed <= 2; seed++) put_run(&k, "h2", seed, "11111110", NULL);
-    put_run(&k, "h2", 3, "11111111", NULL);
-    put_run(&k, "soft", 1, "00000000", NULL);
-    put_run(&k, "soft", 2, "00000001", NULL);
-    put_run(&k, "soft", 3, "11111111", NULL);
-    put_run(&k, "h1h2", 3, "00000000", NULL);
-    put_run(&k, "h1h2", 4, "00000000", NULL);
-    put_run(&k, "liu", 1, "00000000", NULL);
-    put_run(&k, "liu", 2, "00000000", NULL);
-    check_that(comparison_make_arms(&c, &k), "arms");
-    verdict_is(&k, "h1 - liu", "cannot tell", 2, 2);       /* only two seeds */
-    verdict_is(&k, "soft - h2", "cannot tell", 3, 2);      /* one seed of three is even */
-    verdict_is(&k, "h1h2 - h2", "cannot tell", 1, 1);      /* one seed is in both arms */
-    compare_end(&k);
+    for (size_t seeds = 1; seeds <= 4; seeds++) {
+        static const char *const why[] = {"", "1 seed", "2 seeds, 5 are needed",
+                                          "3 seeds, 5 are needed", "4 seeds, 5 are needed"};
+        compare_begin(&c, &k);
+        for (size_t i = 0; i < seeds; i++) put_run(&k, "soft", i + 1, soft[i], NULL);
+        for (size_t i = 0; i < seeds; i++) put_run(&k, "h2", i + 1, h2[i], NULL);
+        compare_settle(&c, &k, "", &all);
+        const finding *f = find(&all, "soft - h2");
+        check_that(f && !strcmp(f->verdict, "cannot tell") && !strcmp(f->why, why[seeds]),
+                   "%zu seeds: %s (%s)", seeds, f ? f->verdict : "?", f ? f->why : "?");
+        check_that(f->share.over_seeds == (seeds >= 3), "%zu seeds: what it is over", seeds);
+        check_that(isnan(f->share.p) == (seeds < 3), "%zu seeds: p", seeds);
+        compare_end(&k, &all);
+    }
     check_end(&c, memory);
 }
 
-/* The Base is one for all seeds, unless it has the seed itself. */
-static void test_contrast_base(void) {
+/* A difference uses the seeds that all its arms have, and says which those are. */
+static void test_other_seeds(void) {
     dual_ctx c;
     comparison k;
-    contrast_result r;
+    findings all;
     void *memory = check_begin(&c, 1 << 12);
     compare_begin(&c, &k);
-    put_run(&k, "Base", 7, "10000000", NULL);
-    for (size_t seed = 1; seed <= 3; seed++) put_run(&k, "none", seed, "11000000", NULL);
-    for (size_t seed = 1; seed <= 3; seed++) put_run(&k, "liu", seed, "11110000", NULL);
-    for (size_t seed = 1; seed <= 3; seed++) put_run(&k, "h2", seed, "11111111", NULL);
-    check_that(comparison_make_arms(&c, &k), "arms");
-    verdict_is(&k, "none - Base", "cannot tell", 3, 3);    /* 1 problem of 8: too wide */
-    verdict_is(&k, "h2 - Base", "yes", 3, 3);
-    check_that(test_contrast(&k, find_contrast("h2 - none - liu + Base"), &r), "joint");
-    check_close(r.points, 100 * ((8 - 2) - (4 - 1)) / 8.0, 1e-9, "joint training, points");
-    verdict_is(&k, "h2 - none - liu + Base", "cannot tell", 3, 3);
-    k.entries[0].set.seed = 2;         /* now seed 2 has a Base of its own, as good as h2 */
-    k.entries[0].number[ACCURACY] = 1;
-    verdict_is(&k, "h2 - Base", "cannot tell", 3, 2);
-    compare_end(&k);
+    for (size_t seed = 1; seed <= 5; seed++) put_run(&k, "none", seed, "11000000", NULL);
+    for (size_t seed = 3; seed <= 6; seed++) put_run(&k, "soft", seed, "11110000", NULL);
+    put_run(&k, "h2", 7, "11111111", NULL);
+    compare_settle(&c, &k, "", &all);
+    finding_is(&all, "soft - none", 25, "cannot tell", "3 seeds, 5 are needed");
+    check_that(!find(&all, "h2 - none") && !find(&all, "soft - h2"), "no seed in common");
+    left_out_is(&all, "h2 - none: the arms have no seed in common");
+    left_out_is(&all, "seeds that not all arms of a difference have: none 1 2 3 4 5, soft 3 4 5 6, "
+                "h2 7");
+    compare_end(&k, &all);
+    check_end(&c, memory);
+}
+
+static void test_against(void) {
+    dual_ctx c;
+    comparison k;
+    findings all;
+    void *memory = check_begin(&c, 1 << 12);
+    compare_begin(&c, &k);
+    put_run(&k, "Base", 1, "10000000", NULL);
+    k.entries->implied = 1;
+    put_run(&k, "none", 1, "11000000", NULL);
+    put_run(&k, "soft", 1, "11110000", NULL);
+    put_run(&k, "h2", 1, "11111111", NULL);
+    compare_settle(&c, &k, "none", &all);
+    check_size(all.n_pairs, 2, "against one: all others");
+    finding_is(&all, "soft - none", 25, "cannot tell", "1 seed");
+    finding_is(&all, "h2 - none", 75, "cannot tell", "1 seed");
+    findings_free(&all);
+    check_that(findings_make(&c, &k, "h2", &all), "against the last");
+    finding_is(&all, "none - h2", -75, "cannot tell", "1 seed");
+    findings_free(&all);
+    check_that(findings_make(&c, &k, "Base", &all), "against the Base that joined");
+    check_size(all.n_pairs, 3, "which was then asked for");
+    check_that(entry_labelled(&k, "soft") == &k.entries[2] && !entry_labelled(&k, "h3"), "labels");
+    compare_end(&k, &all);
+    check_end(&c, memory);
+}
+
+/* A Base is one for all seeds, that of the seed, or, where it is known, the one it started from. */
+static void test_bases_of_seeds(void) {
+    dual_ctx c;
+    comparison k;
+    findings all;
+    void *memory = check_begin(&c, 1 << 12);
+    compare_begin(&c, &k);
+    put_run(&k, "Base", 1, "10000000", NULL);
+    put_run(&k, "Base", 2, "11110000", NULL);
+    for (size_t seed = 1; seed <= 3; seed++) put_run(&k, "none", seed, "11111111", NULL);
+    compare_settle(&c, &k, "", &all);
+    finding_is(&all, "none - Base", 100 * (7 + 4) / 16.0, "cannot tell", "2 seeds, 5 are needed");
+    findings_free(&all);
+    strcpy(k.entries[0].base_held, "first");
+    strcpy(k.entries[1].base_held, "second");
+    for (size_t i = 2; i < 5; i++) strcpy(k.entries[i].base_held, "first");
+    check_that(findings_make(&c, &k, "", &all), "once more");
+    finding_is(&all, "none - Base", 87.5, "cannot tell", "3 seeds, 5 are needed");
+    findings_free(&all);
+    k.arms->n = 1;                     /* one for all */
+    for (size_t i = 0; i < 5; i++) *k.entries[i].base_held = 0;
+    check_that(findings_make(&c, &k, "", &all), "one Base");
+    finding_is(&all, "none - Base", 87.5, "cannot tell", "3 seeds, 5 are needed");
+    compare_end(&k, &all);
     check_end(&c, memory);
 }
 
@@ -542,44 +615,42 @@ static void test_contrast_table(void) {
     }
 }
 
-/* ---- Labels, order, warnings --------------------------------------------------------------- */
+/* ---- Labels, families, warnings ------------------------------------------------------------ */
 
-static const char *label_of(const run_settings *set, const dual_system *system, size_t usual) {
-    static char label[sizeof((run_entry *)0)->label];
-    run_label(set, system, usual, label, sizeof label);
-    return label;
+static const char *name_of(const run_settings *set, const dual_system *system) {
+    static char name[sizeof((run_entry *)0)->name];
+    run_name(set, system, name, sizeof name);
+    return name;
 }
 
-static void test_labels(void) {
+static void test_names(void) {
     run_settings set;
     dual_system s = dual_system_preset("h2");
     options_defaults(RUN_OPTIONS, &set);
     s.latents = 4;
-    text_is(label_of(&set, &s, 4), "h2", "a preset");
-    text_is(label_of(&set, &s, 8), "h2:4", "another number of latents than usual");
+    text_is(name_of(&set, &s), "h2", "a preset");
     s.detach = s.gain = 1;
-    text_is(label_of(&set, &s, 4), "h2+detach+gain", "options of the exchange");
+    text_is(name_of(&set, &s), "h2+detach+gain", "options of the exchange");
     strcpy(set.steps_shown, "curriculum");
-    text_is(label_of(&set, &s, 4), "h2+stages+detach+gain", "curriculum");
+    text_is(name_of(&set, &s), "h2+stages+detach+gain", "curriculum");
     strcpy(set.steps_shown, "all");
     strcpy(set.match_flops, "runs/other");
-    s.latents = SIZE_MAX;
     s.kv_layers = 1;
     s.fused = 1;
     s.text_loss = s.orthogonality = 0.5;
     strcpy(s.name, "custom");
     s.inject = DUAL_EMBED;
-    text_is(label_of(&set, &s, 4),
-            "embed/trained:18446744073709551615+layers+fused+text+orth+steps+detach+gain@flops",
-            "the longest label has room");
+    text_is(name_of(&set, &s),
+            "embed/trained+layers+fused+text+orth+steps+detach+gain@flops",
+            "the longest name has room");
     memset(&s, 0, sizeof s);
     s = dual_system_preset("none");
     strcpy(set.steps_shown, "none");
-    text_is(label_of(&set, &s, 4), "none@flops", "at another's FLOPs");
+    text_is(name_of(&set, &s), "none@flops", "at another's FLOPs");
     strcpy(set.objective, "lm");
-    text_is(label_of(&set, &s, 4), "Base", "a Base");
+    text_is(name_of(&set, &s), "Base", "a Base");
     strcpy(set.wide_of, "runs/base");
-    text_is(label_of(&set, &s, 4), "wide Base", "a wide Base");
+    text_is(name_of(&set, &s), "wide Base", "a wide Base");
 }
 
 /* A run as it is known when it is opened. */
@@ -608,41 +679,134 @@ static void collect(void *to, const char *line) {
     snprintf(text + strlen(text), 2000 - strlen(text), "%s\n", line);
 }
 
+static loaded_run opened_base(size_t seed) {
+    loaded_run it = opened("none", seed);
+    strcpy(it.r.set.objective, "lm");
+    return it;
+}
+
+/* Warnings of runs that are all at their last step. */
+static const char *warnings_of(comparison *k) {
+    static char lines[2000];
+    *lines = 0;
+    comparison_warnings(k, collect, lines);
+    return lines;
+}
+
 static void test_gathering(void) {
     static const char *const expected[] = {"Base", "none", "soft", "coconut", "h2", "h2"};
     static const char *const added[] = {"h2", "coconut", "soft", "h2", "none"};
     dual_ctx c;
     comparison k;
-    char lines[2000] = "";
+    findings none;
     void *memory = check_begin(&c, 1 << 12);
+    memset(&none, 0, sizeof none);
     compare_begin(&c, &k);
     for (size_t i = 0; i < 5; i++)
         check_that(add(&c, &k, opened(added[i], i ? 1 : 2), added[i]), "%s joins", added[i]);
-    loaded_run base = opened("none", 1);
-    strcpy(base.r.set.objective, "lm");
-    check_that(!k.has_base && add(&c, &k, base, "base") && k.has_base, "a Base joins");
+    check_that(!k.has_base && add(&c, &k, opened_base(1), "base") && k.has_base, "a Base joins");
     check_that(comparison_gather(&c, &k), "gathered: %s", c.error);
     for (size_t i = 0; i < 6; i++) text_is(k.entries[i].label, expected[i], "the method's order");
     check_size(k.entries[4].set.seed, 1, "seeds of an arm in order");
+    check_size(k.n_families, 1, "one family");
+    text_is(k.families->title, "", "which needs no name");
     for (size_t i = 0; i < 6; i++) k.entries[i].step = 100;
-    comparison_warnings(&k, collect, lines);
-    text_is(lines, "", "nothing to warn of");
+    text_is(warnings_of(&k), "", "nothing to warn of");
     k.entries[3].set.batch = 7;
-    k.entries[5].set.rate = 0.5;
     k.entries[2].step = 90;
     strcpy(k.entries[1].set.match_flops, "h2");    /* may have other steps */
     k.entries[1].set.steps = 50;
-    comparison_warnings(&k, collect, lines);
-    text_is(lines, "coconut: --batch is 7, that of none is 128\n"
-            "h2: --lr is 0.5, that of h2 is 0\nsoft: at step 90 of 100\n", "warnings");
-    compare_end(&k);
+    text_is(warnings_of(&k), "coconut: --batch is 7, that of none is 128\n"
+            "soft: at step 90 of 100\n", "warnings");
+    k.entries[2].set.batch = k.entries[4].set.batch = 7;
+    text_is(warnings_of(&k), "soft: --batch is 7, that of none is 128\n"
+            "coconut: --batch is 7, that of none is 128\nh2: --batch is 7, that of none is 128\n"
+            "soft: at step 90 of 100\n", "three of a kind");
+    k.entries[5].set.batch = 7;
+    text_is(warnings_of(&k), "--batch: so in 4 runs, the first: soft: --batch is 7, that of none "
+            "is 128\nsoft: at step 90 of 100\n", "more than three of a kind are one");
+    k.entries[3].set.score_points = 9;
+    k.entries[3].set.recompute = 1;
+    for (size_t i = 0; i < 6; i++) k.entries[i].set.batch = 7;
+    k.entries[2].step = 100;
+    text_is(warnings_of(&k), "", "what moves no number is not warned of");
+    compare_end(&k, &none);
+    check_end(&c, memory);
+}
+
+/* Runs of one system that differ in an option are arms of their own; labels do not hang on which
+ * of them comes first. */
+static void test_families(void) {
+    static const struct { const char *system; size_t latents, seed; } given[] = {
+        {"h2", 16, 1}, {"soft", 4, 1}, {"none", 0, 1}, {"h2", 4, 1}, {"soft", 16, 1}, {"h2", 4, 2}
+    };
+    static const char *const expected[] = {"none", "soft:4", "soft:16", "h2:4", "h2:4", "h2:16"};
+    for (size_t first = 0; first < 6; first++) {
+        dual_ctx c;
+        comparison k;
+        findings none;
+        void *memory = check_begin(&c, 1 << 12);
+        memset(&none, 0, sizeof none);
+        compare_begin(&c, &k);
+        for (size_t i = 0; i < 6; i++) {
+            const size_t at = (first + i) % 6;
+            loaded_run it = opened(given[at].system, given[at].seed);
+            it.r.system.latents = it.r.set.latents = given[at].latents;
+            check_that(add(&c, &k, it, given[at].system), "%s joins", given[at].system);
+        }
+        k.has_base = 1;
+        check_that(comparison_gather(&c, &k), "gathered: %s", c.error);
+        for (size_t i = 0; i < 6; i++) text_is(k.entries[i].label, expected[i], "by value");
+        check_size(k.n_families, 2, "families");
+        text_is(k.families[0].title, "latents=4", "the first");
+        text_is(k.families[1].title, "latents=16", "the second");
+        check_size(k.n_groups, 1, "the same problems for all");
+        for (size_t i = 0; i < 6; i++) k.entries[i].step = 100;
+        text_is(warnings_of(&k), "", "what was asked for is not warned of");
+        compare_end(&k, &none);
+        check_end(&c, memory);
+    }
+}
+
+/* Other options: a rate, and what the problems are, which then are others. */
+static void test_families_of_options(void) {
+    dual_ctx c;
+    comparison k;
+    findings none;
+    void *memory = check_begin(&c, 1 << 12);
+    memset(&none, 0, sizeof none);
+    compare_begin(&c, &k);
+    loaded_run it = opened("h2", 1);
+    it.r.set.rate = 0.01;
+    check_that(add(&c, &k, it, "a"), "the first");
+    it = opened("h2", 1);
+    it.r.set.rate = 0.003;
+    check_that(add(&c, &k, it, "b"), "the second");
+    it = opened("none", 1);
+    it.r.set.rate = 0.003;
+    strcpy(it.r.set.numbers, "4");
+    check_that(add(&c, &k, it, "c"), "the third");
+    k.has_base = 1;
+    check_that(comparison_gather(&c, &k), "gathered: %s", c.error);
+    text_is(k.entries[0].label, "none:numbers=4:lr=0.003", "first label");
+    text_is(k.entries[1].label, "h2:numbers=3:lr=0.003", "second label");
+    text_is(k.entries[2].label, "h2:numbers=3:lr=0.01", "third label");
+    check_size(k.n_groups, 2, "groups of problems");
+    check_size(k.entries[0].group, 0, "of four numbers");
+    check_that(k.entries[1].group == 1 && k.entries[2].group == 1, "of three numbers");
+    check_size(k.n_families, 3, "families");
+    text_is(k.families[0].title, "numbers=3, lr=0.003", "first family");
+    text_is(k.families[2].title, "numbers=4, lr=0.003", "third family");
+    compare_end(&k, &none);
     check_end(&c, memory);
 }
 
 static void test_gathering_refused(void) {
     dual_ctx c;
     comparison k;
+    findings none;
     void *memory = check_begin(&c, 1 << 12);
+    memset(&none, 0, sizeof none);
     compare_begin(&c, &k);
     loaded_run it = opened("h2", 1);
     strcpy(it.r.set.objective, "pretrain");
@@ -657,9 +821,44 @@ static void test_gathering_refused(void) {
     it.task.tokens = tokenizer_of_words(words_new_bytes(), error, sizeof error);
     check_refused(&c, add(&c, &k, it, "b"), "another tokenizer");
     check_that(add(&c, &k, opened("h2", 1), "b"), "a second one");
-    k.has_base = 1;                    /* no folder is looked into */
-    check_refused(&c, comparison_gather(&c, &k), "one arm and seed twice");
-    compare_end(&k);
+    check_refused(&c, families_arrange(&c, &k), "one arm and seed twice");
+    compare_end(&k, &none);
+    check_end(&c, memory);
+}
+
+/* A Base is known by what it holds. */
+static void test_warnings_of_bases(void) {
+    dual_ctx c;
+    comparison k;
+    findings none;
+    void *memory = check_begin(&c, 1 << 12);
+    memset(&none, 0, sizeof none);
+    compare_begin(&c, &k);
+    check_that(add(&c, &k, opened("none", 1), "none"), "none");
+    check_that(add(&c, &k, opened("h2", 1), "h2"), "h2");
+    check_that(add(&c, &k, opened("h2", 2), "h2-2"), "another seed");
+    check_that(add(&c, &k, opened_base(1), "base"), "a Base");
+    check_that(families_arrange(&c, &k), "arranged: %s", c.error);
+    for (size_t i = 0; i < 4; i++) {
+        k.entries[i].step = 100;
+        snprintf(k.entries[i].base, sizeof k.entries[i].base, "base-%zu", i);
+        strcpy(k.entries[i].base_held, "same");
+    }
+    text_is(warnings_of(&k), "base-1: one Base for 2 seeds: no interval speaks of another Base\n",
+            "the same Base by other paths is one draw");
+    strcpy(k.entries[3].base_held, "its own");
+    text_is(warnings_of(&k), "", "a Base for each seed");
+    strcpy(k.entries[2].base_held, "other");
+    text_is(warnings_of(&k),
+            "h2: started from base-2, which is another Base than base-1 of none\n",
+            "two Bases in one seed");
+    *k.entries[2].base_held = 0;
+    text_is(warnings_of(&k), "h2: started from base-2, that of none from base-1, and one of the "
+            "two cannot be read: they may differ\n", "a Base that has gone");
+    strcpy(k.entries[2].base_held, "same");
+    strcpy(k.entries[0].base_held, "strange");
+    text_is(warnings_of(&k), "base: no other run was started from this Base\n", "another Base");
+    compare_end(&k, &none);
     check_end(&c, memory);
 }
 
@@ -685,55 +884,106 @@ static void share_is(dual_json it, double hits, double of, double share, const c
     check_close(dual_json_number(dual_json_get(it, "share"), -1), share, 1e-9, "%s", what);
 }
 
-static void test_report(void) {
-    dual_ctx c;
-    comparison k;
-    void *memory = check_begin(&c, 1 << 12);
-    compare_begin(&c, &k);
-    k.kind = TASK_COUNTDOWN;
-    k.floor = 0.05;
-    snprintf(k.problems.source, sizeof k.problems.source, "hand-made problems");
-    for (size_t seed = 1; seed <= 3; seed++) put_run(&k, "soft", seed, "11111110", "11111110");
-    for (size_t seed = 1; seed <= 3; seed++) put_run(&k, "h2", seed, "00000000", "00000000");
-    for (size_t i = 0; i < 3; i++) k.entries[i].system = dual_system_preset("soft");
-    for (size_t i = 0; i < 3; i++) k.entries[i].number[FLOPS] = 1234567;
-    for (size_t i = 0; i < 3; i++) k.entries[i].system.latents = 4;
-    check_that(comparison_make_arms(&c, &k), "arms");
-    FILE *f = stream();
-    report_comparison(f, &k);
-    const char *text = text_of(f);
+static void report_has(const char *text, const char *const *lines, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        check_that(strstr(text, lines[i]) != NULL, "no \"%s\" in:\n%s", lines[i], text);
+}
+
+static void report_begin_by_hand(dual_ctx *c, comparison *k, findings *all) {
+    compare_begin(c, k);
+    k->kind = TASK_COUNTDOWN;
+    for (size_t seed = 1; seed <= 5; seed++) put_run(k, "soft", seed, "11111110", "11111110");
+    for (size_t seed = 1; seed <= 5; seed++) put_run(k, "h2", seed, "00000000", "00000000");
+    for (size_t i = 0; i < 5; i++) k->entries[i].system = dual_system_preset("soft");
+    for (size_t i = 0; i < 5; i++) k->entries[i].number[FLOPS] = 1234567;
+    for (size_t i = 0; i < 5; i++) k->entries[i].system.latents = 4;
+    compare_settle(c, k, "", all);
+    k->groups->floor = 0.05;
+}
+
+static void test_report_tables(void) {
     static const char *const lines[] = {
         "8 hand-made problems, the same for all;",
         "Random expressions are right in 5.0 %.\n",
-        "soft            3   87.5 [ 52.9,  97.8]       =       -     -",
-        "h2              3    0.0 [  0.0,  32.4]     0.0       -     -",
-        "soft               -      -           -     1.23M ",
-        "one model is better   soft - h2              +87.5 +- 24.5 yes (3 ",
-        "warning: the untouched Base was not found"
+        "soft      5   87.5     0.0  [ 57.9, 100.0]  seeds        =\n",
+        "h2        5    0.0     0.0  [  0.0,  32.4]      -      0.0\n",
+        "soft  1.23M\n",
+        "one model is better  soft - h2        +87.5 +- 29.6  seeds     0.0",
+        "yes (5 seeds)\n", "cannot tell (interval holds 0; 5 seeds)\n",
+        "h2 - soft  -87.5 +- 29.6  seeds     0.0", "no (5 seeds)\n",
+        "left out: Base, no run of it: soft - Base, h2 - Base\n"
     };
-    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
-        check_that(strstr(text, lines[i]) != NULL, "no \"%s\" in:\n%s", lines[i], text);
+    static const char *const markdown[] = {
+        "|  | seeds | right | spread | 95 % | over |", "|---|--:|--:|",
+        "| soft | 5 | 87.5 | 0.0 | [ 57.9, 100.0] | seeds | = | - |",
+        "| h2 - soft | -87.5 +- 29.6 | seeds | 0.0 |", "| no (5 seeds) |\n"
+    };
+    static const char *const csv[] = {
+        "row,family,name,claim,seeds,problems,share,spread,low,high,over,accuracy_swapped,loss,",
+        ",p,p_holm,verdict,why,seed,folder\n", "arm,,soft,,5,8,0.875,0,0.57942", "run,,soft,,1,8,",
+        "sentence,,soft - h2,one model is better,5,8,0.875,0,0.57942",
+        "\npair,,h2 - soft,,5,8,-0.875"
+    };
+    dual_ctx c;
+    comparison k;
+    findings all;
+    void *memory = check_begin(&c, 1 << 12);
+    report_begin_by_hand(&c, &k, &all);
+    FILE *f = stream();
+    check_that(report_comparison(&c, f, &k, &all, 0), "printed: %s", c.error);
+    report_has(text_of(f), lines, sizeof lines / sizeof *lines);
     f = stream();
+    report_comparison(&c, f, &k, &all, 1);
+    report_has(text_of(f), markdown, sizeof markdown / sizeof *markdown);
+    f = stream();
+    report_comparison_csv(f, &k, &all);
+    const char *text = text_of(f);
+    report_has(text, csv, sizeof csv / sizeof *csv);
+    for (size_t commas = 0; *text; text++) {
+        commas += *text == ',';
+        if (*text == '\n') check_size(commas, 29, "CSV: as many columns in every row");
+        if (*text == '\n') commas = 0;
+    }
+    f = stream();
+    report_warnings(f, &k);
+    text_is(text_of(f), "warning: the untouched Base was not found; add its run\n", "warnings");
+    compare_end(&k, &all);
+    check_end(&c, memory);
+}
+
+static void test_report_json(void) {
+    dual_ctx c;
+    comparison k;
+    findings all;
+    void *memory = check_begin(&c, 1 << 12);
+    report_begin_by_hand(&c, &k, &all);
+    FILE *f = stream();
     json_writer j = json_begin(f);
     json_open(&j, NULL, '{');
-    report_comparison_json(&j, &k);
+    report_comparison_json(&j, &k, &all);
     json_close(&j, '}');
-    text = text_of(f);
-    const dual_json all = dual_json_text(text, strlen(text), NULL, 0);
-    const dual_json arms = dual_json_get(all, "arms");
+    const char *text = text_of(f);
+    const dual_json doc = dual_json_text(text, strlen(text), NULL, 0);
     dual_json key, arm_0 = {NULL, NULL}, first = {NULL, NULL};
-    check_that(dual_json_each(arms, &key, &arm_0), "JSON: an arm");
+    check_that(dual_json_each(dual_json_get(doc, "arms"), &key, &arm_0), "JSON: an arm");
     share_is(dual_json_get(arm_0, "accuracy"), 7, 8, 0.875, "accuracy");
     share_is(dual_json_get(arm_0, "accuracy_swapped"), 7, 8, 0.875, "swapped");
+    check_close(dual_json_number(dual_json_get(arm_0, "spread"), -1), 0, 1e-12, "spread");
     check_that(dual_json_type(dual_json_get(dual_json_get(arm_0, "accuracy_at_25"), "share")) ==
                'n', "an accuracy that is not known is an object of nulls");
-    share_is(dual_json_get(all, "accuracy_random_expressions"), -1, -1, 0.05, "random expressions");
+    share_is(dual_json_get(doc, "accuracy_random_expressions"), -1, -1, 0.05, "random expressions");
     check_that(dual_json_type(dual_json_get(arm_0, "loss")) == 'n', "what does not apply is null");
-    check_that(dual_json_each(dual_json_get(all, "contrasts"), &key, &first), "JSON: a sentence");
+    check_that(dual_json_each(dual_json_get(doc, "contrasts"), &key, &first), "JSON: a sentence");
+    const double p = dual_json_number(dual_json_get(first, "p"), -1);
+    check_close(p, all.sentences->share.p, 1e-9, "p");
+    check_close(dual_json_number(dual_json_get(first, "p_holm"), -1), 2 * p, 1e-9, "corrected p");
     first = dual_json_get(first, "difference");
     check_close(dual_json_number(dual_json_get(first, "share"), -1), 0.875, 1e-9, "difference");
-    check_close(dual_json_number(dual_json_get(first, "low"), -1), 0.63, 1e-3, "its interval");
-    compare_end(&k);
+    check_close(dual_json_number(dual_json_get(first, "low"), -1), 0.57942, 1e-5, "its interval");
+    first.begin = first.end = NULL;
+    check_that(dual_json_each(dual_json_get(doc, "pairs"), &key, &first), "JSON: a pair");
+    check_that(dual_json_type(dual_json_get(doc, "left_out")) == '[', "JSON: what was left out");
+    compare_end(&k, &all);
     check_end(&c, memory);
 }
 
@@ -1450,8 +1700,9 @@ static void test_measuring(void) {
     loaded_run it = must_open(&c, path_of("h2"));
     check_that(comparison_add(&c, &k, &it, path_of("h2")), "added: %s", c.error);
     check_that(comparison_gather(&c, &k) && !k.has_base, "no Base is known: %s", c.error);
-    check_that(problems_read(&c, &it, COUNTDOWN_TEST, "", 6, &k.problems) &&
-               problems_fresh(&c, &it, "", 8, &k.fresh), "problems: %s", c.error);
+    problem_group *g = k.groups;
+    check_that(problems_read(&c, &it, COUNTDOWN_TEST, "", 6, &g->problems) &&
+               problems_fresh(&c, &it, "", 8, &g->fresh), "problems: %s", c.error);
     loaded_run_close(&it);
     check_that(comparison_measure(&c, &k, k.entries), "measured: %s", c.error);
     const double *number = k.entries->number;
@@ -1459,9 +1710,9 @@ static void test_measuring(void) {
     check_close(number[PASSES], 3, 0, "passes");
     check_that(number[TRAINED] > 0 && number[STEP_FLOPS] > 0 && number[FLOPS] == 0, "costs");
     check_that(number[H_OFF] > 0 && number[FLOOR] > 0 && isnan(number[AT_25]), "latents");
-    check_that(comparison_floor(&k.problems) > 0, "random expressions");
-    check_that(comparison_make_arms(&c, &k) && comparison_arm(&k, "h2") == k.arms &&
-               !comparison_arm(&k, "h1"), "one arm");
+    check_that(comparison_floor(&g->problems) > 0, "random expressions");
+    check_that(comparison_make_arms(&c, &k) && family_arm(&k, k.families, "h2") == k.arms &&
+               !family_arm(&k, k.families, "h1"), "one arm");
     comparison_free(&k);
     check_end(&c, memory);
 }
@@ -1482,15 +1733,21 @@ int main(int argc, char **argv) {
     test_blank_choices();
     test_another_row();
     test_log_likelihoods();
-    test_contrast_yes_and_no();
-    test_contrast_seeds();
-    test_contrast_base();
+    test_findings();
+    test_few_seeds();
+    test_other_seeds();
+    test_against();
+    test_bases_of_seeds();
     test_contrast_table();
-    test_labels();
+    test_names();
     test_gathering();
+    test_families();
+    test_families_of_options();
+    test_warnings_of_bases();
     test_gathering_refused();
     test_curve();
-    test_report();
+    test_report_tables();
+    test_report_json();
     test_report_begin();
     test_trace_passes();
     test_trace_words();

@@ -6,6 +6,7 @@
 #include "check.h"
 #include "../data/files/system.h"
 #include "../data/runs/batches.h"
+#include "../data/runs/header.h"
 #include "../data/runs/json.h"
 #include "../data/runs/cost.h"
 #include "../data/runs/platform.h"
@@ -547,6 +548,25 @@ static void test_large_seed(void) {
                "seed 5000000000: got %lu, \"%s\"", (unsigned long)set.seed, error);
 }
 
+/* Whether a Base may know the task is a matter of its text; the form it must always know. */
+static void test_gate(void) {
+    static const struct { double solved, right, each_once; const char *says; } t[] = {
+        {0, 0.03, 0.95, "gate: passed: it knows the form, not the task"},
+        {0, 0.30, 0.95, "gate: NOT passed: it has learned the task"},
+        {0.5, 0.30, 0.95, "gate: passed: it knows the form and can do part of the task"},
+        {0.5, 0.03, 0.95, "gate: NOT passed: it read solved problems and cannot do the task"},
+        {0, 0.03, 0.80, "gate: NOT passed: it does not know the form"},
+        {0.5, 0.30, 0.80, "gate: NOT passed: it does not know the form"},
+    };
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        static note n;
+        n.used = 0;
+        run_gate(t[i].solved, 1000, t[i].right, t[i].each_once, 0.03, &n);
+        check_that(!strncmp(n.text, t[i].says, strlen(t[i].says)), "expected \"%s\", got \"%.80s\"",
+                   t[i].says, n.text);
+    }
+}
+
 int main(int argc, char **argv) {
     if (argc < 2) {
         printf("usage: test_runs FOLDER\n");
@@ -567,5 +587,6 @@ int main(int argc, char **argv) {
     test_memory_limits();
     test_memory_check();
     test_large_seed();
+    test_gate();
     return check_done();
 }

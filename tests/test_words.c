@@ -150,7 +150,7 @@ static void test_texts_of_the_task(void) {
         snprintf(text, sizeof text, "%s\n%s\n### %s", p.steps[0], p.steps[1], p.solution);
         if (p.count == 3) round_trip(w, text);
         round_trip(w, p.solution);
-        countdown_base(&o, 0.15, &rng, text, sizeof text);
+        countdown_base(&o, 0.15, 0, &rng, text, sizeof text);
         round_trip(w, text);
     }
     words_free(w);

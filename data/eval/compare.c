@@ -1,5 +1,7 @@
 /* compare.c: see compare.h. */
 #include "compare.h"
+#include "../files/files.h"
+#include "families.h"
 #include "latents_report.h"
 #include <math.h>
 #include <stdio.h>
@@ -19,18 +21,83 @@ int comparison_begin(dual_ctx *c, comparison *k, size_t runs, const char *broken
     memset(k, 0, sizeof *k);
     k->broken = broken;
     k->analyse = analyse;
-    k->entries = room_for(c, runs + 1, sizeof *k->entries);      /* and the untouched Base */
+    k->entries = room_for(c, 2 * runs, sizeof *k->entries);      /* and their Bases */
     return k->entries != NULL;
 }
 
-static void add_entry(comparison *k, const loaded_run *loaded, const char *folder,
-                      const char *opened) {
+/* FNV-1a of a file's bytes, going on from hash. 0: it cannot be read. */
+static int hash_file(const char *path, uint64_t *hash) {
+    unsigned char part[16384];
+    FILE *f = fopen(path, "rb");
+    size_t n;
+    if (!f) return 0;
+    while ((n = fread(part, 1, sizeof part, f)) > 0)
+        for (size_t i = 0; i < n; i++) *hash = (*hash ^ part[i]) * UINT64_C(1099511628211);
+    const int ok = !ferror(f);
+    fclose(f);
+    return ok;
+}
+
+/* The weights of a model folder in few characters; "" where they cannot be read whole. */
+static void hold_base(const char *folder, char *out, size_t size) {
+    char path[RUN_PATH + 64], error[300];
+    uint64_t hash = UINT64_C(14695981039346656037);
+    size_t length;
+    unsigned parts = 0;
+    *out = 0;
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    int whole = hash_file(path, &hash);
+    if (!whole) {                      /* its index names as many files as it has parts */
+        snprintf(path, sizeof path, "%s/model.safetensors.index.json", folder);
+        char *index = data_read(path, &length, error, sizeof error);
+        const char *of = index ? strstr(index, "-of-") : NULL;
+        whole = of && sscanf(of, "-of-%5u", &parts) == 1 && parts;
+        free(index);
+    }
+    for (unsigned i = 1; i <= parts && whole; i++) {
+        snprintf(path, sizeof path, "%s/model-%05u-of-%05u.safetensors", folder, i, parts);
+        whole = hash_file(path, &hash);
+    }
+    if (whole)
+        snprintf(out, size, "%08lx%08lx", (unsigned long)(hash >> 32),
+                 (unsigned long)(hash & UINT32_MAX));
+}
+
+/* Which Base, and what it holds. One that has gone from its place is still in a run that froze
+ * it. */
+static void find_base(const comparison *k, run_entry *e) {
+    const run_settings *set = &e->set;
+    char own[RUN_PATH + 8];
+    snprintf(own, sizeof own, "%s/base", e->folder);
+    if (run_is_lm(set)) snprintf(e->base, sizeof e->base, "%.500s/base", e->folder);
+    else if (*set->base) snprintf(e->base, sizeof e->base, "%.500s/base", set->base);
+    else if (*set->from) snprintf(e->base, sizeof e->base, "%.500s/base", set->from);
+    else snprintf(e->base, sizeof e->base, "%s", set->init);
+    for (const run_entry *other = k->entries; other < e && *e->base; other++)
+        if (!strcmp(other->base, e->base))
+            snprintf(e->base_held, sizeof e->base_held, "%s", other->base_held);
+    if (*e->base && !*e->base_held) hold_base(e->base, e->base_held, sizeof e->base_held);
+    if (!*e->base_held && !run_is_lm(set) && !e->system.base_trained)
+        hold_base(own, e->base_held, sizeof e->base_held);
+}
+
+int entry_is_base(const run_entry *e) { return run_is_lm(&e->set) && !*e->set.wide_of; }
+
+int entries_share_base(const run_entry *x, const run_entry *y) {
+    if (*x->base_held && *y->base_held) return !strcmp(x->base_held, y->base_held);
+    if (!*x->base || !*y->base) return *x->base || *y->base ? 0 : -1;
+    return strcmp(x->base, y->base) ? -1 : 1;
+}
+
+static run_entry *add_entry(comparison *k, const loaded_run *loaded, const char *folder,
+                            const char *opened) {
     run_entry *e = &k->entries[k->n_entries++];
     snprintf(e->folder, sizeof e->folder, "%s", folder);
     e->set = loaded->r.set;
     e->system = loaded->r.system;
-    e->implied = *loaded->untouched != 0;
     e->opened = opened;
+    find_base(k, e);
+    return e;
 }
 
 int comparison_add(dual_ctx *c, comparison *k, const loaded_run *loaded, const char *folder) {
@@ -42,96 +109,68 @@ int comparison_add(dual_ctx *c, comparison *k, const loaded_run *loaded, const c
     k->vocab = vocab;
     if (run_is_pretrain(&loaded->r.set))
         return dual_failed(c, "%s was pretrained on text: use eval perplexity", folder);
-    add_entry(k, loaded, folder, folder);
-    k->has_base |= run_is_lm(&loaded->r.set) && !*loaded->r.set.wide_of;
+    k->has_base |= entry_is_base(add_entry(k, loaded, folder, folder));
     return 1;
 }
 
-/* A wide arm was started from another Base than all others. */
+/* As its own run.json tells of it, where it has one; it answers the problems of the run that was
+ * started from it. */
+static void settle_untouched(run_entry *e) {
+    const run_settings of_run = e->set;
+    run_settings own;
+    dual_ctx c;                        /* for its line about an error, which is not asked for */
+    dual_init(&c, NULL, 0);
+    options_defaults(RUN_OPTIONS, &own);
+    own.seed = of_run.seed;
+    run_load_settings(&c, e->folder, &own);
+    dual_done(&c);
+    e->set = own;
+    snprintf(e->set.objective, sizeof e->set.objective, "lm");
+    families_adopt(e, &of_run, 1);
+}
+
+static int base_is_there(const comparison *k, const run_entry *e) {
+    for (const run_entry *b = k->entries; b < k->entries + k->n_entries; b++)
+        if (entry_is_base(b) && entries_share_base(b, e) != 0 && problems_agree(b, e)) return 1;
+    return 0;
+}
+
+/* A Base's own text says nothing of the problems it is asked, where all others have the same. */
+static void adopt_problems(comparison *k) {
+    const run_entry *first = NULL, *end = k->entries + k->n_entries;
+    for (const run_entry *e = k->entries; e < end; e++) {
+        if (run_is_lm(&e->set)) continue;
+        if (first && !problems_agree(first, e)) return;
+        if (!first) first = e;
+    }
+    for (run_entry *e = k->entries; e < end && first; e++)
+        if (run_is_lm(&e->set)) families_adopt(e, &first->set, 0);
+}
+
+/* Every Base that a run was started from, but for the wide ones. */
 static int add_untouched(dual_ctx *c, comparison *k) {
     const size_t given = k->n_entries;
-    for (size_t i = 0; i < given && !k->has_base; i++) {
+    for (size_t i = 0; i < given; i++) {
         const run_entry *e = &k->entries[i];
         loaded_run loaded;
-        if (run_is_lm(&e->set) || !strcmp(e->system.name, "wide")) continue;
+        if (run_is_lm(&e->set) || !strcmp(e->system.name, "wide") || !*e->base) continue;
+        if (base_is_there(k, e)) continue;
         if (!loaded_run_open(c, e->opened, k->broken, AS_TRAINED, &loaded)) return 0;
-        k->has_base = loaded_run_to_base(&loaded);
-        if (k->has_base) add_entry(k, &loaded, loaded.r.set.out, e->opened);
+        if (loaded_run_to_base(&loaded)) {
+            run_entry *base = add_entry(k, &loaded, loaded.r.set.out, e->opened);
+            base->implied = k->has_base = 1;
+            snprintf(base->base, sizeof base->base, "%s", e->base);
+            snprintf(base->base_held, sizeof base->base_held, "%s", e->base_held);
+            settle_untouched(base);
+        }
         loaded_run_close(&loaded);
     }
     return 1;
 }
 
-/* ---- Labels and order ---------------------------------------------------------------------- */
-
-static void append(char *out, size_t size, const char *more) {
-    const size_t n = strlen(out);
-    snprintf(out + n, size - n, "%s", more);
-}
-
-void run_label(const run_settings *set, const dual_system *system, size_t usual_latents, char *out,
-               size_t size) {
-    const int lm = run_is_lm(set);
-    char latents[24], name[40];
-    if (lm) snprintf(name, sizeof name, *set->wide_of ? "wide Base" : "Base");
-    else if (strcmp(system->name, "custom")) snprintf(name, sizeof name, "%s", system->name);
-    else snprintf(name, sizeof name, "%s/%s", dual_injection_name(system->inject),
-                  system->base_trained ? "trained" : "frozen");
-    snprintf(out, size, "%.14s", name);
-    if (!lm && system->latents && system->latents != usual_latents) {
-        snprintf(latents, sizeof latents, ":%zu", system->latents);
-        append(out, size, latents);
-    }
-    if (system->kv_layers) append(out, size, "+layers");
-    if (system->fused) append(out, size, "+fused");
-    if (system->text_loss > 0) append(out, size, "+text");
-    if (system->orthogonality > 0) append(out, size, "+orth");
-    if (!lm && !strcmp(set->steps_shown, "all")) append(out, size, "+steps");
-    if (!lm && !strcmp(set->steps_shown, "curriculum")) append(out, size, "+stages");
-    if (system->detach) append(out, size, "+detach");
-    if (system->gain) append(out, size, "+gain");
-    if (!lm && *set->match_flops) append(out, size, "@flops");
-}
-
-/* The method's order, the Base first. */
-static int rank(const run_entry *e) {
-    static const char *const order[] = {"none", "pause", "soft", "prompt", "wide", "coconut", "liu",
-                                        "h1", "h2", "h1h2"};
-    enum { N = sizeof order / sizeof *order };
-    int i = 0;
-    if (run_is_lm(&e->set)) return *e->set.wide_of ? -1 : -2;
-    while (i < N && strcmp(order[i], e->system.name)) i++;
-    return i;
-}
-
-static int by_arm(const void *a, const void *b) {
-    const run_entry *x = a, *y = b;
-    const int order = rank(x) - rank(y), label = strcmp(x->label, y->label);
-    if (order) return order;
-    if (label) return label;
-    return (x->set.seed > y->set.seed) - (x->set.seed < y->set.seed);
-}
-
-static int of_one_arm(const run_entry *x, const run_entry *y) {
-    return !strcmp(x->label, y->label);
-}
-
 int comparison_gather(dual_ctx *c, comparison *k) {
-    size_t usual = 0;
-    for (size_t i = 0; i < k->n_entries && !usual; i++) usual = k->entries[i].system.latents;
-    if (!add_untouched(c, k)) return 0;
-    for (size_t i = 0; i < k->n_entries; i++) {
-        run_entry *e = &k->entries[i];
-        run_label(&e->set, &e->system, usual, e->label, sizeof e->label);
-    }
-    qsort(k->entries, k->n_entries, sizeof *k->entries, by_arm);
-    for (size_t i = 1; i < k->n_entries; i++) {
-        const run_entry *e = &k->entries[i], *before = e - 1;
-        if (of_one_arm(before, e) && before->set.seed == e->set.seed)
-            return dual_failed(c, "%s and %s are both %s with seed %zu: leave one out",
-                               before->folder, e->folder, e->label, e->set.seed);
-    }
-    return 1;
+    adopt_problems(k);
+    return add_untouched(c, k) && families_arrange(c, k);
 }
 
 /* ---- Measuring one run --------------------------------------------------------------------- */
@@ -154,18 +193,19 @@ double comparison_floor(const problem_set *problems) {
 typedef struct {
     const comparison *k;
     run_entry *entry;
-    const example *problems;           /* y as this run learns it */
+    const problem_set *problems, *fresh;
+    const example *own;                /* the problems, with y as this run learns it */
 } entry_job;
 
 /* Accuracy, and for each problem whether it was solved. */
 static int score_entry(dual_ctx *c, loaded_run *loaded, const entry_job *j, dual_source from,
                        unsigned char *solved, double *accuracy, double *loss) {
-    const size_t n = j->k->problems.n;
+    const size_t n = j->problems->n;
     const score_options how = {.ablation = {.from = from}, .seed = 1,
                                .max_new = run_max_new(&loaded->r.set, &loaded->task)};
     answer *answers = work_room(c, n, sizeof *answers);
     double hits = 0;
-    const int ok = score_answers(c, loaded, j->problems, n, j->k->problems.source, &how, answers,
+    const int ok = score_answers(c, loaded, j->own, n, j->problems->source, &how, answers,
                                  loss);
     for (size_t i = 0; ok && c->memory && i < n; i++) {
         solved[i] = answers[i].verdict == 0;
@@ -209,10 +249,10 @@ static int entry_work(dual_ctx *c, loaded_run *loaded, void *job) {
     if (loaded->latents) number[SWAPPED] = number[ACCURACY];
     if (e->swapped && !score_entry(c, loaded, j, DUAL_SWAPPED, e->swapped, &number[SWAPPED], NULL))
         return 0;
-    number[PASSES] = count_passes(c, loaded, j->problems);
+    number[PASSES] = count_passes(c, loaded, j->own);
     if (!e->implied) number[TRAINED] = (double)dual_exchange_trained(&loaded->r.exchange);
     if (!loaded->latents || !j->k->analyse) return 1;
-    return analyse_latents(c, loaded, &j->k->fresh, number);
+    return analyse_latents(c, loaded, j->fresh, number);
 }
 
 /* The problems with y as the run learns it: steps shown or not, its own stage. */
@@ -280,14 +320,15 @@ static void add_curve(run_entry *e) {
 
 /* With the run open: scores, then what its training took. */
 static int measure_opened(dual_ctx *c, const comparison *k, run_entry *e, loaded_run *loaded) {
-    const size_t n = k->problems.n;
+    const problem_group *g = &k->groups[e->group];
+    const size_t n = g->problems.n;
     for (int x = 0; x < NUMBERS; x++) e->number[x] = NAN;
     const int swaps = e->system.latents && !latents_are_fixed(&e->system);
     e->right = room_for(c, n, sizeof *e->right);
     if (e->right && swaps) e->swapped = room_for(c, n, sizeof *e->swapped);
     if (!e->right || (swaps && !e->swapped)) return 0;
-    example *own = own_rows(c, loaded, &k->problems, e->folder);
-    entry_job job = {k, e, own};
+    example *own = own_rows(c, loaded, &g->problems, e->folder);
+    entry_job job = {k, e, &g->problems, &g->fresh, own};
     const int ok = own && loaded_run_do(c, loaded, entry_work, &job);
     examples_free(own, n);
     if (!ok || e->implied) return ok;
@@ -308,41 +349,51 @@ int comparison_measure(dual_ctx *c, comparison *k, run_entry *e) {
 
 /* ---- Arms ---------------------------------------------------------------------------------- */
 
-static void add_to_arm(arm *a, const run_entry *e, size_t problems) {
-    const double n = (double)a->n;
-    for (int x = 0; x < NUMBERS; x++) a->number[x] += e->number[x] / n;
-    for (size_t r = 0; r < problems; r++) {
-        a->right[r] += e->right[r] / n;
-        a->swapped[r] += (e->swapped ? e->swapped : e->right)[r] / n;
+const problem_set *comparison_problems(const comparison *k, const arm *a) {
+    return &k->groups[k->entries[a->first].group].problems;
+}
+
+/* Within 0..1. Over the problems, and where no run solved any or all solved every one, it is
+ * Wilson's. */
+static estimate estimate_share(const double *value, size_t seeds, size_t problems) {
+    estimate e = estimate_mean(value, seeds, problems);
+    const double n = (double)problems;
+    if (e.mean <= 0 || e.mean >= 1) e.over_seeds = 0;
+    e.low = e.over_seeds ? fmax(0, e.low) : wilson_low(e.mean * n, n);
+    e.high = e.over_seeds ? fmin(1, e.high) : wilson_high(e.mean * n, n);
+    return e;
+}
+
+/* The means, and the accuracy with its interval. */
+static int settle_arm(dual_ctx *c, const comparison *k, arm *a) {
+    const size_t problems = comparison_problems(k, a)->n;
+    double *solved = room_for(c, a->n * problems, sizeof *solved);
+    if (!solved) return 0;
+    for (size_t i = 0; i < a->n; i++) {
+        const run_entry *e = &k->entries[a->first + i];
+        for (int x = 0; x < NUMBERS; x++) a->number[x] += e->number[x] / (double)a->n;
+        for (size_t r = 0; r < problems; r++) solved[i * problems + r] = e->right[r];
     }
+    a->accuracy = estimate_share(solved, a->n, problems);
+    free(solved);
+    return 1;
 }
 
 int comparison_make_arms(dual_ctx *c, comparison *k) {
-    const size_t n = k->problems.n;
     k->arms = room_for(c, k->n_entries, sizeof *k->arms);
     if (!k->arms) return 0;
     for (size_t i = 0; i < k->n_entries; i++) {
-        const run_entry *e = &k->entries[i];
-        if (i && of_one_arm(e - 1, e)) {
+        if (i && !strcmp(k->entries[i - 1].label, k->entries[i].label)) {
             k->arms[k->n_arms - 1].n++;
             continue;
         }
         arm *a = &k->arms[k->n_arms++];
         a->first = i;
         a->n = 1;
-        a->right = room_for(c, n, sizeof *a->right);
-        a->swapped = room_for(c, n, sizeof *a->swapped);
-        if (!a->right || !a->swapped) return 0;
     }
     for (arm *a = k->arms; a < k->arms + k->n_arms; a++)
-        for (size_t i = 0; i < a->n; i++) add_to_arm(a, &k->entries[a->first + i], n);
+        if (!settle_arm(c, k, a)) return 0;
     return 1;
-}
-
-const arm *comparison_arm(const comparison *k, const char *label) {
-    for (size_t i = 0; i < k->n_arms; i++)
-        if (!strcmp(k->entries[k->arms[i].first].label, label)) return &k->arms[i];
-    return NULL;
 }
 
 void comparison_free(comparison *k) {
@@ -350,66 +401,13 @@ void comparison_free(comparison *k) {
         free(k->entries[i].right);
         free(k->entries[i].swapped);
     }
-    for (size_t i = 0; i < k->n_arms; i++) {
-        free(k->arms[i].right);
-        free(k->arms[i].swapped);
+    for (size_t i = 0; i < k->n_groups; i++) {
+        problems_free(&k->groups[i].problems);
+        problems_free(&k->groups[i].fresh);
     }
+    free(k->groups);
+    free(k->families);
     free(k->arms);
     free(k->entries);
-    problems_free(&k->problems);
-    problems_free(&k->fresh);
     memset(k, 0, sizeof *k);
-}
-
-/* ---- What must be equal, and is not -------------------------------------------------------- */
-
-#define IS(o, field) ((o)->offset == offsetof(run_settings, field))
-
-static int must_be_equal(const option *o, const run_entry *e) {
-    const int wide = !strcmp(e->system.name, "wide");
-    if (IS(o, task) || IS(o, numbers) || IS(o, range) || IS(o, targets) || IS(o, nodes) ||
-        IS(o, path) || IS(o, concepts) || IS(o, names))
-        return 1;
-    if (run_is_lm(&e->set)) return 0;
-    if (IS(o, steps)) return !*e->set.match_flops;
-    if (IS(o, latents)) return e->system.inject != DUAL_NONE;
-    if (IS(o, max_new)) return !strcmp(e->set.steps_shown, "none");
-    if (IS(o, base) || IS(o, from) || IS(o, init)) return !wide;
-    return IS(o, batch) || IS(o, data) || IS(o, schedule);
-}
-
-/* A line about one option of two runs; 0: it is the same in both. */
-static int tell_difference(const option *o, const run_entry *e, const run_entry *other, char *line,
-                           size_t size) {
-    char mine[RUN_PATH], theirs[RUN_PATH];
-    option_print(o, &e->set, mine, sizeof mine);
-    option_print(o, &other->set, theirs, sizeof theirs);
-    if (!strcmp(mine, theirs)) return 0;
-    snprintf(line, size, "%s: --%s is %s, that of %s is %s", e->folder, o->name,
-             *mine ? mine : "\"\"", other->folder, *theirs ? theirs : "\"\"");
-    return 1;
-}
-
-void comparison_warnings(const comparison *k, void (*say)(void *to, const char *line), void *to) {
-    char line[5 * RUN_PATH];
-    for (const option *o = RUN_OPTIONS; o->name; o++) {
-        const run_entry *first = NULL;         /* of those that must all be equal */
-        if (!*o->name || !o->saved || IS(o, seed)) continue;
-        for (size_t i = 0; i < k->n_entries; i++) {
-            const run_entry *e = &k->entries[i], *other = NULL;
-            if (e->implied) continue;
-            if (must_be_equal(o, e)) {
-                if (!first) first = e;
-                other = first;
-            } else if (i && of_one_arm(e - 1, e)) other = e - 1;
-            if (other && other != e && tell_difference(o, e, other, line, sizeof line))
-                say(to, line);
-        }
-    }
-    for (const run_entry *e = k->entries; e < k->entries + k->n_entries; e++) {
-        if (e->implied || e->step >= e->set.steps) continue;
-        snprintf(line, sizeof line, "%s: at step %llu of %zu", e->folder,
-                 (unsigned long long)e->step, e->set.steps);
-        say(to, line);
-    }
 }

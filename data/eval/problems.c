@@ -30,20 +30,27 @@ int problems_read(dual_ctx *c, const loaded_run *loaded, countdown_split split, 
                   size_t count, problem_set *rows) {
     memset(rows, 0, sizeof *rows);
     rows->n = count;
+    rows->from_split = !*file;
     if (*file) snprintf(rows->source, sizeof rows->source, "problems of %s", file);
     else snprintf(rows->source, sizeof rows->source, "%s problems", countdown_split_name(split));
     return read_rows(c, loaded, split, file, rows);
 }
 
-int problems_are_all(const problem_set *rows) {
+static int are_all(const problem_set *rows) {
     const double all = rows->all.problems;
     return all > 0 && rows->all.known == SPLIT_HAS && (double)rows->n >= all;
+}
+
+const char *problems_note(const problem_set *rows) {
+    if (!rows->from_split || !are_all(rows)) return "";
+    return "(The whole split: an accuracy is exact for these problems. Its interval speaks of the\n"
+           "population they stand for, all problems from which such a split is made.)\n";
 }
 
 void problems_title(const problem_set *rows, char *out, size_t size) {
     char all[40];
     task_population_print(rows->all, all);
-    if (problems_are_all(rows)) snprintf(out, size, "all %s %s", all, rows->source);
+    if (are_all(rows)) snprintf(out, size, "all %s %s", all, rows->source);
     else if (!(rows->all.problems > 0)) snprintf(out, size, "%zu %s", rows->n, rows->source);
     else snprintf(out, size, "%zu of %s %s", rows->n, all, rows->source);
 }

@@ -13,6 +13,7 @@ typedef struct {
     example *at;
     size_t n;
     task_population all;           /* of how many, in the split or the file; 0: not known */
+    int from_split;
     char source[RUN_PATH + 40];    /* "test problems", "problems of FILE" */
     char report[PROBLEMS_REPORT];      /* "" or what was wrong with some rows */
 } problem_set;
@@ -21,7 +22,8 @@ typedef struct {
  * split. */
 int problems_read(dual_ctx *, const loaded_run *, countdown_split, const char *file, size_t count,
                   problem_set *);
-int problems_are_all(const problem_set *);             /* nothing was left to sample from */
+/* What is to be said where the problems are a whole split, so that nothing was sampled; else "". */
+const char *problems_note(const problem_set *);
 /* "1000 of 10,430 test problems", "all 48 test problems" */
 void problems_title(const problem_set *, char *out, size_t size);
 /* Prompts that no run was trained on, for the analysis of latents: a file's rows, else problems

@@ -1,16 +1,18 @@
-/* report.h: how tallies and a comparison are printed, as tables and as JSON; what every JSON
- * document of eval begins with. data/README.md, "JSON", is the schema.
+/* report.h: how shares and tallies are printed, as lines and as JSON; what every JSON document of
+ * eval begins with. data/README.md, "JSON", is the schema. A comparison: comparison_report.h.
  *
- * Owns: the layout. Everything printed was computed before, but for Wilson intervals and verdicts,
- * which are asked for line by line. */
+ * Owns: the layout. Everything printed was computed before, but for Wilson intervals. */
 #ifndef REPORT_H
 #define REPORT_H
 #include "../runs/json.h"
-#include "contrasts.h"
+#include "score.h"
 
 void report_tally(FILE *, const char *label, tally);           /* nothing where none was counted */
 void report_tally_json(json_writer *, const char *key, tally);
 
+/* Every share looks like this; NaN, which is written null: not known. */
+void report_share_json(json_writer *, const char *key, double hits, double of, double share,
+                       double low, double high);
 /* A share over problems that is known as a mean: Wilson's interval of as many hits. */
 void report_mean(FILE *, const char *label, double share, size_t problems);
 /* hits, of: what is counted, NAN where nothing is. */
@@ -26,8 +28,5 @@ void report_run_json(json_writer *, const char *key, const char *folder, const r
                      const dual_system *, uint64_t step);
 /* A name as a key: "wrong value" is wrong_value. */
 void report_key(const char *name, char *out, size_t size);
-
-void report_comparison(FILE *, const comparison *);
-void report_comparison_json(json_writer *, const comparison *);     /* within an open document */
 
 #endif

@@ -12,7 +12,7 @@ else
     systems="none pause soft prompt liu h1 h2 h1h2"
 fi
 latents=4 steps=600 runs="$dir/base"
-lm="--objective lm --context 32 --batch 128 --facts 0.15 --steps 800"
+lm="--objective lm --context 32 --batch 128 --facts 0.15 --steps 1200"
 prompt="numbers: 3 7 12 target: 57"
 show=--brief
 [ "${VERBOSE:-0}" = 1 ] && show=
@@ -48,7 +48,7 @@ for seed in $seeds; do
     fi
 done
 say "All runs answer the same problems; then their latents are compared."
-./eval compare $runs || exit 1
+./eval compare $runs --against none || exit 1
 cat << END
 
 Where to look next, for example at h2: what its wrong answers look like, every

@@ -35,7 +35,7 @@ static int pack_samples(const run_task *t, const run_settings *set, uint64_t num
     dual_rng rng = dual_rng_seed(set->seed, run_stream(STREAM_TEXT, number));
     char text[COUNTDOWN_TEXT];
     for (size_t n = 0; n < n_ids;) {
-        if (!countdown_base(&t->countdown, set->facts, &rng, text, sizeof text)) {
+        if (!countdown_base(&t->countdown, set->facts, set->solved, &rng, text, sizeof text)) {
             snprintf(error, size, "no Base text can be drawn with these options");
             return 0;
         }

@@ -24,6 +24,9 @@ static int check_objective(dual_ctx *c, const run_settings *set, const dual_syst
         return dual_failed(c, "--task gsm8k wants --data: a file of its rows");
     if (system->inject == DUAL_NONE && !system->base_trained)
         return dual_failed(c, "no latents and a frozen Base: nothing would be trained");
+    if (run_is_curriculum(set) && set->latents_per_stage && !system->base_trained)
+        return dual_failed(c, "--latents-per-stage: stage 0 has no latents, so with a frozen Base "
+                           "nothing would be trained in it; without it every stage has --latents");
     if (*set->from && system->inject == DUAL_NONE && !lm)
         return dual_failed(c, "--from takes Coprocessor and soft tokens too; --system none has "
                            "neither: --base");
@@ -46,6 +49,9 @@ static int check_values(dual_ctx *c, const run_settings *set, const dual_system 
     if (set->warmup > 1 || set->facts > 1 || set->uniform_stage > 1 || set->held_out > 0.9)
         return dual_failed(c, "--warmup, --facts and --uniform-stage are shares: 0 to 1, "
                            "--held-out 0 to 0.9");
+    if (set->facts + set->solved > 1 + 1e-9)
+        return dual_failed(c, "--facts %g and --solved %g are shares of the same samples: together "
+                           "at most 1", set->facts, set->solved);
     if (set->stages > RUN_STAGES) return dual_failed(c, "--stages: at most %d", RUN_STAGES);
     if (set->score_points > 1000) return dual_failed(c, "--score-points: at most 1000");
     if (!set->batch || set->context < 2)

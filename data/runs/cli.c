@@ -6,7 +6,22 @@
 
 const char *cli_program = "dual";
 
-void cli_print_version(void) { printf("%s (dual) %s\n", cli_program, CLI_VERSION); }
+void cli_print_version(void) {
+#ifdef __clang__
+    const char *const compiler = __VERSION__;              /* names itself */
+#elif defined(__GNUC__)
+    const char *const compiler = "gcc " __VERSION__;
+#else
+    const char *const compiler = "an unknown compiler";
+#endif
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+    const char *const fused = "with";
+#else
+    const char *const fused = "without";
+#endif
+    printf("%s (dual) %s, built by %s, %s fused multiply-adds\n", cli_program, CLI_VERSION,
+           compiler, fused);
+}
 
 void cli_fail(int status, const char *format, ...) {
     va_list args;

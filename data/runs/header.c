@@ -55,6 +55,29 @@ void run_duration(double seconds, char *out, size_t size) {
     else snprintf(out, size, "%lum%02lus", s / 60, s % 60);
 }
 
+/* ---- The gate --------------------------------------------------------------------------------
+ * A Base that is to be frozen must know the form and the arithmetic. Whether it may know the task
+ * is its text's matter: without solved problems it must not, with them it must. */
+
+static const char *gate_verdict(double solved, double right, double each_once, double floor) {
+    const int learned = right > 2 * floor;
+    if (each_once < 0.9)
+        return "NOT passed: it does not know the form; train another one longer (--steps)";
+    if (solved > 0 && !learned)
+        return "NOT passed: it read solved problems and cannot do the task; train another one "
+               "longer (--steps), or on more of them (--solved)";
+    if (solved > 0) return "passed: it knows the form and can do part of the task";
+    return learned ? "NOT passed: it has learned the task"
+                   : "passed: it knows the form, not the task";
+}
+
+void run_gate(double solved, size_t n, double right, double each_once, double floor, note *to) {
+    note_add(to, "gate: %s\n", gate_verdict(solved, right, each_once, floor));
+    note_add(to, "  of %zu samples %.1f %% use each number once (at least 90 are needed),\n", n,
+             100 * each_once);
+    note_add(to, "  %.1f %% are right (random expressions: %.1f %%)\n", 100 * right, 100 * floor);
+}
+
 /* ---- The header ------------------------------------------------------------------------------ */
 
 static void megabytes(note *n, const char *what, size_t bytes) {

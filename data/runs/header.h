@@ -13,6 +13,10 @@ void run_human(double x, char *out, size_t size);   /* 1234567 -> "1.23M" */
 /* 95 s -> "1m35s", 2 h -> "2h00m", 50 h -> "2d02h" */
 void run_duration(double seconds, char *out, size_t size);
 
+/* Which kind of Base it is, from n samples: shares that are right and that use each number once,
+ * and what random expressions would reach. solved: --solved, the share of its text that was. */
+void run_gate(double solved, size_t n, double right, double each_once, double floor, note *);
+
 /* How a run of this task is scored while it trains. */
 typedef enum { SCORES_NOTHING, SCORES_PROBLEMS, SCORES_TEXT } run_scoring;
 

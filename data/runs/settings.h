@@ -26,7 +26,7 @@ typedef struct {
     char arch[16];
     size_t layers, width, heads, kv_heads, head_dim, mlp, context;
     char numbers[32], range[32], targets[32];       /* "3" or "3-5" */
-    double facts;
+    double facts, solved;
     char nodes[32], path[32];
     size_t concepts, names;
     size_t steps, batch, accumulate, seed, max_new;

@@ -429,23 +429,37 @@ typedef struct {
     size_t n;
 } target_list;
 
+static void add_target(target_list *list, int64_t value) {
+    if (value < list->low || value > list->high) return;
+    unsigned char *seen = &list->seen[value - list->low];
+    if (!*seen && list->found) list->found[list->n] = (int)value;
+    list->n += !*seen;
+    *seen = 1;
+}
+
+/* What the last two values, a >= b, can become. Few quotients are targets: dividing comes last. */
+static void join_last(target_list *list, int64_t a, int64_t b) {
+    add_target(list, a + b);
+    add_target(list, a - b);
+    add_target(list, a * b);
+    if (b != 0 && a >= list->low * b && a <= list->high * b && a % b == 0)
+        add_target(list, a / b);
+}
+
 /* All that n values can become: every pair by every operator that choices allows. Stops where no
  * target is missing any more. */
 static void list_targets(target_list *list, const int64_t *value, int n) {
-    if (n == 1) {
-        if (value[0] < list->low || value[0] > list->high) return;
-        unsigned char *seen = &list->seen[value[0] - list->low];
-        if (!*seen && list->found) list->found[list->n] = (int)value[0];
-        list->n += !*seen;
-        *seen = 1;
-        return;
-    }
     for (int i = 0; i < n; i++)
         for (int j = i + 1; j < n; j++) {
             int64_t next[COUNTDOWN_MAX], result[4];
             char op[4];
             const int turned = value[i] < value[j];
-            const int ways = choices(value[turned ? j : i], value[turned ? i : j], op, result);
+            const int64_t a = value[turned ? j : i], b = value[turned ? i : j];
+            if (n == 2) {
+                join_last(list, a, b);
+                return;
+            }
+            const int ways = choices(a, b, op, result);
             for (int k = 0; k < n; k++) next[k] = value[k];
             next[j] = value[n - 1];
             for (int way = 0; way < ways; way++) {
@@ -491,16 +505,31 @@ static void put_fact(sink *s, dual_rng *rng) {
     put_step(s, op, a, b, value);
 }
 
-size_t countdown_base(const countdown_options *o, double facts, dual_rng *rng, char *out,
-                      size_t size) {
+/* A problem to train on, and its solution. */
+static size_t put_solved(const countdown_options *o, dual_rng *rng, char *out, size_t size) {
+    countdown_options train = *o;
+    countdown_problem p;
+    train.split = COUNTDOWN_TRAIN;
+    if (!countdown_draw(&train, rng, &p)) return 0;
+    sink s = open_sink(out, size);
+    s.used = countdown_prompt(&p, out, size);
+    put(&s, "\n");
+    put(&s, p.solution);
+    return s.used;
+}
+
+size_t countdown_base(const countdown_options *o, double facts, double solved, dual_rng *rng,
+                      char *out, size_t size) {
     sink s = open_sink(out, size);
     countdown_problem p;
     tree t;
     if (countdown_check(o)) return 0;
-    if (dual_rng_uniform(rng) < facts) {
+    const double kind = dual_rng_uniform(rng);
+    if (kind < facts) {
         put_fact(&s, rng);
         return s.used;
     }
+    if (kind < facts + solved) return put_solved(o, rng, out, size);
     p.count = draw_between(rng, o->count_min, o->count_max);
     for (int tries = 0; tries < TRIES; tries++) {
         /* The key is settled before the expression is drawn, so that refusing keys of other

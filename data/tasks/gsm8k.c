@@ -147,9 +147,10 @@ int gsm8k_read(const char *file, int skip, task_set *set, char *error, size_t si
 
 /* ---- The grader ---------------------------------------------------------------------------- */
 
-int gsm8k_grade(const task_row *row, const char *y) {
+/* answer: what task_final leaves of a generated text, the worked steps cut off. */
+int gsm8k_grade(const task_row *row, const char *answer) {
     decimal mine, gold;
-    if (!read_decimal(y, y + strlen(y), &mine)) return GSM8K_NO_NUMBER;
+    if (!read_decimal(answer, answer + strlen(answer), &mine)) return GSM8K_NO_NUMBER;
     const int known = read_decimal(row->answer, row->answer + strlen(row->answer), &gold);
     return known && same_decimal(&mine, &gold) ? GSM8K_CORRECT : GSM8K_WRONG;
 }

@@ -68,9 +68,10 @@ typedef struct {
 
 enum {
     ENUMERATED = 100000000,        /* expressions at most, half a second */
-    MISSES = 10000000,             /* draws in a row without a new problem: there are no more */
-    DRAWN = 1000                   /* problems at least, for the estimate of all */
+    DRAWN = 1000,                  /* problems at least, for the estimate of all */
+    DRAW = 10                      /* what a draw takes, in expressions */
 };
+#define MOST_WORK 4e9              /* expressions, some seconds: then what was found must do */
 
 /* How many sets of `count` numbers there are, repeats allowed: so many of range + count - 1. */
 static double number_sets(const countdown_options *o, int count) {
@@ -165,30 +166,38 @@ static void draw_numbers(const stratum *s, dual_rng *rng, int *numbers) {
     for (int i = 0; i < n; i++) numbers[i] += s->o->number_min - i;
 }
 
-/* Numbers and a target, uniformly, until they are a problem of the split. The share that are says
- * how many problems there are. 0: out of memory. */
+/* Numbers and a target, all equally likely. Whether they are a problem of the split; work grows by
+ * the expressions that this took to tell. */
+static int draw_one(const stratum *s, dual_rng *rng, countdown_problem *p, double *work) {
+    const countdown_options *o = s->o;
+    const size_t targets = (size_t)(o->target_max - o->target_min) + 1;
+    unsigned char seen = 0;
+    p->count = s->count;
+    draw_numbers(s, rng, p->numbers);
+    p->target = o->target_min + (int)dual_rng_below(rng, targets);
+    *work += DRAW;
+    if (!countdown_in_range(o, p)) return 0;
+    *work += expressions(s->count);
+    return countdown_targets(p->numbers, p->count, p->target, p->target, &seen, NULL) > 0;
+}
+
+/* Draws until there are enough. The share of draws that are problems says how many problems there
+ * are. 0: out of memory. */
 static int draw_uniformly(stratum *s, dual_rng rng) {
     const countdown_options *o = s->o;
     const size_t most = s->wanted > DRAWN ? s->wanted : DRAWN;
-    double tries = 0, hits = 0;
-    countdown_options only = *o;
+    double tries = 0, hits = 0, work = 0;
     hash_set met = {NULL, 0, 0};
     int fine = 1;
-    for (size_t misses = 0; fine && met.n < most && misses < MISSES; misses++) {
+    while (fine && met.n < most && work < MOST_WORK) {
         countdown_problem p;
-        p.count = s->count;
-        draw_numbers(s, &rng, p.numbers);
-        p.target = o->target_min + (int)dual_rng_below(&rng, (size_t)(o->target_max -
-                                                                      o->target_min) + 1);
         tries++;
-        only.count_min = only.count_max = s->count;
-        if (!countdown_can_draw(&only, &p)) continue;
+        if (!draw_one(s, &rng, &p, &work)) continue;
         hits++;
         const int added = add_hash(&met, countdown_order(p.numbers, p.count, p.target));
         if (!added) continue;
         fine = added > 0;
         if (fine && s->n < s->wanted) fine = add_candidate(s, p.numbers, p.target);
-        misses = 0;
     }
     free(met.hash);
     s->all = hits / tries * number_sets(o, s->count) * (o->target_max - o->target_min + 1.0);

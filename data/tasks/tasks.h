@@ -9,7 +9,7 @@
  *
  * What a row's texts are:
  *     task        question                   steps                        answer
- *     countdown   numbers: 3 7 12 target: 60 7-3=4                        an expression
+ *     countdown   numbers: 3 7 12 target: 57 7+12=19                      an expression
  *     gsm8k       the problem                <<48/2=24>>                  a number, no commas
  *     prosqa      facts, then the question   facts that lead to it        Tom is a lempus.
  *     text        a document                 none                         empty
@@ -18,8 +18,8 @@
  *
  * To add a task, write one file with its reader and its grader (gsm8k.c is an example) and give it
  * one row in the table of tasks.c; name it in task_kind and declare the two functions, below. That
- * is all for a task whose rows come from files. One that draws its rows needs a place in data/runs,
- * too.
+ * is all for a task whose rows come from files. One that draws its rows needs a fair
+ * sample of a split (sample.c) and a place in data/runs/dataset.c, too.
  *
  * There are no tensors and no tokens here: text in, text out. A function with (error, size) that
  * fails writes one line there. */
@@ -152,8 +152,9 @@ typedef struct {
 
 /* A problem's key is (sorted numbers, target), so the order shown never changes its split.
  * HELDOUT: every problem whose target has a hash = 0 mod 10 (9 of the 91 targets 10..100).
- * Of the other keys a second hash gives TEST 10 %, VALID 10 %, TRAIN 80 %: a tenth of the
- * smallest task of interest (3 numbers of 1..20) still holds more than 1,000 test keys. */
+ * Of the other keys a second hash gives TEST 10 %, VALID 10 %, TRAIN 80 %. Of 3 numbers of 1..30,
+ * the default, that makes 2,955 problems with a solution to test on and 3,606 held out: 1,000 are a
+ * sample of them. Of 1..20 there would be 1,046. */
 typedef enum {
     COUNTDOWN_TRAIN, COUNTDOWN_VALID, COUNTDOWN_TEST, COUNTDOWN_HELDOUT
 } countdown_split;
@@ -202,14 +203,16 @@ int countdown_draw(const countdown_options *, dual_rng *, countdown_problem *);
 /* One sample of Base text, without its end token; 0: as countdown_draw. It is
  * - with probability `facts` a true `a+b=c` (+ - * / equally often, uniform over all facts with
  *   a, b, c in 0..100, so that every whole-number token is met), else
+ * - with probability `solved` a problem as countdown_draw makes it: prompt, line break, solution; a
+ *   Base that reads such text learns a part of the task, else
  * - prompt, line break, expression: the form of the task and not the task. The expression has
  *   each number once, any operators in any order (the value may be negative or a fraction), and
  *   the target is drawn independently of it.
  * Its (numbers, target) is always a TRAIN key; options->split is not read. A good share of facts
- * is 0.15: a Base of width 64 then used each number once in 92 % of its samples after 800 steps; at
- * 0.5 in 5 % after 900. */
-size_t countdown_base(const countdown_options *, double facts, dual_rng *, char *out,
-                      size_t size);
+ * is 0.15: a Base of width 64 then used each number once in 93 % of its samples after 1,200 steps
+ * (numbers of 1..30); at 0.5 in 5 % after 900 (1..20). */
+size_t countdown_base(const countdown_options *, double facts, double solved, dual_rng *,
+                      char *out, size_t size);
 
 /* ---- Countdown: the grader -------------------------------------------------------------------
  *     expr = term {(+|-) term}     term = factor {(*|/) factor}     factor = digits | ( expr )
@@ -239,7 +242,8 @@ countdown_verdict countdown_value(const char *answer, char *out, size_t size);
 int countdown_plus_minus_suffice(const countdown_problem *);
 
 /* The random-expression floor: share of `draws` expressions, drawn as those of the Base text
- * are, that reach the target. About 4.7 % on average for 3 numbers of 1..20. */
+ * are, that reach the target. About 3.3 % on average over
+ * the problems of 3 numbers of 1..30. */
 double countdown_floor(const countdown_problem *, dual_rng *, size_t draws);
 
 /* For the table of tasks.c. In a file a row is an object, of which other fields are ignored; its
