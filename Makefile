@@ -66,6 +66,14 @@ $(B)/dual-f32.a $(B)/dual-f64.a:
 train eval: %: %.c $(B)/dual-f32.a
 	$(CC) $(CFLAGS) $^ $(LDLIBS) -o $@
 
+# ---- many machines: mpirun -n 4 ./train-mpi ... (Debian: libopenmpi-dev openmpi-bin) --------------
+# tests/mpi/ranks.c stands before the archive, so its ranks.o, one process, is left out.
+MPICC ?= mpicc
+train-mpi: train.c tests/mpi/ranks.c $(B)/dual-f32.a
+	OMPI_CC='$(CC)' $(MPICC) $(CFLAGS) $^ $(LDLIBS) -o $@
+check-mpi: # one run by 1, 2 and 4 ranks; skips where there is no MPI
+	@MAKE='$(MAKE)' MPICC='$(MPICC)' sh tests/mpi/check.sh $(B)
+
 # ---- demo: every system from one Base, one table. Interrupted, it goes on where it was. ---------
 demo: all
 	@sh data/plans/demo.sh runs/demo
@@ -123,6 +131,6 @@ check-ports: # other compilers and machines, as far as they are installed; PORTS
 	@sh tests/ports.sh $(PORTS)
 
 clean:
-	rm -rf $(B) train eval
+	rm -rf $(B) train eval train-mpi
 always:
-.PHONY: always all demo demo-full reproduce reproduce-quick test bench bench-peers check check-ports clean
+.PHONY: always all demo demo-full reproduce reproduce-quick test bench bench-peers check check-ports check-mpi clean

@@ -21,6 +21,7 @@
 #include "data/runs/log.h"
 #include "data/runs/platform.h"
 #include "data/runs/progress.h"
+#include "data/runs/ranks.h"
 #include "data/runs/header.h"
 #include "data/runs/run.h"
 #include "data/runs/scoring.h"
@@ -53,6 +54,7 @@ typedef struct {
     run_scoring scoring;
     run_memory memory;
     double flops[RUN_STAGES + 2];          /* of a step in each stage */
+    int stopped;                           /* on any rank: all leave the loop at the same step */
     double best;                           /* --keep-best: the best score yet, of the stage */
     size_t best_stage;
     run_log log;                           /* log.csv as it stands, rewritten at every checkpoint */
@@ -428,21 +430,19 @@ static void note_old_score(void *what, uint64_t step, double score) {
     note_score(what, step, score);
 }
 
+/* Ranks that drift apart would train a model that nobody has. */
+static void check_ranks(const job *j) {
+    if (ranks_count() > 1)
+        ranks_same(run_fingerprint(&j->r), "its options, data or weights are not rank 0's: all "
+                   "ranks need the same files, program and kind of processor");
+}
+
 static void checkpoint(job *j) {
+    check_ranks(j);
+    if (ranks_own()) return;
     /* the log first: rows past the saved step are dropped on resuming, missing ones are lost */
     if (!run_log_save(&j->c, &j->log, j->r.set.out) || !run_save(&j->c, &j->r, &j->adamw))
         cli_fail(1, "%s; then: ./train --resume --out %s", j->c.error, j->r.set.out);
-}
-
-/* The step at which the i-th of the equal shares of the steps ends. */
-static uint64_t score_step(const run_settings *set, size_t i) {
-    return (set->steps * i + set->score_points / 2) / set->score_points;
-}
-
-static int is_score_step(const run_settings *set, uint64_t step) {
-    for (size_t i = 1; i <= set->score_points; i++)
-        if (step == score_step(set, i)) return 1;
-    return 0;
 }
 
 /* Shares of the test problems: answered right, and (Countdown) with each number used once. */
@@ -493,13 +493,6 @@ static void keep_best(job *j, double score) {
 
 /* ---- The loop -------------------------------------------------------------------------------- */
 
-/* The warm-up is the same in both; constant is Coconut's (with --warmup 0: from the first step). */
-static double rate_at(const run_settings *set, uint64_t step) {
-    const int rising = (double)step + 1 < floor(set->warmup * (double)set->steps);
-    if (!rising && !strcmp(set->schedule, "constant")) return set->rate;
-    return dual_schedule(step, set->steps, set->warmup, set->rate);
-}
-
 static void forget_moments(dual_adamw *o) {
     for (size_t i = 0; i < o->n; i++) {
         const dual_tensor *t = o->param[i]->tensor;
@@ -512,6 +505,17 @@ static void forget_moments(dual_adamw *o) {
 /* What one optimiser step came to. */
 typedef struct { double loss, penalty, norm, rate; } step_result;
 
+/* Of the whole batch, from what each rank's share adds to them. */
+static void sum_over_ranks(job *j, batch_means *m) {
+    double means[] = {m->loss, m->penalty};
+    ranks_sum(means, 2);
+    *m = (batch_means){means[0], means[1]};
+    for (size_t i = 0; i < j->adamw.n; i++) {
+        const dual_tensor *t = j->adamw.param[i]->tensor;
+        ranks_sum_reals(t->grad, t->rows * t->cols);
+    }
+}
+
 static step_result train_step(job *j) {
     const run_settings *set = &j->r.set;
     const dual_mark m = dual_mark_here(&j->c);
@@ -522,11 +526,12 @@ static step_result train_step(job *j) {
     if (!run_batch_make(set, &j->task, j->r.step, &b, error, sizeof error))
         cli_fail(1, "%s", error);
     dual_exchange e = run_exchange(&j->c, &j->r, run_latents_of(set, &j->r.system, b.stage));
-    if (!run_gradients(&j->c, &e, &b.batch, set->accumulate, &means))
-        cli_fail(1, "%s", j->c.error);
+    const batch_share share = run_share(set);
+    if (!run_gradients(&j->c, &e, &b.batch, &share, &means)) cli_fail(1, "%s", j->c.error);
+    sum_over_ranks(j, &means);
     s.loss = means.loss;
     s.penalty = means.penalty;
-    s.rate = rate_at(set, j->r.step);
+    s.rate = run_rate_at(set, j->r.step);
     s.norm = dual_adamw_step(&j->c, &j->adamw, s.rate);
     dual_release(&j->c, m);
     run_batch_free(&b);
@@ -560,10 +565,10 @@ static void print_metrics(const job *j, const progress *p, const step_result *s,
 static void report_step(job *j, const progress *p, const step_result *s, double before,
                         char *said, size_t size) {
     const run_settings *set = &j->r.set;
-    const int score = j->scoring != SCORES_NOTHING && is_score_step(set, j->r.step);
+    const int score = j->scoring != SCORES_NOTHING && run_is_score_step(set, j->r.step);
     const int last = j->r.step == set->steps;
     *said = 0;
-    if (!score && !last && j->r.step % set->log_every) return;
+    if (ranks_own() || (!score && !last && j->r.step % set->log_every)) return;
     const double tflop = run_flops(set, j->flops, j->r.step) * 1e-12;
     const double mean = j->r.loss_sum / (double)j->r.loss_steps;
     char scored[24] = "";
@@ -590,9 +595,10 @@ static void train(job *j) {
                                         note_old_score, j);
     if (before < 0) cli_fail(1, "out of memory for the log");
     progress p = progress_begin(style, set->out, first, set->steps);
+    check_ranks(j);
     if (!first) checkpoint(j);             /* a full disk shows now, not after an hour */
     size_t stage = run_stage(&j->r);
-    while (j->r.step < set->steps && !stopped) {
+    while (j->r.step < set->steps && !(j->stopped = ranks_any(stopped))) {
         char said[40];
         if (run_stage_of(set, j->r.step) != stage && set->reset_optimizer)
             forget_moments(&j->adamw);
@@ -602,7 +608,7 @@ static void train(job *j) {
         progress_step(&p, j->r.step, s.loss, said);
         if (j->r.step % set->save_every == 0 && j->r.step < set->steps) checkpoint(j);
     }
-    if (style == PROGRESS_VERBOSE || stopped) progress_clear(&p);
+    if (style == PROGRESS_VERBOSE || j->stopped) progress_clear(&p);
     checkpoint(j);
 }
 
@@ -626,7 +632,7 @@ static double time_step(job *j) {
         took = 0;
         done = 0;
     }
-    while (took < enough) {
+    while (ranks_any(took < enough)) {
         took += try_step(j);
         done++;
     }
@@ -650,7 +656,7 @@ static void print_duration(job *j) {
     size_t scorings = run_is_lm(set) && j->test && j->n_test;     /* its gate */
     char in_all[16], work[16];
     for (size_t i = 1; j->scoring != SCORES_NOTHING && i <= set->score_points; i++)
-        scorings += score_step(set, i) > first && score_step(set, i) > score_step(set, i - 1);
+        scorings += run_score_step(set, i) > first && run_score_step(set, i) > run_score_step(set, i - 1);
     const double flops = run_flops(set, j->flops, set->steps) - run_flops(set, j->flops, first);
     const double each = left ? time_step(j) * flops / (double)left : 0;
     const double scoring = scorings ? time_scoring(j) : 0;
@@ -665,18 +671,12 @@ static void print_duration(job *j) {
 /* ---- The gate of a Base: header.c ------------------------------------------------------------ */
 
 static void print_gate(job *j) {
-    if (!run_is_lm(&j->r.set) || !j->test) return;
+    if (!run_is_lm(&j->r.set) || !j->test || ranks_own()) return;
     const shares sampled = score_problems(j, SAMPLED);
-    double floor_sum = 0;
-    dual_rng rng = dual_rng_seed(1, 77);
-    for (size_t i = 0; i < j->n_test; i++) {
-        countdown_problem p;
-        if (countdown_parse(j->test[i].row.question, &p))
-            floor_sum += countdown_floor(&p, &rng, 200) / (double)j->n_test;
-    }
+    const double by_chance = run_gate_floor(j->test, j->n_test);
     note n = {0, ""};
     char path[RUN_PATH + 16];
-    run_gate(j->r.set.solved, j->n_test, sampled.right, sampled.each_once, floor_sum, &n);
+    run_gate(j->r.set.solved, j->n_test, sampled.right, sampled.each_once, by_chance, &n);
     fputs(n.text, stdout);
     snprintf(path, sizeof path, "%s/gate.txt", j->r.set.out);
     if (!dual_text_save(&j->c, path, n.text, n.used)) cli_fail(1, "%s", j->c.error);
@@ -714,6 +714,7 @@ static void warn_of_gain(job *j) {
 /* Nothing is changed in a folder that another process trains into. */
 static void hold_folder(const char *folder) {
     dual_ctx c;
+    if (ranks_own()) return;
     dual_init(&c, NULL, 0);
     if (!run_lock(&c, folder)) cli_fail(1, "%s", c.error);
     if (*c.error) fprintf(stderr, "train: warning: %s\n", c.error);
@@ -813,7 +814,7 @@ static void print_header(job *j) {
     static note header;
     char error[300], path[RUN_PATH + 16];
     const int show = !set->quiet && (!set->brief || set->dry_run);
-    const int keep = !set->dry_run && !goes_on(set);
+    const int keep = !set->dry_run && !goes_on(set) && !ranks_own();
     if (!show && !keep) return;
     run_memory_report(&j->r, &j->memory, &header);
     const size_t memory = header.used; /* which stands on stderr already */
@@ -828,6 +829,8 @@ static void print_header(job *j) {
 static void open_folder(job *j) {
     const run_settings *set = &j->r.set;
     char error[300];
+    ranks_any(0);                      /* until now all read what there is, and refuse alike */
+    if (ranks_own()) return;
     if (!data_make_folder(set->out)) cli_fail(1, "%s: this folder cannot be made", set->out);
     hold_folder(set->out);             /* one that was new until now */
     if (!set->resume && run_exists(set->out))
@@ -854,6 +857,7 @@ int main(int argc, char **argv) {
     const run_settings *set = &j.r.set;
     cli_program = "train";
     run_spin_briefly(argv);
+    ranks_begin(&argc, &argv);
     j.best = NAN;
     read_command_line(&j, argc, argv);
     settle(&j);
@@ -884,7 +888,7 @@ int main(int argc, char **argv) {
     catch_signal(SIGHUP);
 #endif
     train(&j);
-    if (stopped) {
+    if (j.stopped) {
         fprintf(stderr, "train: stopped at step %llu of %zu, saved; go on with: ./train --resume "
                 "--out %s\n", (unsigned long long)j.r.step, set->steps, set->out);
         return 130;

@@ -1,5 +1,6 @@
 /* batches.c: see batches.h. */
 #include "batches.h"
+#include "ranks.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -238,6 +239,12 @@ int run_batch_make(const run_settings *set, run_task *t, uint64_t step, run_batc
                                     : make_answers(set, t, step, b, error, size);
     if (!ok) run_batch_free(b);
     return ok;
+}
+
+batch_share run_share(const run_settings *set) {
+    const size_t n = set->accumulate, before = ranks_own() * n;
+    return (batch_share){before, before + n, ranks_count() * n,
+                         ranks_count() > 1 ? ranks_sum_reals : NULL};
 }
 
 /* All sequences share the same zeros, only lengths count; groups stand as late as they can. The

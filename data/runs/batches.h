@@ -3,6 +3,7 @@
 #ifndef BATCHES_H
 #define BATCHES_H
 #include "dataset.h"
+#include "gradients.h"
 
 /* The batch of one optimiser step, a function of seed and step alone: nothing to save, nothing to
  * restore. There is no last step: a file's rows are shuffled anew every epoch. */
@@ -20,6 +21,8 @@ int run_batch_make(const run_settings *, run_task *, uint64_t step, run_batch *,
 int run_batch_longest(const run_settings *, const run_task *, run_batch *, char *error,
                       size_t size);
 void run_batch_free(run_batch *);
+/* Of a step's batch, what this rank takes: --accumulate parts, as every other rank. */
+batch_share run_share(const run_settings *);
 
 /* A question's group: x, cue, y. Of a text the cue is the last token of x, as in training on
  * text. */

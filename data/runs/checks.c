@@ -1,5 +1,6 @@
 /* checks.c: see checks.h. */
 #include "checks.h"
+#include "ranks.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -59,6 +60,10 @@ static int check_values(dual_ctx *c, const run_settings *set, const dual_system 
     if (!set->accumulate || set->accumulate > set->batch)
         return dual_failed(c, "--accumulate: 1 to the batch, %zu, not %zu", set->batch,
                            set->accumulate);
+    if (set->accumulate * ranks_count() > set->batch)
+        return dual_failed(c, "--batch %zu is less than one sequence for each part of each rank: "
+                           "%zu ranks, --accumulate %zu; fewer ranks, or a larger batch",
+                           set->batch, ranks_count(), set->accumulate);
     if (!set->log_every || !set->save_every)
         return dual_failed(c, "--log-every and --save-every must be above 0");
     return 1;

@@ -1,5 +1,6 @@
 /* cli.c: see cli.h. */
 #include "cli.h"
+#include "ranks.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ void cli_print_version(void) {
 
 void cli_fail(int status, const char *format, ...) {
     va_list args;
+    ranks_failing(status);
     va_start(args, format);
     fprintf(stderr, "%s: ", cli_program);
     vfprintf(stderr, format, args);

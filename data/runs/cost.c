@@ -2,19 +2,23 @@
 #include "cost.h"
 #include "gradients.h"
 #include "platform.h"
+#include "ranks.h"
 #include <stdio.h>
 
-/* One training step of a batch in a counting context. 0: the batch does not fit the run. */
+/* One training step of a batch, of all ranks, in a counting context. 0: the batch does not fit the run. */
 static int count_step(const run *r, const run_batch *b, double *flops) {
     run copy = *r;
     dual_ctx c;
     batch_means m;
+    batch_share all = run_share(&r->set);
+    all.first = 0;
+    all.end = all.n;
     dual_init(&c, NULL, 0);
     int ok = run_build(&c, &copy);
     if (ok) {
         dual_exchange_train(&c, &copy.exchange);
         dual_exchange e = run_exchange(&c, &copy, run_latents_of(&r->set, &r->system, b->stage));
-        ok = run_gradients(&c, &e, &b->batch, r->set.accumulate, &m);
+        ok = run_gradients(&c, &e, &b->batch, &all, &m);
     }
     *flops = ok ? c.flops : 0;
     dual_done(&c);
@@ -45,9 +49,10 @@ double run_flops(const run_settings *set, const double flops[RUN_STAGES + 2], ui
 static int count_longest(dual_ctx *c, const run *r, const run_task *t, dual_exchange *e) {
     run_batch b;
     batch_means m;
+    const batch_share own = run_share(&r->set);
     char error[300];
     if (!run_batch_longest(&r->set, t, &b, error, sizeof error)) c->fatal(error);
-    const int fits = run_gradients(c, e, &b.batch, r->set.accumulate, &m);
+    const int fits = run_gradients(c, e, &b.batch, &own, &m);
     run_batch_free(&b);
     return fits;
 }
@@ -94,7 +99,7 @@ static const char *how_to_save_memory(const run *r, const run_memory *m) {
 }
 
 int run_memory_check(dual_ctx *c, const run *r, const run_memory *m, const char *root) {
-    const double gib = 1073741824.0, all = (double)m->all;
+    const double gib = 1073741824.0, all = (double)m->all * (double)ranks_here();
     const char *whose = "--memory says";
     double has = r->set.memory * gib;
     if (!(has > 0)) has = run_memory_limit(root, &whose);

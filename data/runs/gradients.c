@@ -84,9 +84,36 @@ static void hand_back(dual_ctx *c, const dual_exchange *e, const dual_outcome *o
     }
 }
 
-/* [groups * N_L, columns of all penalised tensors], with the gradient of weight times penalty. */
+/* How many groups the parts before part i have. */
+static size_t groups_before(const dual_batch *b, size_t i, size_t n, dual_group *group) {
+    size_t groups = 0;
+    for (size_t k = 0; k < i; k++) groups += run_batch_part(b, k, n, group).n_groups;
+    return groups;
+}
+
+/* Rows of 0 where other processes have theirs: the sum then has all. */
+static void collect_all(dual_ctx *c, dual_exchange *e, const dual_batch *b,
+                        const batch_share *share, dual_group *group, dual_tensor *all) {
+    size_t from = groups_before(b, share->first, share->n, group) * e->system.latents;
+    if (c->memory) memset(all->data, 0, all->rows * all->stride * sizeof *all->data);
+    c->inference = 1;
+    for (size_t i = share->first; i < share->end; i++) {
+        const dual_mark mark = dual_mark_here(c);
+        const dual_batch part = run_batch_part(b, i, share->n, group);
+        dual_outcome out;
+        dual_run(c, e, &part, &out);
+        collect(c, e, &out, from, all);
+        from += part.n_groups * e->system.latents;
+        dual_release(c, mark);
+    }
+    c->inference = 0;
+    if (c->memory && share->sum) share->sum(all->data, all->rows * all->stride);
+}
+
+/* [groups * N_L, columns of all penalised tensors], with the gradient of weight times penalty, which
+ * each process works out for itself: its value is the first one's to tell. */
 static dual_tensor *centred_penalty(dual_ctx *c, dual_exchange *e, const dual_batch *b,
-                                    size_t parts, dual_group *group, batch_means *m) {
+                                    const batch_share *share, dual_group *group, batch_means *m) {
     const dual_config *f = &e->coprocessor->config;
     const size_t slots = e->system.latents;
     const size_t cols = e->system.values ? f->kv_heads * f->head_dim : f->hidden;
@@ -94,23 +121,13 @@ static dual_tensor *centred_penalty(dual_ctx *c, dual_exchange *e, const dual_ba
     for (size_t l = 0; e->system.values && l < f->layers; l++)
         n += (size_t)hands_over(&e->system, l);
     dual_tensor *all = dual_tensor_new(c, b->n_groups * slots, n * cols), *sum = NULL;
-    c->inference = 1;
-    for (size_t i = 0, from = 0; i < parts; i++) {
-        const dual_mark mark = dual_mark_here(c);
-        const dual_batch part = run_batch_part(b, i, parts, group);
-        dual_outcome out;
-        dual_run(c, e, &part, &out);
-        collect(c, e, &out, from, all);
-        from += part.n_groups * slots;
-        dual_release(c, mark);
-    }
-    c->inference = 0;
+    collect_all(c, e, b, share, group, all);
     dual_need_grad(c, all);
     for (size_t i = 0; i < n; i++)
         sum = add_weighted(c, sum, 1 / (double)n,
                            dual_orthogonality(c, dual_view(c, all, 0, all->rows, i * cols, cols),
                                               slots, 1));
-    m->penalty = number(sum);
+    if (!share->first) m->penalty = number(sum);
     dual_backward(c, add_weighted(c, NULL, e->system.orthogonality, sum));
     return all;
 }
@@ -137,7 +154,7 @@ static void add_part(dual_ctx *c, dual_exchange *e, const dual_batch *part, cons
     if (loss) dual_backward(c, loss);
 }
 
-int run_gradients(dual_ctx *c, dual_exchange *e, const dual_batch *b, size_t parts,
+int run_gradients(dual_ctx *c, dual_exchange *e, const dual_batch *b, const batch_share *share,
                   batch_means *m) {
     const amounts whole = amounts_of(b);
     const dual_system *s = &e->system;
@@ -148,11 +165,12 @@ int run_gradients(dual_ctx *c, dual_exchange *e, const dual_batch *b, size_t par
     if (!group) return dual_failed(c, "out of memory for %zu groups", b->n_groups);
     m->loss = 0;
     m->penalty = s->orthogonality > 0 ? 0 : NAN;
-    if (s->orthogonality > 0 && s->centred && parts > 1)
-        centred = centred_penalty(c, e, b, parts, group, m);
-    for (size_t i = 0, from = 0; i < parts; i++) {
+    if (s->orthogonality > 0 && s->centred && share->n > 1)
+        centred = centred_penalty(c, e, b, share, group, m);
+    size_t from = groups_before(b, share->first, share->n, group) * s->latents;
+    for (size_t i = share->first; i < share->end; i++) {
         const dual_mark mark = dual_mark_here(c);
-        const dual_batch part = run_batch_part(b, i, parts, group);
+        const dual_batch part = run_batch_part(b, i, share->n, group);
         add_part(c, e, &part, &whole, centred, from, m);
         from += part.n_groups * s->latents;
         dual_release(c, mark);

@@ -1,6 +1,7 @@
 /* header.c: see header.h. */
 #include "header.h"
 #include "gradients.h"
+#include "ranks.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -69,6 +70,17 @@ static const char *gate_verdict(double solved, double right, double each_once, d
     if (solved > 0) return "passed: it knows the form and can do part of the task";
     return learned ? "NOT passed: it has learned the task"
                    : "passed: it knows the form, not the task";
+}
+
+double run_gate_floor(const example *rows, size_t n) {
+    double sum = 0;
+    dual_rng rng = dual_rng_seed(1, 77);
+    for (size_t i = 0; i < n; i++) {
+        countdown_problem p;
+        if (countdown_parse(rows[i].row.question, &p))
+            sum += countdown_floor(&p, &rng, 200) / (double)n;
+    }
+    return sum;
 }
 
 void run_gate(double solved, size_t n, double right, double each_once, double floor, note *to) {
@@ -216,16 +228,18 @@ int run_header(dual_ctx *c, run *r, run_task *t, const double flops[RUN_STAGES +
                run_scoring scoring, note *n, char *error, size_t size) {
     const run_settings *set = &r->set;
     const dual_mark mark = dual_mark_here(c);
-    char step[16], trained[16], parts[40] = "";
+    char step[16], trained[16], parts[40] = "", ranks[40] = "";
+    const size_t n_parts = run_share(set).n;
     run_batch b;
     dual_outcome out;
     if (!run_batch_make(set, t, 0, &b, error, size)) return 0;
     c->inference = 1;
     dual_exchange e = run_exchange(c, r, run_latents_of(set, &r->system, b.stage));
-    const dual_batch part = run_batch_part(&b.batch, 0, set->accumulate, b.group);
+    const dual_batch part = run_batch_part(&b.batch, 0, n_parts, b.group);
     dual_run(c, &e, &part, &out);
     c->inference = 0;
-    if (set->accumulate > 1) snprintf(parts, sizeof parts, " in %zu parts", set->accumulate);
+    if (n_parts > 1) snprintf(parts, sizeof parts, " in %zu parts", n_parts);
+    if (ranks_count() > 1) snprintf(ranks, sizeof ranks, " by %zu ranks", ranks_count());
     run_human(flops[run_stage_of(set, set->steps)], step, sizeof step);
     run_human((double)dual_exchange_trained(&r->exchange), trained, sizeof trained);
     add_task(r, t, n);
@@ -234,8 +248,8 @@ int run_header(dual_ctx *c, run *r, run_task *t, const double flops[RUN_STAGES +
     note_add(n, "trained     %s parameters; %zu pass%s, %s FLOPs per step; %zu steps, peak rate "
              "%g\n", trained, out.n_passes, out.n_passes == 1 ? "" : "es", step, set->steps,
              set->rate);
-    note_add(n, "optimiser   batch %zu%s, %s schedule after a warm-up of %g of the steps, weight "
-             "decay %g, clip %g, seed %zu\n", set->batch, parts, set->schedule, set->warmup,
+    note_add(n, "optimiser   batch %zu%s%s, %s schedule after a warm-up of %g of the steps, weight "
+             "decay %g, clip %g, seed %zu\n", set->batch, parts, ranks, set->schedule, set->warmup,
              set->decay, set->clip, set->seed);
     add_scoring(set, t, scoring, n);
     add_options(set, n);

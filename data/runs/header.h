@@ -17,6 +17,9 @@ void run_duration(double seconds, char *out, size_t size);
  * and what random expressions would reach. solved: --solved, the share of its text that was. */
 void run_gate(double solved, size_t n, double right, double each_once, double floor, note *);
 
+/* The share of random expressions that is right, by 200 for each of Countdown's problems. */
+double run_gate_floor(const example *, size_t n);
+
 /* How a run of this task is scored while it trains. */
 typedef enum { SCORES_NOTHING, SCORES_PROBLEMS, SCORES_TEXT } run_scoring;
 

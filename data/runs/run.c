@@ -199,6 +199,34 @@ int run_save(dual_ctx *c, run *r, dual_adamw *o) {
     return save_models(c, r) && save_latents(c, r) && save_state(c, r, o);
 }
 
+/* FNV-1a */
+static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t n) {
+    const unsigned char *at = bytes;
+    for (size_t i = 0; i < n; i++) hash = (hash ^ at[i]) * UINT64_C(1099511628211);
+    return hash;
+}
+
+uint64_t run_fingerprint(const run *r) {
+    uint64_t hash = UINT64_C(14695981039346656037);
+    dual_exchange e = r->exchange;
+    dual_param *p;
+    char owner, value[RUN_PATH];
+    for (const option *o = RUN_OPTIONS; o->name; o++) {
+        if (o->saved == UNSAVED) continue;
+        option_print(o, &r->set, value, sizeof value);
+        hash = hash_bytes(hash, value, strlen(value) + 1);
+    }
+    hash = hash_bytes(hash, r->set.data_held, strlen(r->set.data_held));
+    hash = hash_bytes(hash, &r->step, sizeof r->step);
+    for (size_t i = 0; (p = dual_exchange_param(&e, i, &owner)) != NULL; i++) {
+        const dual_tensor *t = p->tensor;
+        const size_t n = t->rows * t->cols;
+        hash = t->half ? hash_bytes(hash, t->half, n * sizeof *t->half)
+                       : hash_bytes(hash, t->data, n * sizeof *t->data);
+    }
+    return hash;
+}
+
 int run_load_latents(dual_ctx *c, run *r, const char *folder) {
     char path[RUN_PATH + 32];
     dual_exchange *e = &r->exchange;

@@ -30,6 +30,8 @@ int run_build(dual_ctx *, run *);
 int run_load(dual_ctx *, run *, const char *folder, dual_adamw *moments);
 int run_save(dual_ctx *, run *, dual_adamw *);      /* whole checkpoint into set.out */
 size_t run_stage(const run *);                      /* of the last step that was done */
+/* Of what all ranks must have alike: options, what the data held, every weight. */
+uint64_t run_fingerprint(const run *);
 /* Coprocessor, soft tokens and gain of another run; the system must be able to take them. */
 int run_load_latents(dual_ctx *, run *, const char *folder);
 /* The exchange with N_L latents, at most as many as it was built with: the first N_L soft tokens.

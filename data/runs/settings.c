@@ -2,6 +2,7 @@
 #include "settings.h"
 #include "../files/files.h"
 #include "json.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,6 +166,23 @@ size_t run_steps_dropped(const run_settings *set, size_t stage, size_t n_steps) 
     if (!strcmp(set->steps_shown, "all")) return 0;
     if (!run_is_curriculum(set) || stage > set->stages || stage > n_steps) return n_steps;
     return stage;
+}
+
+/* The warm-up is the same in both; constant is Coconut's (with --warmup 0: from the first step). */
+double run_rate_at(const run_settings *set, uint64_t step) {
+    const int rising = (double)step + 1 < floor(set->warmup * (double)set->steps);
+    if (!rising && !strcmp(set->schedule, "constant")) return set->rate;
+    return dual_schedule(step, set->steps, set->warmup, set->rate);
+}
+
+uint64_t run_score_step(const run_settings *set, size_t i) {
+    return (set->steps * i + set->score_points / 2) / set->score_points;
+}
+
+int run_is_score_step(const run_settings *set, uint64_t step) {
+    for (size_t i = 1; i <= set->score_points; i++)
+        if (step == run_score_step(set, i)) return 1;
+    return 0;
 }
 
 /* For lm the whole context. Groups need room for the latents behind the last one and for its cue;
