@@ -532,9 +532,7 @@ sweep() {
         xargs -P "$JOBS" -n 2 sh "$here" --trial < "$RUNS/rate.plan" || exit 1
     done
     { echo arm,rate,valid
-      for arm in $(swept "$@"); do
-          cat "$RUNS/rate/${arm%/*}/${arm#*/}"@*.csv | sort -t , -k 2,2g
-      done; } > "$OUT/rates.tmp"
+      cat "$RUNS"/rate/*/*.csv | sort -t , -k 1,1 -k 2,2g; } > "$OUT/rates.tmp"
     mv "$OUT/rates.tmp" "$OUT/rates.csv"
 }
 
