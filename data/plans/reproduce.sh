@@ -2,11 +2,12 @@
 # The paper's comparisons at small scale, with seeds: `make reproduce`, `make reproduce-quick`.
 # Interrupted at any point, the same command goes on from the last checkpoint of each run.
 #
-#   reproduce.sh [PART..]          train what is missing, then write the tables
+#   reproduce.sh [PART..]          train what is missing, write the tables, compare
 #   reproduce.sh --list [PART..]   the same as one shell command a line, in any order or all at once
 #   reproduce.sh --one RUN         one line of that list; what it needs (its Base) comes first
 #   reproduce.sh --rates [PART..]  the sweep of learning rates, into OUT/rates.csv; comes before all
 #   reproduce.sh --tables          OUT/PART.csv and OUT/tables.md from whatever runs are finished
+#   reproduce.sh --compare PART..  OUT/PART-compared.md: ./eval compare of its finished runs
 #   reproduce.sh --runs PART..     folders of the finished runs, for ./eval compare
 #   reproduce.sh --take DIR        goes on from another machine's tables: DIR's rows and rates count
 #                                  as finished here; only a Base that is needed is trained again
@@ -625,6 +626,27 @@ tables() {
     mv "$OUT/tables.md.$$" "$OUT/tables.md"
 }
 
+# What the tables cannot say: differences problem by problem, their intervals over seeds and
+# problems. That takes the models, so a part of which some rows were taken is left out.
+runs_of() { # parts: folders of their finished runs
+    for p in "$@"; do finished_of "$p" | cut -d ' ' -f 2-; done |
+        while read -r from; do [ ! -e "$from/trained" ] || echo "$from"; done
+}
+compare() { # parts
+    for p in $PARTS; do
+        part_is_wanted "$p" "$@" && [ "$p" != pretrain ] || continue
+        runs=$(runs_of "$p")
+        [ "$runs" ] || continue
+        if [ "$(echo "$runs" | wc -l)" -lt "$(finished_of "$p" | wc -l)" ]; then
+            say "$p: some of its models are not here; nothing to compare"
+            continue
+        fi
+        ./eval compare $runs --count $COUNT --no-analysis --markdown > "$OUT/$p-compared.$$" \
+            2> "$RUNS/compare.err" || fail "$p: $(tail -n 1 "$RUNS/compare.err")"
+        mv "$OUT/$p-compared.$$" "$OUT/$p-compared.md"
+    done
+}
+
 # Rows of tables as finished runs without their models. A run that is finished here stays.
 take() { # folder of tables
     [ -e "$1/rates.csv" ] || [ -e "$1/base.csv" ] || fail "--take: there are no tables in $1"
@@ -690,9 +712,8 @@ case ${1:-} in
 --rates) shift; sweep "$@" ;;
 --tables) tables ;;
 --take) take "$2" ;;
---runs) shift
-    for p in "$@"; do finished_of "$p" | cut -d ' ' -f 2-; done |
-        while read -r from; do [ ! -e "$from/trained" ] || echo "$from"; done ;;
+--compare) shift; compare "$@" ;;
+--runs) shift; runs_of "$@" ;;
 -*) sed -n '2,/^set/p' "$here" | sed '$d; s/^# \{0,1\}//'; exit 2 ;;
 *)
     begin "$@"
@@ -701,5 +722,6 @@ case ${1:-} in
     status=$?
     tables
     [ $status -eq 0 ] || fail "stopped; the same command goes on from here"
-    say "tables: $OUT/tables.md" ;;
+    compare "$@"
+    say "tables: $OUT/tables.md, comparisons: $OUT/*-compared.md" ;;
 esac
