@@ -322,7 +322,7 @@ static void samples_table(const samples_result *of) {
 }
 
 static void score_tallies_table(const settings *set, task_kind kind, const score_tallies *t) {
-    char label[40], key[8];
+    char label[40], key[16];
     report_tally(stdout, "accuracy [95 %]", t->all);
     report_tally(stdout, "  + and - suffice", t->simple);
     report_tally(stdout, "  needs * or /", t->other);
