@@ -39,9 +39,10 @@ export QUICK TEXT RUNS OUT SCALE COUNT JOBS RATES
 
 # What each part asks, and its hours on 2 cores with the Bases that no earlier part has made: 10 in
 # all. --rates takes 2 more.
-#   main      2.7  all systems on Countdown 3, from a Base that knows the form and not the task
+#   main      1.8  all systems on Countdown 3, from a Base that knows the form and not the task
 #   solved    0.6  the same from a Base that can do part of the task
 #   depth1    0.5  one layer: latents are another pass through it
+#   wide      0.9  one larger model, with as many parameters as Base and Coprocessor
 #   branch4   0.9  Countdown with 4 numbers
 #   branch5   0.6  Countdown with 5 numbers
 #   budget3   0.5  N_L from 1 to 16, with 3 numbers
@@ -59,8 +60,8 @@ export QUICK TEXT RUNS OUT SCALE COUNT JOBS RATES
 # twice the time. The Base passes its gate after 4,000 steps of 128 (92 % use each number once; 84 %
 # after 2,000, or at half the batch). On this ProsQA the steps written out reach 39 % after the
 # Base's 1,500 steps and 59 % after 1,500 more, the answer alone 89 %.
-PARTS="main solved depth1 branch4 branch5 budget3 budget4 blocks prosqa pretrain finetune shaping"
-PARTS="$PARTS reviewers"
+PARTS="main solved depth1 wide branch4 branch5 budget3 budget4 blocks prosqa pretrain finetune"
+PARTS="$PARTS shaping reviewers"
 
 # Words in capitals stand for the options that `expand` has for them.
 # Bases: name, minutes, options
@@ -82,6 +83,7 @@ prosqa="--nodes 6-10 --path 2-3 --concepts 16 --names 6"
 parts() { cat << 'END'
 main      8 THREE --batch 64 --steps 2400 --latents 8
 solved    8 THREE --batch 64 --steps 1200 --latents 8
+wide      8 THREE --batch 64 --steps 2400 --latents 8
 depth1    4 THREE --batch 64 --steps 2400 --latents 8
 branch4   4 FOUR --batch 64 --steps 2400 --latents 8
 branch5   4 FIVE --batch 64 --steps 2400 --latents 8
@@ -105,7 +107,6 @@ main      cot           5  2.0 form3   main/cot       --system none --steps-show
 main      pause         5  1.6 form3   main/pause     --system pause
 main      soft          8  1.6 form3   main/soft      --system soft
 main      prompt        5  0.9 form3   main/prompt    --system prompt
-main      wide          5  3.2 wide3   main/wide      --system wide
 main      coconut       5  3.4 form3   main/coconut   --system coconut
 main      liu           8  1.6 form3   main/liu       --system liu
 main      h1            8  0.9 form3   main/h1        --system h1
@@ -120,6 +121,10 @@ solved    liu           5  0.8 solved3 solved/liu     --system liu
 solved    h1            5  0.5 solved3 solved/h1      --system h1
 solved    h2            5  1.1 solved3 solved/h2      --system h2
 solved    h1h2          5  0.7 solved3 solved/h1h2    --system h1h2
+wide      none          5    0 form3   main/none      = main/none
+wide      soft          5    0 form3   main/soft      = main/soft
+wide      h2            5    0 form3   main/h2        = main/h2
+wide      wide          5  3.2 wide3   wide/wide      --system wide
 depth1    none          8  0.4 shallow main/none      --system none
 depth1    soft          8  0.6 shallow main/soft      --system soft
 depth1    h2            8  0.9 shallow main/h2        --system h2
