@@ -28,7 +28,7 @@ static void answer_all(const trained_system *s) {
     dual_ctx c;
     dual_init(&c, memory, sizeof memory);
     c.fatal = finish;
-    c.inference = c.recompute = 1;                     /* a block's own rows are forgotten after it */
+    c.inference = c.recompute = 1;                     /* a block's rows are forgotten after it */
     dual_model *base = dual_model_view(&c, &trained_shape, DUAL_FULL, s->base);
     dual_model *coprocessor = dual_model_view(&c, &trained_shape, DUAL_FULL, s->coprocessor);
     dual_exchange e;

@@ -33,7 +33,8 @@ void say_number(const char *before, size_t n, const char *after) {
 }
 
 void leave(int status) {
-    for (;;) semihost(EXIT, (const void *)(status ? 0x20023 : 0x20026));   /* an error; a good end */
+    const uint32_t reason = status ? 0x20023 : 0x20026;    /* a run-time error; a good end */
+    for (;;) semihost(EXIT, (const void *)reason);
 }
 
 size_t stack_used(void) {
@@ -43,7 +44,7 @@ size_t stack_used(void) {
 }
 
 static void fault(void) {
-    say("a fault: was flash written to?\n0 passed, 1 failed\n");
+    say("a fault: a write into flash, or too small a stack\n0 passed, 1 failed\n");
     leave(1);
 }
 

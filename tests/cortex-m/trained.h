@@ -1,5 +1,6 @@
-/* trained.h - what weights.c writes for the board: trained models as constant arrays, questions, and
- * what the host computed. main.c, on the board, computes it again, both by the functions below. */
+/* trained.h - what weights.c writes for the board: trained models as constant arrays, questions,
+ * and what the host computed. main.c, on the board, computes it again. Both use the functions
+ * at the end. */
 #ifndef DUAL_TRAINED_H
 #define DUAL_TRAINED_H
 #include "../../dual.h"
