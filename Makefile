@@ -116,6 +116,14 @@ bench-peers: $(B)/bench-peers $(B)/bench # that variable, where it is set, halve
 	@unset OPENBLAS_CORETYPE; $(B)/bench-peers --only matmul $(BENCH)
 	@$(PYTHON) tests/peers.py $(B)/bench
 
+# ---- bare metal: dual on a Cortex-M4F in qemu, its weights in flash ----------------------------
+$(B)/weights: tests/cortex-m/weights.c tests/cortex-m/trained.h $(B)/dual-f32.a
+	$(CC) $(CFLAGS) -I. $< $(B)/dual-f32.a $(LDLIBS) -o $@
+cortex-m:
+	@sh tests/cortex-m/run.sh --check
+	@$(MAKE) --no-print-directory all $(B)/weights
+	@sh tests/cortex-m/run.sh $(B)
+
 check: # what a reader relies on: caps, widths, warnings, the tour names every section
 	@sh tests/check.sh
 
@@ -125,4 +133,5 @@ check-ports: # other compilers and machines, as far as they are installed; PORTS
 clean:
 	rm -rf $(B) train eval
 always:
-.PHONY: always all demo demo-full reproduce reproduce-quick test bench bench-peers check check-ports clean
+.PHONY: always all demo demo-full reproduce reproduce-quick test bench bench-peers cortex-m check \
+        check-ports clean
