@@ -2,7 +2,6 @@
 #include "comparison_report.h"
 #include "doubts.h"
 #include "families.h"
-#include "table.h"
 #include <math.h>
 #include <string.h>
 
@@ -72,31 +71,138 @@ static void finding_row(table *t, const finding *f, int is_pair) {
     else table_cell(t, "%s (%zu seeds)", f->verdict, e->seeds);
 }
 
-static int findings_table(FILE *to, const finding *at, size_t n, const family *of, int is_pair,
-                          int markdown) {
+table findings_table(const finding *at, size_t n, const family *of, int is_pair) {
     table t = table_begin(is_pair ? "|points, 95 %|over|spread|p|Holm|above 0?"
                                   : "||points, 95 %|over|spread|p|Holm|true?",
                           is_pair ? 1 | 1 << 6 : 3 | 1 << 7);
     for (size_t i = 0; i < n; i++)
         if (at[i].family == of) finding_row(&t, &at[i], is_pair);
+    return t;
+}
+
+static int print_findings(FILE *to, const finding *at, size_t n, const family *of, int is_pair,
+                          int markdown) {
+    table t = findings_table(at, n, of, is_pair);
     if (t.cells > t.columns) fprintf(to, "\n");
     return table_end(&t, to, markdown);
 }
 
+static int is_row(const comparison *k, const family *f, const arm *a) {
+    return family_has(k, f, a) && first_of(k, a)->group == k->entries[f->like].group;
+}
+
+table accuracy_table(const comparison *k, const family *f) {
+    table t = table_begin("|seeds|right|spread|95 %|over|swapped|loss|at 25|50|75|100", 1);
+    for (const arm *a = k->arms; a < k->arms + k->n_arms; a++)
+        if (is_row(k, f, a)) accuracy_row(&t, k, a);
+    return t;
+}
+
+table cost_table(const comparison *k, const family *f) {
+    table t = table_begin("|trained|passes|FLOPs/step|FLOPs|H_off|floor|silhouette", 1);
+    for (const arm *a = k->arms; a < k->arms + k->n_arms; a++)
+        if (is_row(k, f, a)) cost_row(&t, k, a);
+    return t;
+}
+
+int arm_has_curve(const comparison *k, const arm *a) { return k && a->n_curve > 1; }
+
+int arm_has_budget(const comparison *k, const arm *a) { return series_arm(k, a, 1) != NULL; }
+
+int arm_has_overlap(const comparison *k, const arm *a) { return k && a->H && a->slots > 1; }
+
+int arm_has_slots(const comparison *k, const arm *a) { return k && a->H; }
+
+int arm_has_swapped(const comparison *k, const arm *a) {
+    return isfinite(a->number[SWAPPED]) && !latents_are_fixed(&first_of(k, a)->system);
+}
+
+table curves_table(const comparison *k) {
+    table t = table_begin("|steps|seeds|right|lowest seed|highest seed", 1);
+    for (const arm *a = k->arms; a < k->arms + k->n_arms; a++)
+        for (size_t i = 0; i < a->n_curve && arm_has_curve(k, a); i++) {
+            table_cell(&t, "%s", first_of(k, a)->label);
+            table_number(&t, "%.0f", a->curve[i].x);
+            table_cell(&t, "%zu", a->curve[i].seeds);
+            table_number(&t, "%.1f", 100 * a->curve[i].mean);
+            table_number(&t, "%.1f", 100 * a->curve[i].low);
+            table_number(&t, "%.1f", 100 * a->curve[i].high);
+        }
+    return t;
+}
+
+table budget_table(const comparison *k) {
+    table t = table_begin("|N_L|seeds|right|95 %", 1);
+    const arm *b;
+    for (const arm *a = k->arms; a < k->arms + k->n_arms; a++)
+        for (size_t i = 0; arm_has_budget(k, a) && (b = series_arm(k, a, i)) != NULL; i++) {
+            table_cell(&t, "%s", first_of(k, b)->label);
+            table_cell(&t, "%zu", first_of(k, b)->system.latents);
+            table_cell(&t, "%zu", b->n);
+            table_number(&t, "%.1f", 100 * b->accuracy.mean);
+            table_cell(&t, "[%5.1f, %5.1f]", 100 * b->accuracy.low, 100 * b->accuracy.high);
+        }
+    return t;
+}
+
+table overlap_table(const comparison *k) {
+    table t = table_begin("|variance of slot|subspace of slot|share", 1);
+    for (const arm *a = k->arms; a < k->arms + k->n_arms; a++)
+        for (size_t i = 0; i < a->slots * a->slots && arm_has_overlap(k, a); i++) {
+            table_cell(&t, "%s", first_of(k, a)->label);
+            table_cell(&t, "%zu", i / a->slots + 1);
+            table_cell(&t, "%zu", i % a->slots + 1);
+            table_number(&t, "%.4f", a->H[i]);
+        }
+    return t;
+}
+
+/* Of a slot on an axis, over all prompts: the mean and the standard deviation. */
+static void slot_cells(table *t, const latents_report *r, size_t slot, size_t axis) {
+    const double n = (double)r->prompts;
+    double mean = 0, square = 0;
+    for (size_t i = 0; i < r->prompts; i++) mean += r->plane[2 * (i * r->slots + slot) + axis] / n;
+    for (size_t i = 0; i < r->prompts; i++) {
+        const double off = r->plane[2 * (i * r->slots + slot) + axis] - mean;
+        square += off * off / (n - 1);
+    }
+    table_number(t, "%.3f", mean);
+    table_number(t, "%.3f", sqrt(square));
+}
+
+table slots_table(const comparison *k) {
+    table t = table_begin("|slot|axis 1, mean|spread|axis 2, mean|spread", 1);
+    for (const arm *a = k->arms; a < k->arms + k->n_arms; a++)
+        for (size_t s = 0; s < a->slots; s++) {
+            table_cell(&t, "%s", first_of(k, a)->label);
+            table_cell(&t, "%zu", s + 1);
+            slot_cells(&t, &first_of(k, a)->latents, s, 0);
+            slot_cells(&t, &first_of(k, a)->latents, s, 1);
+        }
+    return t;
+}
+
+table swapped_table(const comparison *k) {
+    table t = table_begin("|seeds|right|swapped|right - swapped, points", 1);
+    for (const arm *a = k->arms; a < k->arms + k->n_arms; a++) {
+        if (!arm_has_swapped(k, a)) continue;
+        table_cell(&t, "%s", first_of(k, a)->label);
+        table_cell(&t, "%zu", a->n);
+        table_number(&t, "%.1f", 100 * a->accuracy.mean);
+        table_number(&t, "%.1f", 100 * a->number[SWAPPED]);
+        table_number(&t, "%+.1f", 100 * (a->accuracy.mean - a->number[SWAPPED]));
+    }
+    return t;
+}
+
 static int family_tables(FILE *to, const comparison *k, const family *f, int markdown) {
-    table right = table_begin("|seeds|right|spread|95 %|over|swapped|loss|at 25|50|75|100", 1);
-    table cost = table_begin("|trained|passes|FLOPs/step|FLOPs|H_off|floor|silhouette", 1);
+    table right = accuracy_table(k, f), cost = cost_table(k, f);
     const problem_group *g = &k->groups[k->entries[f->like].group];
     char problems[RUN_PATH + 120];
     problems_title(&g->problems, problems, sizeof problems);
     if (*f->title) fprintf(to, "%s%s: ", markdown ? "## " : "", f->title);
     fprintf(to, "%s, the same for all; accuracies in %%\n%s\n", problems,
             problems_note(&g->problems));
-    for (const arm *a = k->arms; a < k->arms + k->n_arms; a++) {
-        if (!family_has(k, f, a) || first_of(k, a)->group != k->entries[f->like].group) continue;
-        accuracy_row(&right, k, a);
-        cost_row(&cost, k, a);
-    }
     int ok = table_end(&right, to, markdown);
     if (k->kind == TASK_COUNTDOWN)
         fprintf(to, "\nRandom expressions are right in %.1f %%.\n", 100 * g->floor);
@@ -121,10 +227,10 @@ int report_comparison(dual_ctx *c, FILE *to, const comparison *k, const findings
     for (const family *f = k->families; f < end; f++) {
         if (f > k->families) fprintf(to, "\n");
         ok &= family_tables(to, k, f, markdown);
-        ok &= findings_table(to, all->sentences, all->n_sentences, f, 0, markdown);
-        ok &= findings_table(to, all->pairs, all->n_pairs, f, 1, markdown);
+        ok &= print_findings(to, all->sentences, all->n_sentences, f, 0, markdown);
+        ok &= print_findings(to, all->pairs, all->n_pairs, f, 1, markdown);
     }
-    ok &= findings_table(to, all->pairs, all->n_pairs, NULL, 1, markdown);
+    ok &= print_findings(to, all->pairs, all->n_pairs, NULL, 1, markdown);
     explain(to);
     if (all->n_sentences + all->n_pairs)
         fprintf(to, "A yes or no needs 5 seeds and a p below 0.05 after Holm's correction, "

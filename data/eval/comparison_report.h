@@ -7,12 +7,26 @@
 #define COMPARISON_REPORT_H
 #include "contrasts.h"
 #include "report.h"
+#include "table.h"
 
 /* 0: out of memory. */
 int report_comparison(dual_ctx *, FILE *, const comparison *, const findings *, int markdown);
 void report_comparison_csv(FILE *, const comparison *, const findings *);
 /* Within an open document. */
 void report_comparison_json(json_writer *, const comparison *, const findings *);
+/* The tables alone, for table_end: of a family its accuracies and its costs; the findings of a
+ * family, of NULL those between families. */
+table accuracy_table(const comparison *, const family *);
+table cost_table(const comparison *, const family *);
+table findings_table(const finding *, size_t n, const family *, int are_pairs);
+/* Of all arms that have it: the curve of a training, other N_L, H, latents, latents that another
+ * problem's can stand in for. */
+table curves_table(const comparison *), budget_table(const comparison *);
+table overlap_table(const comparison *), slots_table(const comparison *);
+table swapped_table(const comparison *);
+int arm_has_curve(const comparison *, const arm *), arm_has_budget(const comparison *, const arm *);
+int arm_has_overlap(const comparison *, const arm *), arm_has_slots(const comparison *, const arm *);
+int arm_has_swapped(const comparison *, const arm *);
 void report_warnings(FILE *, const comparison *);
 
 #endif

@@ -1,0 +1,52 @@
+/* svg.h: a page of markup in memory that grows, and what pictures are drawn with.
+ *
+ * A picture is 380 units wide, so that on a telephone its text has about the size it says. Colours
+ * are CSS variables: SVG_STYLE holds them for light and dark, in a page once, in each .svg of its
+ * own. Whatever is told apart by colour (Okabe and Ito's, but for yellow, darkened until they show
+ * on white) is told apart by a mark or a dash too.
+ *
+ * Owns: escaping, colours, marks, axes, the grid of small panels. Knows nothing of runs. */
+#ifndef SVG_H
+#define SVG_H
+#include <stddef.h>
+
+typedef struct {
+    char *text;
+    size_t length, room;
+    int failed;                    /* out of memory: the text is not whole */
+} page;
+void page_add(page *, const char *format, ...);    /* markup */
+/* Any bytes as text; what is no UTF-8, and control characters, as \xC3. */
+void page_text(page *, const char *);
+void page_free(page *);
+
+extern const char SVG_STYLE[];
+enum { SVG_WIDTH = 380, SVG_COLOURS = 7, SVG_MARKS = 5 };
+
+/* A whole picture; alone: it is a file, with a style of its own. name makes its ids. */
+typedef struct { const char *name, *title, *says; double height; } svg_frame;
+void svg_whole(page *, const svg_frame *, const page *drawn, int alone);
+
+/* What is drawn until svg_end has colour `which` (of any number: they come again). */
+void svg_begin(page *, size_t which), svg_end(page *);
+/* class: l line, g grid, r rule, o others; d dashed, k a dot where both ends are one. */
+void svg_line(page *, const char *class, double x1, double y1, double x2, double y2);
+/* class: s starts there, m middle, e ends there, with t small; cut with an ellipsis to `room`. */
+void svg_words(page *, const char *class, double x, double y, double room, const char *words);
+void svg_number(page *, const char *class, double x, double y, double number);
+void svg_mark(page *, size_t which, int hollow, double x, double y);
+const char *svg_mark_path(size_t which);           /* the same, from where a path stands */
+
+typedef struct { double low, high, from, to, step; } svg_axis;     /* values, where they stand */
+svg_axis svg_axis_to(double high, double from, double to);     /* from 0 to a round number */
+double svg_at(const svg_axis *, double value);
+
+typedef struct { double x, y, w, h, height; } svg_panel;       /* inner part; of all of them */
+svg_panel svg_panel_of(size_t i, size_t n, double shape);      /* shape: height by width */
+/* The name of what it shows, its two lines and what they are. */
+void svg_panel_frame(page *, const svg_panel *, size_t which, const char *title, const char *across,
+                     const char *up);
+/* The axes are laid on it, with numbers at their ends. */
+void svg_panel_axes(page *, const svg_panel *, svg_axis *x, svg_axis *y);
+
+#endif
