@@ -735,9 +735,9 @@ static void report(dual_ctx *c, const settings *set, size_t n_runs, const char *
     if (set->tables) must(report_comparison(c, stdout, &k, &all, 0), c);
     fflush(stdout);
     report_warnings(stderr, &k);
-    const int drawn = report_page_save(c, &k, &all, set->out, set->svg);
-    must(drawn >= 0, c);
-    printf("%s%s: %zu runs, %d pictures\n", set->tables ? "\n" : "", set->out, k.n_entries, drawn);
+    must(report_page_save(c, &k, &all, set->out, set->svg), c);
+    printf("%sThe page with %zu run%s: %s\n", set->tables ? "\n" : "", k.n_entries,
+           k.n_entries == 1 ? "" : "s", set->out);
     findings_free(&all);
     comparison_free(&k);
 }

@@ -246,6 +246,89 @@ static void warning_line(void *to, const char *line) { fprintf(to, "warning: %s\
 
 void report_warnings(FILE *to, const comparison *k) { comparison_warnings(k, warning_line, to); }
 
+/* ---- A page -------------------------------------------------------------------------------- */
+
+void families_into_page(page *p, const comparison *k) {
+    char of[RUN_PATH + 120], heading[RUN_PATH + 400];
+    for (const family *f = k->families; f < k->families + k->n_families; f++) {
+        const problem_group *g = &k->groups[k->entries[f->like].group];
+        table right = accuracy_table(k, f), cost = cost_table(k, f);
+        problems_title(&g->problems, of, sizeof of);
+        snprintf(heading, sizeof heading, "%s%s%s; accuracies in %%", f->title,
+                 *f->title ? ": " : "", of);
+        table_into_page(&right, p, heading);
+        table_into_page(&cost, p, "What the training took, and what the latents hold");
+    }
+}
+
+static void begin_list(page *p, const char *heading) {
+    page_line(p, "h2", heading);
+    page_add(p, "<ul>\n");
+}
+
+static void list_item(void *to, const char *line) { page_line(to, "li", line); }
+
+void findings_into_page(page *p, const comparison *k, const findings *all) {
+    page_line(p, "h2", "What follows");
+    page_line(p, "p", "In points, with half of the 95 % interval: over seeds and problems where it "
+              "says so, else over problems alone. Yes or no from 5 seeds on, after Holm's "
+              "correction.");
+    for (const family *f = k->families; f < k->families + k->n_families; f++) {
+        table t = findings_table(all->sentences, all->n_sentences, f, 0);
+        table_into_page(&t, p, *f->title ? f->title : "The method's sentences");
+        t = findings_table(all->pairs, all->n_pairs, f, 1);
+        table_into_page(&t, p, "Pairs of arms");
+    }
+    table t = findings_table(all->pairs, all->n_pairs, NULL, 1);
+    table_into_page(&t, p, "Pairs of arms of different families");
+    begin_list(p, "What could not be asked");
+    if (!all->n_left_out) list_item(p, "nothing");
+    for (size_t i = 0; i < all->n_left_out; i++) list_item(p, all->left_out[i]);
+    page_add(p, "</ul>\n");
+}
+
+static int same_in_all(const comparison *k, const option *o) {
+    char first[RUN_PATH], other[RUN_PATH];
+    option_print(o, &k->entries->set, first, sizeof first);
+    for (size_t i = 1; i < k->n_entries; i++) {
+        option_print(o, &k->entries[i].set, other, sizeof other);
+        if (strcmp(first, other)) return 0;
+    }
+    return 1;
+}
+
+/* Those that are the same in all runs, or those that are not. */
+static void add_options(page *p, const comparison *k, const run_entry *e, int same) {
+    char value[RUN_PATH];
+    page_add(p, "<dd>\n");
+    for (const option *o = RUN_OPTIONS; o->name; o++) {
+        if (!*o->name || o->saved == UNSAVED || same_in_all(k, o) != same) continue;
+        option_print(o, &e->set, value, sizeof value);
+        page_add(p, "<code>--%s ", o->name);
+        page_text(p, *value ? value : "\"\"");
+        page_add(p, "</code>\n");
+    }
+    page_add(p, "</dd>\n");
+}
+
+void runs_into_page(page *p, const comparison *k) {
+    char name[RUN_PATH + 220];
+    begin_list(p, "Warnings");
+    const size_t before = p->length;
+    comparison_warnings(k, list_item, p);
+    if (p->length == before) list_item(p, "none");
+    page_add(p, "</ul>\n");
+    page_line(p, "h2", "Options of the runs");
+    page_add(p, "<dl>\n<dt>all runs</dt>\n");
+    add_options(p, k, k->entries, 1);
+    for (const run_entry *e = k->entries; e < k->entries + k->n_entries; e++) {
+        snprintf(name, sizeof name, "%s: %s", e->label, e->folder);
+        page_line(p, "dt", name);
+        add_options(p, k, e, 0);
+    }
+    page_add(p, "</dl>\n");
+}
+
 /* ---- CSV ----------------------------------------------------------------------------------- */
 
 /* A cell behind another: with quotes, doubled within, where it holds what would end it. */

@@ -1,6 +1,6 @@
 /* comparison_report.h: a comparison and what follows from it, printed: a table a family as text or
- * Markdown, all of it as one CSV table, or JSON. data/README.md, "Comparing", says what the columns
- * are.
+ * Markdown, all of it as one CSV table, JSON, or part of a page. data/README.md, "Comparing", says
+ * what the columns are.
  *
  * Owns: the layout. Everything printed was computed before. */
 #ifndef COMPARISON_REPORT_H
@@ -25,8 +25,13 @@ table curves_table(const comparison *), budget_table(const comparison *);
 table overlap_table(const comparison *), slots_table(const comparison *);
 table swapped_table(const comparison *);
 int arm_has_curve(const comparison *, const arm *), arm_has_budget(const comparison *, const arm *);
-int arm_has_overlap(const comparison *, const arm *), arm_has_slots(const comparison *, const arm *);
+int arm_has_overlap(const comparison *, const arm *);
+int arm_has_slots(const comparison *, const arm *);
 int arm_has_swapped(const comparison *, const arm *);
+/* Into a page: those tables; the findings; warnings and every run's options. */
+void families_into_page(page *, const comparison *);
+void findings_into_page(page *, const comparison *, const findings *);
+void runs_into_page(page *, const comparison *);
 void report_warnings(FILE *, const comparison *);
 
 #endif

@@ -24,8 +24,8 @@ int family_has(const comparison *, const family *, const arm *);
 const arm *family_arm(const comparison *, const family *, const char *name);
 /* An entry by the label of its arm or, if only one arm has it, its name; NULL: there is none. */
 const run_entry *entry_labelled(const comparison *, const char *label);
-/* The i-th of the arms that differ from this one in N_L alone, itself among them. NULL: there are no
- * more, or this one is not the first of them. */
+/* The i-th of the arms that differ from this one in N_L alone, itself among them. NULL: there are
+ * no more, or this one is not the first of them. */
 const arm *series_arm(const comparison *, const arm *, size_t i);
 /* Both differ only in what varies, or only in the system. */
 int arms_are_close(const comparison *, const arm *, const arm *);

@@ -6,8 +6,7 @@
 #define REPORT_PAGE_H
 #include "contrasts.h"
 
-/* Written whole or not at all; folder (not ""): for each picture alone as an .svg too. Returns the
- * number of pictures drawn, or -1. */
+/* Every file is written whole or not at all; folder (not ""): each picture alone as an .svg too. */
 int report_page_save(dual_ctx *, const comparison *, const findings *, const char *file,
                      const char *folder);
 

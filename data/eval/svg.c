@@ -1,92 +1,38 @@
 /* svg.c: see svg.h. */
 #include "svg.h"
-#include "../tokenizers/unicode.h"
 #include <math.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 const char SVG_STYLE[] =
-    ":root{--paper:#fff;--ink:#1b2025;--pale:#59636e;--grid:#dde2e7;--heat:#0072b2;--k0:#1b2025;"
-    "--k1:#0072b2;--k2:#d55e00;--k3:#00876a;--k4:#b5588f;--k5:#b87700;--k6:#3a97d3}\n"
+    ":root{--paper:#fff;--ink:#1b2025;--pale:#59636e;--grid:#dde2e7;--heat:#05448e;--k0:#1b2025;"
+    "--k1:#05448e;--k2:#9a3700;--k3:#077e4c;--k4:#802b60;--k5:#ba8000;--k6:#2796f5}\n"
     "@media(prefers-color-scheme:dark){:root{--paper:#14181c;--ink:#e8ecf0;--pale:#a3adb8;"
-    "--grid:#333b44;--heat:#6cc0f5;--k0:#e8ecf0;--k1:#4f9fe0;--k2:#f0803c;--k3:#25b792;"
-    "--k4:#d98cba;--k5:#e69f00;--k6:#8fd0f7}}\n"
+    "--grid:#333b44;--heat:#97c9fb;--k0:#e8ecf0;--k1:#3580d2;--k2:#ec5f14;--k3:#35e6a0;"
+    "--k4:#cf5590;--k5:#ffd24a;--k6:#97c9fb}}\n"
     "svg text{font:12px system-ui,sans-serif;fill:var(--ink)}svg .t{font-size:10.5px;"
-    "fill:var(--pale)}.m{text-anchor:middle}.e{text-anchor:end}.n{fill:var(--paper)}svg .v{font-size:9.5px;text-anchor:middle}svg .w{fill:var(--paper)}"
-    ""
-    ".g{stroke:var(--grid)}.l{stroke:var(--c);stroke-width:2;fill:none}.o{stroke:var(--grid);"
-    "stroke-width:1.5;fill:none}.b{fill:var(--c);fill-opacity:.2}.f{fill:var(--c)}"
-    ".h{fill:var(--paper);stroke:var(--c);stroke-width:1.1}.q{fill:var(--heat)}"
-    ".r{stroke:var(--pale);stroke-width:1.2}.d{stroke-dasharray:2 3}.k{stroke-width:5;stroke-linecap:round}"
+    "fill:var(--pale)}svg .v{font-size:9.5px;text-anchor:middle}svg .w{fill:var(--paper)}"
+    ".m{text-anchor:middle}.e{text-anchor:end}.n{fill:var(--paper)}.g{stroke:var(--grid)}"
+    ".l{stroke:var(--c);stroke-width:2;fill:none}.k{stroke:var(--c);stroke-width:5;"
+    "stroke-linecap:round}.o{stroke:var(--pale);stroke-opacity:.35;fill:none}"
+    ".b{fill:var(--c);fill-opacity:.2}.f{fill:var(--c)}.h{fill:var(--paper);stroke:var(--c);"
+    "stroke-width:1.1}.q{fill:var(--heat)}.r{stroke:var(--pale);stroke-width:1.2;"
+    "stroke-dasharray:2 3}\n"
     ".c0{--c:var(--k0)}.c1{--c:var(--k1)}.c2{--c:var(--k2)}.c3{--c:var(--k3)}"
     ".c4{--c:var(--k4)}.c5{--c:var(--k5)}.c6{--c:var(--k6)}\n";
 
-/* ---- Text ---------------------------------------------------------------------------------- */
-
-static int grow(page *p, size_t more) {
-    if (p->length + more >= p->room && !p->failed) {
-        const size_t room = 2 * p->room + more + 4096;
-        char *grown = realloc(p->text, room);
-        p->failed = !grown;
-        if (grown) {
-            p->text = grown;
-            p->room = room;
-        }
-    }
-    return !p->failed;
-}
-
-void page_add(page *p, const char *format, ...) {
-    va_list list, again;
-    va_start(list, format);
-    va_copy(again, list);
-    const int n = vsnprintf(NULL, 0, format, list);
-    if (n >= 0 && grow(p, (size_t)n + 1))
-        p->length += (size_t)vsnprintf(p->text + p->length, (size_t)n + 1, format, again);
-    va_end(again);
-    va_end(list);
-}
-
-/* XML has no place for what is no character, and for most control characters. */
-static const char *add_next(page *p, const char *at, const char *end) {
-    uint32_t c;
-    const size_t n = unicode_next(at, end, &c);
-    if (c < 0x20 || c >= UNICODE_BAD || c == 0xFFFE || c == 0xFFFF) {
-        page_add(p, "\\x%02X", (unsigned)(unsigned char)*at);
-        return at + 1;
-    }
-    if (c < 128 && strchr("<>&\"'", (int)c)) page_add(p, "&#%u;", (unsigned)c);
-    else page_add(p, "%.*s", (int)n, at);
-    return at + n;
-}
-
-void page_text(page *p, const char *text) {
-    for (const char *at = text, *end = text + strlen(text); at < end;) at = add_next(p, at, end);
-}
-
-void page_free(page *p) {
-    free(p->text);
-    memset(p, 0, sizeof *p);
-}
-
 /* ---- Shapes -------------------------------------------------------------------------------- */
 
-void svg_whole(page *p, const svg_frame *f, const page *drawn, int alone) {
+void svg_whole(page *p, const char *name, const char *title, const char *says, double height,
+               const page *drawn, int alone) {
     page_add(p, "<svg%s viewBox=\"0 0 %d %.0f\" role=\"img\" aria-labelledby=\"%s-title %s-says\"",
-             alone ? " xmlns=\"http://www.w3.org/2000/svg\"" : "", SVG_WIDTH, f->height, f->name,
-             f->name);
-    if (alone) page_add(p, " width=\"%d\" height=\"%.0f\"", SVG_WIDTH, f->height);
-    page_add(p, ">\n<title id=\"%s-title\">", f->name);
-    page_text(p, f->title);
-    page_add(p, "</title>\n<desc id=\"%s-says\">", f->name);
-    page_text(p, f->says);
-    page_add(p, "</desc>\n");
+             alone ? " xmlns=\"http://www.w3.org/2000/svg\"" : "", SVG_WIDTH, height, name, name);
+    if (alone) page_add(p, " width=\"%d\" height=\"%.0f\"", SVG_WIDTH, height);
+    page_add(p, ">\n<title id=\"%s-title\">%s</title>\n<desc id=\"%s-says\">%s</desc>\n", name,
+             title, name, says);
     if (alone) page_add(p, "<style>\n%s</style>\n", SVG_STYLE);
     p->failed |= drawn->failed;
-    page_add(p, "<rect class=\"n\" width=\"%d\" height=\"%.0f\"/>\n%s</svg>\n", SVG_WIDTH,
-             f->height, p->failed ? "" : drawn->text);
+    page_add(p, "<rect class=\"n\" width=\"%d\" height=\"%.0f\"/>\n%s</svg>\n", SVG_WIDTH, height,
+             p->failed ? "" : drawn->text);
 }
 
 void svg_begin(page *p, size_t which) { page_add(p, "<g class=\"c%zu\">", which % SVG_COLOURS); }
@@ -103,12 +49,12 @@ void svg_words(page *p, const char *class, double x, double y, double room, cons
     const char *at = words, *end = words + strlen(words);
     page_add(p, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\">", class, x, y);
     for (double left = room / letter; at < end && (left >= 2 || end - at == 1); left--)
-        at = add_next(p, at, end);
-    page_add(p, "%s</text>", at < end ? "&#8230;" : "");
+        at = page_next(p, at, end);
+    page_add(p, "%s</text>\n", at < end ? "&#8230;" : "");
 }
 
 void svg_number(page *p, const char *class, double x, double y, double number) {
-    page_add(p, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\">%g</text>", class, x, y, number);
+    page_add(p, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\">%g</text>\n", class, x, y, number);
 }
 
 const char *svg_mark_path(size_t which) {
@@ -160,8 +106,9 @@ void svg_panel_frame(page *p, const svg_panel *at, size_t which, const char *tit
     svg_line(p, "g", at->x, at->y + at->h, at->x + at->w, at->y + at->h);
     svg_line(p, "g", at->x, at->y, at->x, at->y + at->h);
     svg_words(p, "t m", at->x + at->w / 2, at->y + at->h + 23, at->w + PANEL_LEFT, across);
-    page_add(p, "<g transform=\"translate(%.1f %.1f) rotate(-90)\">", at->x - 18, at->y + at->h / 2);
-    svg_words(p, "t m", 0, 0, at->h, up);
+    page_add(p, "<g transform=\"translate(%.1f %.1f) rotate(-90)\">", at->x - 18,
+             at->y + at->h / 2);
+    svg_words(p, "t m", 0, 0, at->h + PANEL_TOP, up);
     svg_end(p);
 }
 

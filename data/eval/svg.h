@@ -1,35 +1,26 @@
-/* svg.h: a page of markup in memory that grows, and what pictures are drawn with.
+/* svg.h: what pictures are drawn with.
  *
  * A picture is 380 units wide, so that on a telephone its text has about the size it says. Colours
  * are CSS variables: SVG_STYLE holds them for light and dark, in a page once, in each .svg of its
- * own. Whatever is told apart by colour (Okabe and Ito's, but for yellow, darkened until they show
- * on white) is told apart by a mark or a dash too.
+ * own. They have about the hues of Okabe and Ito, 22 apart at least (CIE 76) to eyes without red,
+ * green or blue, and 3:1 against the page; what a colour tells apart, a mark or a title does too.
  *
- * Owns: escaping, colours, marks, axes, the grid of small panels. Knows nothing of runs. */
+ * Owns: colours, marks, axes, the grid of small panels. Knows nothing of runs. */
 #ifndef SVG_H
 #define SVG_H
-#include <stddef.h>
-
-typedef struct {
-    char *text;
-    size_t length, room;
-    int failed;                    /* out of memory: the text is not whole */
-} page;
-void page_add(page *, const char *format, ...);    /* markup */
-/* Any bytes as text; what is no UTF-8, and control characters, as \xC3. */
-void page_text(page *, const char *);
-void page_free(page *);
+#include "../runs/page.h"
 
 extern const char SVG_STYLE[];
 enum { SVG_WIDTH = 380, SVG_COLOURS = 7, SVG_MARKS = 5 };
 
-/* A whole picture; alone: it is a file, with a style of its own. name makes its ids. */
-typedef struct { const char *name, *title, *says; double height; } svg_frame;
-void svg_whole(page *, const svg_frame *, const page *drawn, int alone);
+/* A whole picture; alone: it is a file, with a style of its own. name makes its ids; title and what
+ * it says hold none of < & >. */
+void svg_whole(page *, const char *name, const char *title, const char *says, double height,
+               const page *drawn, int alone);
 
 /* What is drawn until svg_end has colour `which` (of any number: they come again). */
 void svg_begin(page *, size_t which), svg_end(page *);
-/* class: l line, g grid, r rule, o others; d dashed, k a dot where both ends are one. */
+/* class: l line, g grid, r dashed rule; of paths also o others, b band, k dots, f filled. */
 void svg_line(page *, const char *class, double x1, double y1, double x2, double y2);
 /* class: s starts there, m middle, e ends there, with t small; cut with an ellipsis to `room`. */
 void svg_words(page *, const char *class, double x, double y, double room, const char *words);

@@ -114,12 +114,11 @@ static void add_row(const table *t, page *p, size_t row) {
     page_add(p, "</tr>\n");
 }
 
-void table_into_page(table *t, page *p, const char *caption) {
+void table_into_page(table *t, page *p, const char *heading) {
     p->failed |= t->failed;
     if (!t->failed && t->cells > t->columns) {
-        page_add(p, "<div class=\"wide\" tabindex=\"0\"><table>\n<caption>");
-        page_text(p, caption);
-        page_add(p, "</caption>\n");
+        page_line(p, "h3", heading);
+        page_add(p, "<div class=\"wide\" tabindex=\"0\"><table>\n");
         for (size_t row = 0; row < t->cells / t->columns; row++) add_row(t, p, row);
         page_add(p, "</table></div>\n");
     }

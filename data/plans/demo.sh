@@ -1,7 +1,8 @@
 #!/bin/sh
 # The plan behind `make demo` and `make demo-full`: a Base, then every system from that Base with
-# equal steps, data and latents, then one table. Fixed, never cut by the clock. What is finished is
-# kept, so an interrupted demo goes on where it was. Usage: demo.sh FOLDER [full]
+# equal steps, data and latents, then one table and one page of pictures. Fixed, never cut by the
+# clock. What is finished is kept, so an interrupted demo goes on where it was. Usage:
+# demo.sh FOLDER [full]
 # VERBOSE=1 shows headers and metrics too; each run keeps its header in train.txt.
 dir=$1
 if [ "$2" = full ]; then
@@ -48,8 +49,9 @@ for seed in $seeds; do
     fi
 done
 say "All runs answer the same problems; then their latents are compared."
-./eval compare $runs --against none || exit 1
+./eval report $runs --against none --tables --out "$dir/report.html" || exit 1
 cat << END
+Open it in a browser: the same as pictures, each with its numbers.
 
 Where to look next, for example at h2: what its wrong answers look like, every
 row of every pass for one prompt, and that answer with another prompt's latents:
