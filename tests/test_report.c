@@ -248,7 +248,8 @@ static void check_page(const char *page) {
     static const char *const needed[] = {
         "<html lang=\"en\">", "width=device-width", ">none<", ">h2:2<", ">h2:4<", ">liu:2<",
         "&#60;made&#62; problems", "runs/&#60;h2 &#38; &#34;4&#34;&#62;-1\\xE9", "--seed 2</code>",
-        "<td>62.5</td>", "<td>0.3000</td>", "<td>0.9000</td>", "scope=\"row\"", "scope=\"col\"",
+        "<td>62.5</td>", "<td>34.4</td><td>31.2</td><td>37.5</td>",
+        "<td>0.3000</td>", "<td>0.9000</td>", "scope=\"row\"", "scope=\"col\"",
         "  beside it<", ">h2 - liu<", ">content matters<", "<code>--steps "};
     static const char *const foreign[] = {"<script", "src=", "href=", "url(", "@import", "http"};
     check_markup("the page", page);

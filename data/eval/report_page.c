@@ -139,11 +139,16 @@ static void line_panel(page *p, const comparison *k, const arm *a, const picture
 }
 
 static double draw_panels(page *p, const comparison *k, const picture *it) {
+    const size_t n = count_arms(k, it);
     svg_panel at = {0, 0, 0, 0, 0};
-    size_t panel = 0;
+    size_t panel = 0, longest = 0;
+    for (const arm *a = k->arms; a < k->arms + k->n_arms; a++) {
+        const size_t length = strlen(first_of(k, a)->label);
+        longest = length > longest ? length : longest;
+    }
     for (const arm *a = k->arms; a < k->arms + k->n_arms; a++) {
         if (!it->has(k, a)) continue;
-        at = svg_panel_of(panel++, count_arms(k, it), it->point ? 0.8 : 1);
+        at = svg_panel_of(panel++, n, n > 4 && longest < 12 ? 3 : 2, it->point ? 0.8 : 1);
         it->panel(p, k, a, it, &at);
     }
     return at.height;

@@ -88,8 +88,7 @@ double svg_at(const svg_axis *a, double value) {
 
 enum { PANEL_LEFT = 30, PANEL_RIGHT = 8, PANEL_TOP = 24, PANEL_BELOW = 32 };
 
-svg_panel svg_panel_of(size_t i, size_t n, double shape) {
-    const size_t columns = n > 4 ? 3 : 2;
+svg_panel svg_panel_of(size_t i, size_t n, size_t columns, double shape) {
     const double w = (double)SVG_WIDTH / (double)columns, inner = w - PANEL_LEFT - PANEL_RIGHT;
     const double h = shape * inner + PANEL_TOP + PANEL_BELOW;
     const svg_panel p = {w * (double)(i % columns) + PANEL_LEFT, h * (double)(i / columns) +
@@ -100,8 +99,8 @@ svg_panel svg_panel_of(size_t i, size_t n, double shape) {
 void svg_panel_frame(page *p, const svg_panel *at, size_t which, const char *title,
                      const char *across, const char *up) {
     svg_begin(p, which);
-    svg_mark(p, which, 0, at->x + 5, at->y - 10);
-    svg_words(p, "s", at->x + 14, at->y - 6, at->w - 10, title);
+    svg_mark(p, which, 0, at->x - 15, at->y - 10);
+    svg_words(p, "s", at->x - 6, at->y - 6, at->w + 10, title);
     svg_end(p);
     svg_line(p, "g", at->x, at->y + at->h, at->x + at->w, at->y + at->h);
     svg_line(p, "g", at->x, at->y, at->x, at->y + at->h);

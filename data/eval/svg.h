@@ -33,7 +33,7 @@ svg_axis svg_axis_to(double high, double from, double to);     /* from 0 to a ro
 double svg_at(const svg_axis *, double value);
 
 typedef struct { double x, y, w, h, height; } svg_panel;       /* inner part; of all of them */
-svg_panel svg_panel_of(size_t i, size_t n, double shape);      /* shape: height by width */
+svg_panel svg_panel_of(size_t i, size_t n, size_t columns, double shape);  /* height by width */
 /* The name of what it shows, its two lines and what they are. */
 void svg_panel_frame(page *, const svg_panel *, size_t which, const char *title, const char *across,
                      const char *up);
