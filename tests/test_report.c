@@ -244,7 +244,7 @@ static void check_pictures(void) {
     }
 }
 
-static void check_page(const char *page) {
+static void check_page(const char *html) {
     static const char *const needed[] = {
         "<html lang=\"en\">", "width=device-width", ">none<", ">h2:2<", ">h2:4<", ">liu:2<",
         "&#60;made&#62; problems", "runs/&#60;h2 &#38; &#34;4&#34;&#62;-1\\xE9", "--seed 2</code>",
@@ -252,15 +252,15 @@ static void check_page(const char *page) {
         "<td>0.3000</td>", "<td>0.9000</td>", "scope=\"row\"", "scope=\"col\"",
         "  beside it<", ">h2 - liu<", ">content matters<", "<code>--steps "};
     static const char *const foreign[] = {"<script", "src=", "href=", "url(", "@import", "http"};
-    check_markup("the page", page);
+    check_markup("the page", html);
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
-        check_has("the page", page, needed[i]);
+        check_has("the page", html, needed[i]);
     for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
-        check_that(!strstr(page, foreign[i]), "%s: a page needs nothing else", foreign[i]);
-    check_size(count(page, "<svg "), N_PICTURES, "pictures in the page");
-    check_size(count(page, "<figcaption>"), N_PICTURES, "captions");
-    check_size(count(page, "Left out: "), 0, "pictures left out");
-    for (const char *at = page; (at = strstr(at, "<figure>")) != NULL; at++) {
+        check_that(!strstr(html, foreign[i]), "%s: a page needs nothing else", foreign[i]);
+    check_size(count(html, "<svg "), N_PICTURES, "pictures in the page");
+    check_size(count(html, "<figcaption>"), N_PICTURES, "captions");
+    check_size(count(html, "Left out: "), 0, "pictures left out");
+    for (const char *at = html; (at = strstr(at, "<figure>")) != NULL; at++) {
         const char *table = strstr(at, "<table>"), *next = strstr(at + 1, "<figure>");
         check_that(table && (!next || table < next), "a table under each picture");
     }
@@ -270,13 +270,13 @@ static void test_page(void) {
     findings all;
     comparison k = all_systems(&ctx, &all);
     check_that(report_page_save(&ctx, &k, &all, in("page.html"), folder), "saved: %s", ctx.error);
-    char *page = text_of("page.html");
+    char *html = text_of("page.html");
     check_pictures();
-    check_page(page);
+    check_page(html);
     check_that(report_page_save(&ctx, &k, &all, in("page.html"), ""), "again: %s", ctx.error);
     char *again = text_of("page.html");
-    check_that(!strcmp(page, again), "the same runs give the same bytes");
-    free(page);
+    check_that(!strcmp(html, again), "the same runs give the same bytes");
+    free(html);
     free(again);
     end(&k, &all);
     forget();
@@ -333,12 +333,12 @@ static void test_left_out(void) {
     k.entries->n_curve = 1;
     settle(&ctx, &k, &all);
     check_that(report_page_save(&ctx, &k, &all, in("page.html"), folder), "saved: %s", ctx.error);
-    char *page = text_of("page.html");
-    check_markup("a page of one run that solves nothing", page);
-    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) check_has("the page", page, lines[i]);
-    check_size(count(page, "<svg "), 1, "pictures");
+    char *html = text_of("page.html");
+    check_markup("a page of one run that solves nothing", html);
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) check_has("the page", html, lines[i]);
+    check_size(count(html, "<svg "), 1, "pictures");
     check_size(count_entries(folder), POSIX ? 2 + 2 : 0, "files: the page, accuracy.svg, . and ..");
-    free(page);
+    free(html);
     end(&k, &all);
     forget();
 }
@@ -353,11 +353,11 @@ static void test_strange(void) {
     strcpy(k.entries[1].set.data, "dir/\n.jsonl");
     settle(&ctx, &k, &all);
     check_that(report_page_save(&ctx, &k, &all, in("page.html"), folder), "saved: %s", ctx.error);
-    char *page = text_of("page.html");
-    check_markup("strange names", page);
-    check_has("strange names", page, "h2:data=&#60;b&#62;&#60;script&#62;&#38;&#34;&#39;\\xFF");
-    check_has("strange names", page, ">h2:data=\\x0A.jsonl<");
-    free(page);
+    char *html = text_of("page.html");
+    check_markup("strange names", html);
+    check_has("strange names", html, "h2:data=&#60;b&#62;&#60;script&#62;&#38;&#34;&#39;\\xFF");
+    check_has("strange names", html, ">h2:data=\\x0A.jsonl<");
+    free(html);
     end(&k, &all);
     forget();
 }
@@ -371,9 +371,9 @@ static void test_refused(void) {
     check_refused(&ctx, report_page_save(&ctx, &k, &all, in("no/page.html"), ""), "no folder");
     check_refused(&ctx, report_page_save(&ctx, &k, &all, in("page.html"), in("page.html")),
                   "pictures into a file");
-    char *page = text_of("page.html");
-    check_that(!strcmp(page, "before"), "a refusal leaves what was there");
-    free(page);
+    char *html = text_of("page.html");
+    check_that(!strcmp(html, "before"), "a refusal leaves what was there");
+    free(html);
     end(&k, &all);
     forget();
 }

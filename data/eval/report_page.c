@@ -1,7 +1,7 @@
 /* report_page.c: see report_page.h. */
 #include "report_page.h"
 #include "../files/system.h"
-#include "comparison_report.h"
+#include "comparison_tables.h"
 #include "families.h"
 #include "svg.h"
 #include <math.h>

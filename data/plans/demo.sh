@@ -51,7 +51,6 @@ done
 say "All runs answer the same problems; then their latents are compared."
 ./eval report $runs --against none --tables --out "$dir/report.html" || exit 1
 cat << END
-Open it in a browser: the same as pictures, each with its numbers.
 
 Where to look next, for example at h2: what its wrong answers look like, every
 row of every pass for one prompt, and that answer with another prompt's latents:
@@ -59,5 +58,6 @@ row of every pass for one prompt, and that answer with another prompt's latents:
   ./eval trace $dir/h2-1 --prompt "$prompt"
   ./eval generate $dir/h2-1 --prompt "$prompt" \\
       --latents-from swapped
-$dir/h2-1/train.txt says what was trained, and how.
+$dir/h2-1/train.txt says what was trained, and how. All of it as pictures, for a browser:
+  $dir/report.html
 END
