@@ -51,7 +51,8 @@ static void draw_row(page *p, const comparison *k, const arm *a, const svg_axis 
 
 static double draw_rows(page *p, const comparison *k, const picture *it) {
     const double bottom = ROW * (double)count_arms(k, it) + 8, end = SVG_WIDTH - EDGE;
-    double longest = 0, most = 0.01, y = 8 - ROW / 2.0;
+    const int random = k->kind == TASK_COUNTDOWN && k->n_groups == 1;
+    double longest = 0, most = random ? k->groups->floor : 0.01, y = 8 - ROW / 2.0;
     for (const arm *a = k->arms; a < k->arms + k->n_arms; a++) {
         if (!it->has(k, a)) continue;
         longest = fmax(longest, (double)strlen(first_of(k, a)->label));
@@ -63,7 +64,7 @@ static double draw_rows(page *p, const comparison *k, const picture *it) {
         svg_number(p, "t m", svg_at(&x, at), bottom + 14, at);
     }
     svg_words(p, "t m", (x.from + end) / 2, bottom + 29, SVG_WIDTH, it->across);
-    if (k->kind == TASK_COUNTDOWN && k->n_groups == 1) {
+    if (random) {
         const double floor = svg_at(&x, 100 * k->groups->floor);
         svg_line(p, "r", floor, 4, floor, bottom);
     }
@@ -125,7 +126,7 @@ static void line_panel(page *p, const comparison *k, const arm *a, const picture
     char name[200], title[240];
     svg_axis x, y;
     entry_label(k, first_of(k, a), curve ? NULL : "latents", name, sizeof name);
-    snprintf(title, sizeof title, "%s%s", name, a->n > 1 ? "" : " (1 seed)");
+    snprintf(title, sizeof title, "%s%s", name, curve && a->n == 1 ? " (1 seed)" : "");
     svg_panel_frame(p, at, index_of(k, a), title, it->across, "% right");
     find_axes(k, it, &x, &y);
     svg_panel_axes(p, at, &x, &y);
