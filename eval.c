@@ -718,19 +718,20 @@ static void compare(dual_ctx *c, const settings *set, size_t n_runs, const char 
 /* ==== REPORT ================================================================================== */
 
 /* Before any work; what is there stays as it is, and what was not there is not left behind. */
-static void check_page(dual_ctx *c, const char *file) {
+static void check_page(dual_ctx *c, const char *file, const char *svg) {
     FILE *there = fopen(file, "rb");
     if (!*file) cli_fail(2, "--out: the name of a page is required");
     if (data_is_special(file)) cli_fail(1, "--out: %s is there and no file, it stays", file);
     must(output_check(c, "--out", file), c);
     if (there) fclose(there);
     else remove(file);
+    if (*svg && !data_make_folder(svg)) cli_fail(1, "--svg: the folder %s cannot be made", svg);
 }
 
 static void report(dual_ctx *c, const settings *set, size_t n_runs, const char **folder) {
     comparison k;
     findings all;
-    check_page(c, set->out);
+    check_page(c, set->out, set->svg);
     measure_all(c, set, &k, &all, n_runs, folder);
     if (set->tables) must(report_comparison(c, stdout, &k, &all, 0), c);
     fflush(stdout);

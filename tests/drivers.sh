@@ -162,11 +162,11 @@ for p in accuracy curves budget overlap latents swapped; do expect 0 '^</svg>$' 
     awk '/^      "name"/ { gsub(/[",]/, ""); name = $2 } /^      "accuracy":/ { on = 1 }
          on && /"(share|low|high)"/ && n < 3 { x[++n] = 100 * $2 }
          /^      "loss"/ { printf "%s %.1f [%5.1f, %5.1f] %.4f\n", name, x[1], x[2], x[3], $2; n = on = 0 }' |
-    sort -u > $work/rows
-expect 0 '^5$' sh -c "wc -l < $work/rows | tr -d ' '"
+    sort -u > $work/numbers
+expect 0 '^5$' sh -c "wc -l < $work/numbers | tr -d ' '"
 sed -n 's/^<tr><th scope="row" class="left">\([^<]*\)<[^>]*><td>[0-9]*<[^>]*><td>\([0-9]*\.[0-9]\)<.*<td>\(\[[^]]*\]\)<.*<td>\([0-9]\.[0-9]\{4\}\)<.*/\1 \2 \3 \4/p' $work/page.html |
-    sort -u > $work/rows-of-page
-same $work/rows $work/rows-of-page
+    sort -u > $work/numbers-of-page
+same $work/numbers $work/numbers-of-page
 if python3 -c 'import xml.dom.minidom' 2> $work/said; then
     expect 0 '^well formed$' python3 -c 'import sys, xml.dom.minidom as m
 for f in sys.argv[1:]: m.parse(f)

@@ -1,6 +1,5 @@
 /* report_page.c: see report_page.h. */
 #include "report_page.h"
-#include "../files/system.h"
 #include "comparison_tables.h"
 #include "families.h"
 #include "svg.h"
@@ -319,8 +318,6 @@ int report_page_save(dual_ctx *c, const comparison *k, const findings *all, cons
                      const char *folder) {
     page p = {NULL, 0, 0, 0};
     char path[RUN_PATH + 40];
-    if (*folder && !data_make_folder(folder))
-        return dual_failed(c, "--svg: the folder %s cannot be made", folder);
     for (const picture *it = PICTURES; *folder && it < PICTURES + N_PICTURES; it++) {
         if (!count_arms(k, it)) continue;
         draw(&p, k, it, 1);

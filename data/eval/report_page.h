@@ -6,7 +6,7 @@
 #define REPORT_PAGE_H
 #include "contrasts.h"
 
-/* Every file is written whole or not at all; folder (not ""): each picture alone as an .svg too. */
+/* Every file is written whole or not at all; folder (not ""): there each picture as an .svg. */
 int report_page_save(dual_ctx *, const comparison *, const findings *, const char *file,
                      const char *folder);
 
