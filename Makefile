@@ -82,7 +82,7 @@ reproduce-quick: all
 # Operations and exchange are tested in double too, where finite differences mean something; the
 # parity of the product itself is judged in float, and once more in double.
 TESTS := test_tasks test_countdown test_words test_bpe test_unicode test_runs test_files test_models \
-         test_eval test_statistics json example
+         test_eval test_statistics test_report json example
 TESTS_IN_BOTH := test_basics test_ops test_systems test_options test_gradients test_training \
                  test_decoding test_refusals parity
 BINARIES := $(TESTS:%=$(B)/%-f32) $(TESTS_IN_BOTH:%=$(B)/%-f32) $(TESTS_IN_BOTH:%=$(B)/%-f64)

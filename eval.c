@@ -4,6 +4,7 @@
  *   eval choices RUN FILE   multiple choice by log-likelihood
  *   eval perplexity RUN FILE   of each token ahead, with the latents and without
  *   eval compare RUN...     all runs on the same problems: every pair, and the method's sentences
+ *   eval report RUN...      that comparison as a page of pictures, report.html
  *   eval generate RUN       the answer to a prompt, or to each of a file
  *   eval latents RUN        do the slots hold different things? (overlap of their subspaces)
  *   eval trace RUN          every row of every pass: what it is, where it stands, what it sees
@@ -17,9 +18,11 @@
 #include "data/eval/multiple_choice.h"
 #include "data/eval/latents_report.h"
 #include "data/eval/perplexity.h"
+#include "data/eval/report_page.h"
 #include "data/eval/samples.h"
 #include "data/eval/trace.h"
 #include "data/files/files.h"
+#include "data/files/system.h"
 #include "data/runs/cli.h"
 #include "data/runs/platform.h"
 #include <math.h>
@@ -44,10 +47,11 @@ static void *must_room(dual_ctx *c, size_t count, size_t size) {
 typedef struct {
     char split[16], data[RUN_PATH], file[RUN_PATH], answers[RUN_PATH], dump[RUN_PATH];
     char broken[8], from[24], against[200], prompt[8192], answer[1024];
+    char out[RUN_PATH], svg[RUN_PATH];
     size_t count, samples, sequences, prompts, k, max_new, latents, groups, ahead, sequence, seed;
     size_t threads;
     double temperature;
-    int json, csv, markdown, no_analysis, help;
+    int json, csv, markdown, no_analysis, tables, help;
     const char *text;              /* of tokens; NULL: not given */
     int whole, plain, decode;
 } settings;
@@ -93,14 +97,20 @@ static const option PERPLEXITY[] = {
     ENTRY("sequence", OPTION_SIZE, sequence, "0", "tokens per sequence; 0: as trained"),
     BROKEN, FROM, AT_TEST, SEED, JSON, COMMON
 };
+#define COMPARING SPLIT, DATA, BROKEN, COUNT, PROMPTS, \
+    ENTRY("no-analysis", OPTION_FLAG, no_analysis, "0", "leave the latents' analysis out"), \
+    ENTRY("against", OPTION_TEXT, against, "", \
+          "an arm: all others less that one; empty: every pair of arms")
 static const option COMPARE[] = {
-    SPLIT, DATA, BROKEN, COUNT, PROMPTS,
-    ENTRY("no-analysis", OPTION_FLAG, no_analysis, "0", "leave the latents' analysis out"),
-    ENTRY("against", OPTION_TEXT, against, "",
-          "an arm: all others less that one; empty: every pair of arms"),
+    COMPARING,
     ENTRY("markdown", OPTION_FLAG, markdown, "0", "tables as Markdown"),
     ENTRY("csv", OPTION_FLAG, csv, "0", "one CSV table of arms, runs, sentences and pairs"),
     JSON, COMMON
+};
+static const option REPORT[] = {
+    COMPARING, ENTRY("out", OPTION_TEXT, out, "report.html", "the page"),
+    ENTRY("svg", OPTION_TEXT, svg, "", "folder for each picture alone, NAME.svg"),
+    ENTRY("tables", OPTION_FLAG, tables, "0", "print what compare prints, too"), COMMON
 };
 static const option GENERATE[] = {
     PROMPT, ENTRY("file", OPTION_TEXT, file, "", "or a file of questions, one a line"),
@@ -673,21 +683,26 @@ static void open_all(dual_ctx *c, const settings *set, comparison *k, size_t n_r
     refuse_against(k, set->against);
 }
 
+static void measure_all(dual_ctx *c, const settings *set, comparison *k, findings *all,
+                        size_t n_runs, const char **folder) {
+    parse_prompts(set);
+    open_all(c, set, k, n_runs, folder);
+    for (size_t i = 0; i < k->n_groups; i++) read_group(c, set, k, &k->groups[i]);
+    const int terminal = run_is_terminal(2);
+    for (size_t i = 0; i < k->n_entries; i++) {
+        fprintf(stderr, terminal ? "\r%s\033[K" : "%s\n", k->entries[i].folder);
+        must(comparison_measure(c, k, &k->entries[i]), c);
+    }
+    if (terminal) fprintf(stderr, "\r\033[K");
+    must(comparison_make_arms(c, k) && findings_make(c, k, set->against, all), c);
+}
+
 static void compare(dual_ctx *c, const settings *set, size_t n_runs, const char **folder) {
     comparison k;
     findings all;
-    parse_prompts(set);
     if (set->csv + set->markdown + set->json > 1)
         cli_fail(2, "--csv, --markdown and --json: one of them");
-    open_all(c, set, &k, n_runs, folder);
-    for (size_t i = 0; i < k.n_groups; i++) read_group(c, set, &k, &k.groups[i]);
-    const int terminal = run_is_terminal(2);
-    for (size_t i = 0; i < k.n_entries; i++) {
-        fprintf(stderr, terminal ? "\r%s\033[K" : "%s\n", k.entries[i].folder);
-        must(comparison_measure(c, &k, &k.entries[i]), c);
-    }
-    if (terminal) fprintf(stderr, "\r\033[K");
-    must(comparison_make_arms(c, &k) && findings_make(c, &k, set->against, &all), c);
+    measure_all(c, set, &k, &all, n_runs, folder);
     if (set->json) {
         json_writer j = report_begin(stdout, "compare", COMPARE, set);
         report_comparison_json(&j, &k, &all);
@@ -696,6 +711,34 @@ static void compare(dual_ctx *c, const settings *set, size_t n_runs, const char 
     else must(report_comparison(c, stdout, &k, &all, set->markdown), c);
     fflush(stdout);                    /* the warnings stand below, where both go to one place */
     if (!set->json) report_warnings(stderr, &k);
+    findings_free(&all);
+    comparison_free(&k);
+}
+
+/* ==== REPORT ================================================================================== */
+
+/* Before any work; what is there stays as it is, and what was not there is not left behind. */
+static void check_page(dual_ctx *c, const char *file, const char *svg) {
+    FILE *there = fopen(file, "rb");
+    if (!*file) cli_fail(2, "--out: the name of a page is required");
+    if (data_is_special(file)) cli_fail(1, "--out: %s is there and no file, it stays", file);
+    must(output_check(c, "--out", file), c);
+    if (there) fclose(there);
+    else remove(file);
+    if (*svg && !data_make_folder(svg)) cli_fail(1, "--svg: the folder %s cannot be made", svg);
+}
+
+static void report(dual_ctx *c, const settings *set, size_t n_runs, const char **folder) {
+    comparison k;
+    findings all;
+    check_page(c, set->out, set->svg);
+    measure_all(c, set, &k, &all, n_runs, folder);
+    if (set->tables) must(report_comparison(c, stdout, &k, &all, 0), c);
+    fflush(stdout);
+    report_warnings(stderr, &k);
+    must(report_page_save(c, &k, &all, set->out, set->svg), c);
+    printf("%sThe page with %zu run%s: %s\n", set->tables ? "\n" : "", k.n_entries,
+           k.n_entries == 1 ? "" : "s", set->out);
     findings_free(&all);
     comparison_free(&k);
 }
@@ -987,6 +1030,8 @@ static const command COMMANDS[] = {
     {"compare", "RUN...", "runs on the same problems: every pair, and the method's sentences; "
      "intervals over seeds from 3 seeds on, verdicts from 5", COMPARE,
      SIZE_MAX, compare},
+    {"report", "RUN...", "what compare finds as one page of pictures, tables and sentences", REPORT,
+     SIZE_MAX, report},
     {"generate", "RUN --prompt TEXT", "the answer to a prompt, or to each of a file", GENERATE, 1,
      generate},
     {"latents", "RUN", "do the latents hold different things?", LATENTS, 1, latents},
@@ -1005,8 +1050,8 @@ static void help(const command *c) {
 static const command *find_command(const char *name) {
     option names[N_COMMANDS + 1];
     if (!name) {
-        fprintf(stderr, "usage: eval score|choices|perplexity|compare|generate|latents|trace|"
-                "tokens RUN [options], or eval --help\n");
+        fprintf(stderr, "usage: eval score|choices|perplexity|compare|report|generate|latents|"
+                "trace|tokens RUN [options], or eval --help\n");
         return NULL;
     }
     memset(names, 0, sizeof names);

@@ -147,6 +147,40 @@ for runs in "$work/h2 $work/h2-latents" "$work/h2-latents $work/h2"; do
     expect 0 '^latents=5: 24 of 2,955 test problems' ./eval compare $work/none $runs --count 24 --no-analysis
     expect 0 '^h2:5 - h2:3 ' ./eval compare $work/none $runs --count 24 --no-analysis
 done
+# the report: the numbers of compare, whatever a folder is called; what is refused leaves nothing
+strange="$work/<b>&\"'$(printf '\351')"
+cp -r $work/liu "$strange"
+few="--count 24 --prompts 32"
+page="./eval report $work/none $strange $work/h2 $work/h2-latents $few"
+expect 0 'The page with 5 runs: .*/page.html$' $page --svg $work/svg --out $work/page.html
+cp $work/page.html $work/page-once.html
+expect 0 '^h2:5 - h2:3 ' $page --tables --out $work/page.html
+same $work/page-once.html $work/page.html
+expect 0 '/&#60;b&#62;&#38;&#34;&#39;.xE9</dt>' cat $work/page.html
+for p in accuracy curves budget overlap latents swapped; do expect 0 '^</svg>$' tail -n 1 $work/svg/$p.svg; done
+./eval compare $work/none $strange $work/h2 $work/h2-latents $few --json 2> $work/said |
+    awk '/^      "name"/ { gsub(/[",]/, ""); name = $2 } /^      "accuracy":/ { on = 1 }
+         on && /"(share|low|high)"/ && n < 3 { x[++n] = 100 * $2 }
+         /^      "loss"/ { printf "%s %.1f [%5.1f, %5.1f] %.4f\n", name, x[1], x[2], x[3], $2; n = on = 0 }' |
+    sort -u > $work/numbers
+expect 0 '^5$' sh -c "wc -l < $work/numbers | tr -d ' '"
+sed -n 's/^<tr><th scope="row" class="left">\([^<]*\)<[^>]*><td>[0-9]*<[^>]*><td>\([0-9]*\.[0-9]\)<.*<td>\(\[[^]]*\]\)<.*<td>\([0-9]\.[0-9]\{4\}\)<.*/\1 \2 \3 \4/p' $work/page.html |
+    sort -u > $work/numbers-of-page
+same $work/numbers $work/numbers-of-page
+if python3 -c 'import xml.dom.minidom' 2> $work/said; then
+    expect 0 '^well formed$' python3 -c 'import sys, xml.dom.minidom as m
+for f in sys.argv[1:]: m.parse(f)
+print("well formed")' $work/page.html $work/svg/*.svg
+else echo "skipped: the report read by another XML parser (no python3)"; fi
+expect 2 'no RUN given' ./eval report
+expect 1 'is there and no file' $page --out $work
+expect 1 '--out: .*/no/x.html cannot be written' $page --out $work/no/x.html
+expect 1 '--svg: the folder .* cannot be made' $page --out $work/x.html --svg $work/page.html
+[ -e $work/x.html ] && bad "a refused report left a page" || ok
+(trap '' XFSZ; ulimit -f 8; $page --out $work/page.html > $work/said 2>&1; echo "status $?" >> $work/said)
+expect 0 'page.html: could not be written completely' cat $work/said
+expect 0 '^status 1$' cat $work/said
+same $work/page-once.html $work/page.html
 expect 0 '^numbers=4: 24 of [0-9,]+ test problems' ./eval compare $work/h2 $work/h2-numbers --count 24 --no-analysis
 expect 0 '^left out: 1 pair of arms that answer different problems' ./eval compare $work/h2 $work/h2-numbers --count 24 --no-analysis
 expect 0 ' {4}(correct: it is|(malformed|wrong (numbers|value)|no end token).* 57 is wanted$)' ./eval generate $work/h2 --prompt 'numbers: 3 7 12 target: 57'
@@ -492,6 +526,8 @@ expect 0 'step=8' $gsm --steps-shown all --steps 8 --max-new 16 --system none --
 for run in gsm-none gsm-all; do
     expect 0 'problems that training can have seen: 12 of 12' ./eval score $work/$run --data $work/gsm.jsonl --max-new 16
 done
+expect 0 'The page with [12] runs?: ' ./eval report $work/gsm-none --data $work/gsm.jsonl --count 4 --prompts 8 --out $work/page.html
+expect 1 'gsm-none: another task' ./eval report $work/none $work/gsm-none --out $work/x.html
 expect 0 'no number' ./eval score $work/gsm-none --data $work/gsm.jsonl --latents 2 --latents-from zero --max-new 8
 expect 1 'no more' ./eval score $work/gsm-none --data $work/gsm.jsonl --latents 5
 expect 1 'with --data' ./eval score $work/gsm-none

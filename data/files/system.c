@@ -14,12 +14,14 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 #define IS_FOLDER(mode) S_ISDIR(mode)
+#define IS_FILE(mode) S_ISREG(mode)
 #elif defined(_WIN32)
 #include <direct.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #define mkdir(path, mode) _mkdir(path)
 #define IS_FOLDER(mode) (((mode) & S_IFMT) == S_IFDIR)
+#define IS_FILE(mode) (((mode) & S_IFMT) == S_IFREG)
 #endif
 
 double data_seconds(void) {
@@ -56,4 +58,14 @@ int data_make_folder(const char *path) {
             make_one_folder(part);
         }
     return make_one_folder(path);
+}
+
+int data_is_special(const char *path) {
+#ifdef IS_FILE
+    struct stat s;
+    return stat(path, &s) == 0 && !IS_FILE(s.st_mode);
+#else
+    (void)path;
+    return 0;
+#endif
 }

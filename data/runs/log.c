@@ -8,18 +8,9 @@ static void log_path(const char *folder, char path[RUN_PATH + 16]) {
     snprintf(path, RUN_PATH + 16, "%s/log.csv", folder);
 }
 
-static int add_text(run_log *l, const char *line) {
-    const size_t n = strlen(line);
-    if (l->length + n + 1 > l->room) {
-        const size_t room = 2 * l->room + n + 4096;
-        char *more = realloc(l->text, room);
-        if (!more) return 0;
-        l->text = more;
-        l->room = room;
-    }
-    memcpy(l->text + l->length, line, n + 1);
-    l->length += n;
-    return 1;
+static int add_text(run_log *l, const char *text) {
+    page_add(l, "%s", text);
+    return !l->failed;
 }
 
 int run_log_add(run_log *l, const run_settings *set, const run_log_row *row) {
