@@ -138,22 +138,10 @@ static countdown_split parse_split(const settings *set) {
 }
 
 static dual_ablation parse_ablation(const settings *set) {
-    dual_ablation ablation;
-    char *end;
-    memset(&ablation, 0, sizeof ablation);
-    ablation.seed = set->seed;
-    for (int i = DUAL_RIGHT; i < DUAL_DROP; i++)
-        if (!strcmp(set->from, ablation_name((dual_source)i))) {
-            ablation.from = (dual_source)i;
-            return ablation;
-        }
-    if (!strncmp(set->from, "drop:", 5) && set->from[5] >= '0' && set->from[5] <= '9') {
-        ablation.from = DUAL_DROP;
-        ablation.slot = (size_t)strtoull(set->from + 5, &end, 10);
-        if (!*end) return ablation;
-    }
-    cli_fail(2, "--latents-from: \"%s\" is not one of right swapped mean noise zero drop:I",
-             set->from);
+    dual_ablation ablation = {.seed = set->seed};
+    if (!ablation_parse(set->from, &ablation))
+        cli_fail(2, "--latents-from: \"%s\" is not one of right swapped mean noise zero drop:I",
+                 set->from);
     return ablation;
 }
 
