@@ -7,6 +7,7 @@
  *   eval generate RUN       the answer to a prompt, or to each of a file
  *   eval latents RUN        do the slots hold different things? (overlap of their subspaces)
  *   eval trace RUN          every row of every pass: what it is, where it stands, what it sees
+ *   eval page RUN           a web page that holds the run: trace and its latents, to look at
  *   eval tokens DIR FILE    token ids of a text, and back
  *
  * Commands only: options are read, data/eval/ computes, the result is printed. Results go to
@@ -20,6 +21,7 @@
 #include "data/eval/samples.h"
 #include "data/eval/trace.h"
 #include "data/files/files.h"
+#include "data/page/embed.h"
 #include "data/runs/cli.h"
 #include "data/runs/platform.h"
 #include <math.h>
@@ -44,6 +46,7 @@ static void *must_room(dual_ctx *c, size_t count, size_t size) {
 typedef struct {
     char split[16], data[RUN_PATH], file[RUN_PATH], answers[RUN_PATH], dump[RUN_PATH];
     char broken[8], from[24], against[200], prompt[8192], answer[1024], other[8192];
+    char page[RUN_PATH], out[RUN_PATH];
     size_t count, samples, sequences, prompts, k, max_new, latents, groups, ahead, sequence, seed;
     size_t threads;
     double temperature;
@@ -119,6 +122,14 @@ static const option TRACE[] = {
     AT_TEST, SEED,
     ENTRY("attention", OPTION_FLAG, attention, "0", "with --json: every head's weights too"),
     JSON, COMMON
+};
+
+static const option PAGE[] = {
+    ENTRY("out", OPTION_TEXT, out, "", "the file to write (required)"),
+    ENTRY("page", OPTION_TEXT, page, "build/dual.html", "the page that make page wrote"),
+    ENTRY("prompt", OPTION_TEXT, prompt, "", "the question it begins with; empty: a test problem"),
+    ENTRY("other", OPTION_TEXT, other, "", "the one that lends its latents; empty: the next one"),
+    COMMON
 };
 
 static const option TOKENS[] = {
@@ -890,6 +901,35 @@ static void trace(dual_ctx *c, const settings *set, size_t n_runs, const char **
     loaded_run_close(&loaded);
 }
 
+/* ==== PAGE ==================================================================================== */
+
+/* The prompts that were not given are the first test problems. */
+static void choose_prompts(dual_ctx *c, const loaded_run *loaded, settings *set) {
+    problem_set rows;
+    if (*set->prompt && *set->other) return;
+    if (!loaded->task.generated)
+        cli_fail(2, "--prompt and --other are required: --task %s makes no problems of its own",
+                 task_name(loaded->task.kind));
+    must(problems_read(c, loaded, COUNTDOWN_TEST, "", 2, &rows), c);
+    if (!*set->prompt) snprintf(set->prompt, sizeof set->prompt, "%s", rows.at[0].row.question);
+    if (!*set->other)
+        snprintf(set->other, sizeof set->other, "%s", rows.at[rows.n - 1].row.question);
+    problems_free(&rows);
+}
+
+static void page(dual_ctx *c, const settings *set, size_t n_runs, const char **folder) {
+    loaded_run loaded;
+    settings asked = *set;
+    (void)n_runs;
+    if (!*set->out) cli_fail(2, "--out FILE.html is required: where the page is written");
+    open_run(c, set, folder[0], &loaded);
+    choose_prompts(c, &loaded, &asked);
+    must(page_embed(c, &loaded, asked.prompt, asked.other, asked.page, asked.out), c);
+    printf("%s: %s, step %llu; open it in a browser\n", set->out, folder[0],
+           (unsigned long long)loaded.r.step);
+    loaded_run_close(&loaded);
+}
+
 /* ==== TOKENS =====================================================================================
  * One line out for each line in, of any bytes; only \n ends a line, and the last line needs none.
  * Ids are read and written with blanks between them. Decoding --whole writes the text's bytes and
@@ -1013,6 +1053,7 @@ static const command COMMANDS[] = {
      generate},
     {"latents", "RUN", "do the latents hold different things?", LATENTS, 1, latents},
     {"trace", "RUN --prompt TEXT", "every row of every pass, and what it sees", TRACE, 1, trace},
+    {"page", "RUN --out FILE", "a web page that shows the run's passes and latents", PAGE, 1, page},
     {"tokens", "DIR FILE", "token ids of a text, line by line; DIR holds a tokenizer", TOKENS, 2,
      tokens},
 };
@@ -1028,7 +1069,7 @@ static const command *find_command(const char *name) {
     option names[N_COMMANDS + 1];
     if (!name) {
         fprintf(stderr, "usage: eval score|choices|perplexity|compare|generate|latents|trace|"
-                "tokens RUN [options], or eval --help\n");
+                "page|tokens RUN [options], or eval --help\n");
         return NULL;
     }
     memset(names, 0, sizeof names);
