@@ -135,6 +135,10 @@ $(B)/page-simd.wasm $(B)/page-plain.wasm: $(SOURCES) $(HEADERS)
 $(B)/dual.html: data/page/page.html data/page/build.sh dual.c $(B)/page-simd.wasm $(B)/page-plain.wasm
 	@sh data/page/build.sh $(B)/page-simd.wasm $(B)/page-plain.wasm > $@.new && mv $@.new $@
 
+check-page: all # the page's numbers against the programs', and the page in a browser
+	@if sh data/page/tools.sh $(PAGE_CC); then $(MAKE) --no-print-directory page && \
+	    sh tests/page/run.sh $(B); else echo "skipped: the page"; fi
+
 check: # what a reader relies on: caps, widths, warnings, the tour names every section
 	@sh tests/check.sh
 

@@ -40,15 +40,6 @@ static slot_run *slot_at(int slot) {
     return NULL;
 }
 
-void page_close(int slot) {
-    slot_run *s = slot_at(slot);
-    if (!s) return;
-    problems_free(&s->problems);
-    run_task_close(&s->task);
-    free(s->block);
-    memset(s, 0, sizeof *s);
-}
-
 /* ---- Making a run ---------------------------------------------------------------------------- */
 
 enum { WORDS_MAX = 100 };
@@ -116,46 +107,59 @@ static int take_memory(slot_run *s) {
     return run_build(&s->c, &s->r);
 }
 
-/* A slot that is made. error "": the context has the line. */
-static int finish(int slot, slot_run *made, int ok, const char *error) {
-    slot_run *s = &slots[slot];
-    if (ok) {
-        *s = *made;
-        s->used = 1;
-        return 1;
-    }
-    char why[400];
-    snprintf(why, sizeof why, "%s", *error ? error : made->c.error);
-    run_task_close(&made->task);
-    free(made->block);
-    return fail(why);
+static void forget(slot_run *s) {
+    problems_free(&s->problems);
+    run_task_close(&s->task);
+    free(s->block);
+    memset(s, 0, sizeof *s);
+}
+
+/* An empty slot to make a run in: the optimiser points into the run, so it cannot move later. */
+static slot_run *begin_slot(int slot) {
+    slot_run *s = slot >= 0 && slot < PAGE_SLOTS ? &slots[slot] : NULL;
+    if (!s) fail("there is no such slot");
+    if (!s) return NULL;
+    forget(s);
+    dual_init(&s->c, NULL, 0);
+    return s;
+}
+
+/* error "": the context has the line. */
+static int end_slot(slot_run *s, int ok, const char *error) {
+    if (!ok) fail(*error ? error : s->c.error);
+    if (!ok) forget(s);
+    s->used = ok;
+    return ok;
+}
+
+void page_close(int slot) {
+    slot_run *s = slot_at(slot);
+    if (s) forget(s);
+}
+
+/* Weights, soft tokens and optimiser, as train.c fills them. */
+static void fill(slot_run *s, const run *base) {
+    run *r = &s->r;
+    if (base) dual_model_copy(r->base, base->base);
+    else dual_model_init(r->base, dual_rng_seed(r->set.seed, 0xBA5E));
+    dual_exchange_init(&r->exchange, r->set.seed);
+    dual_exchange_train(&s->c, &r->exchange);
+    dual_adamw_new(&s->c, &s->adamw, &r->exchange);
+    s->adamw.decay = r->set.decay;
+    s->adamw.clip = r->set.clip;
 }
 
 int page_open(int slot, int base, const char *options) {
     const slot_run *from = base >= 0 ? slot_at(base) : NULL;
-    slot_run *made = calloc(1, sizeof *made);
     char error[300] = "";
-    if (slot < 0 || slot >= PAGE_SLOTS || !made || (base >= 0 && !from)) {
-        free(made);
-        return fail("no such slot");
-    }
-    if (slots[slot].used && slot != base) page_close(slot);
-    dual_init(&made->c, NULL, 0);
-    int ok = read_options(&made->r.set, options, error, sizeof error) &&
-             settle(made, from ? &from->r : NULL, error, sizeof error) && take_memory(made);
-    if (ok) {
-        run *r = &made->r;
-        if (from) dual_model_copy(r->base, from->r.base);
-        else dual_model_init(r->base, dual_rng_seed(r->set.seed, 0xBA5E));
-        dual_exchange_init(&r->exchange, r->set.seed);
-        dual_exchange_train(&made->c, &r->exchange);
-        dual_adamw_new(&made->c, &made->adamw, &r->exchange);
-        made->adamw.decay = r->set.decay;
-        made->adamw.clip = r->set.clip;
-    }
-    ok = finish(slot, made, ok, error);
-    free(made);
-    return ok;
+    if (base >= 0 && !from) return 0;
+    if (slot == base) return fail("a run cannot start from itself");
+    slot_run *s = begin_slot(slot);
+    if (!s) return 0;
+    const int ok = read_options(&s->r.set, options, error, sizeof error) &&
+                   settle(s, from ? &from->r : NULL, error, sizeof error) && take_memory(s);
+    if (ok) fill(s, from ? &from->r : NULL);
+    return end_slot(s, ok, error);
 }
 
 /* ---- A run that was trained elsewhere -------------------------------------------------------- */
@@ -188,19 +192,12 @@ static int make_room(slot_run *s) {
 }
 
 int page_load(int slot, const char *folder, unsigned step) {
-    slot_run *made = calloc(1, sizeof *made);
     char error[300] = "";
-    if (slot < 0 || slot >= PAGE_SLOTS || !made) {
-        free(made);
-        return fail("no such slot");
-    }
-    if (slots[slot].used) page_close(slot);
-    dual_init(&made->c, NULL, 0);
-    int ok = read_run(made, folder, error, sizeof error) && make_room(made);
-    made->r.step = step;
-    ok = finish(slot, made, ok, error);
-    free(made);
-    return ok;
+    slot_run *s = begin_slot(slot);
+    if (!s) return 0;
+    const int ok = read_run(s, folder, error, sizeof error) && make_room(s);
+    s->r.step = step;
+    return end_slot(s, ok, error);
 }
 
 static dual_param *param_of(int slot, unsigned i) {
