@@ -181,6 +181,15 @@ expect 2 'attention is for --json' ./eval trace $work/h2 --prompt "$asked" --att
 expect 2 'other is for --latents-from' ./eval trace $work/h2 --prompt "$asked" --other "$asked"
 expect 1 'this run has no latents' ./eval trace $work/none --prompt "$asked" --latents-from zero
 expect 1 'drop|latent' ./eval trace $work/h2 --prompt "$asked" --latents-from drop:7
+# a run in a page; make check-page looks at what it shows
+printf '<p>\n<script type="application/json" id="run">null</script>\n</p>\n' > $work/template.html
+expect 0 'open it in a browser' ./eval page $work/h2 --page $work/template.html --out $work/page.html
+expect 0 '^<script type="application/json" id="run">."task":"countdown","step":12,.*"files":.*"weights":..*</script>$' cat $work/page.html
+expect 0 '^</p>$' tail -n 1 $work/page.html
+expect 1 'holds a run already' ./eval page $work/h2 --page $work/page.html --out $work/page-2.html
+expect 1 'make page writes build/dual.html' ./eval page $work/h2 --page $work/nowhere.html --out $work/page-2.html
+expect 1 'out: .*nowhere/page.html cannot be written' ./eval page $work/h2 --page $work/template.html --out $work/nowhere/page.html
+expect 2 'out FILE.html is required' ./eval page $work/h2
 # what trace says is what generate answers
 for from in right swapped zero drop:0; do
     ./eval trace $work/h2 --prompt "$asked" --latents-from $from | sed -n 's/^grade of y: //p' > $work/traced
