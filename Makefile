@@ -124,6 +124,29 @@ cortex-m:
 	@$(MAKE) --no-print-directory all $(B)/weights
 	@sh tests/cortex-m/run.sh $(B)
 
+# ---- the page: build/dual.html, the method in a browser; needs clang, lld and wasi-libc ------------
+# A stack of 1 MB: wasm-ld's own 64 KB overflow without a word.
+PAGE_CC ?= clang
+comma := ,
+PAGE_FLAGS := --target=wasm32-wasi --sysroot=/usr -mexec-model=reactor -Qunused-arguments \
+              -D_WASI_EMULATED_SIGNAL -Wl,-z,stack-size=1048576 -Wl,--strip-all
+PAGE_EXPORTS := $(addprefix -Wl$(comma)--export=page_,room free failure open load close weights \
+                weights_count train step score trace facts)
+page: $(B)/dual.html
+	@echo "$< has `wc -c < $<` bytes: open it in a browser"
+$(B)/page-simd.wasm: PAGE_OPTIMISE := -O3 -msimd128
+$(B)/page-plain.wasm: PAGE_OPTIMISE := -O2
+$(B)/page-simd.wasm $(B)/page-plain.wasm: $(SOURCES) $(HEADERS)
+	@mkdir -p $(B); sh data/page/tools.sh $(PAGE_CC)
+	$(PAGE_CC) $(BASIC) $(PAGE_OPTIMISE) $(PAGE_FLAGS) $(PAGE_EXPORTS) $(SOURCES) \
+	    -lwasi-emulated-signal -lm -o $@
+$(B)/dual.html: data/page/page.html data/page/build.sh dual.c $(B)/page-simd.wasm $(B)/page-plain.wasm
+	@sh data/page/build.sh $(B)/page-simd.wasm $(B)/page-plain.wasm > $@.new && mv $@.new $@
+
+check-page: all # the page's numbers against the programs', and the page in a browser
+	@if sh data/page/tools.sh $(PAGE_CC); then $(MAKE) --no-print-directory page && \
+	    sh tests/page/run.sh $(B); else echo "skipped: the page"; fi
+
 check: # what a reader relies on: caps, widths, warnings, the tour names every section
 	@sh tests/check.sh
 
@@ -133,5 +156,5 @@ check-ports: # other compilers and machines, as far as they are installed; PORTS
 clean:
 	rm -rf $(B) train eval
 always:
-.PHONY: always all demo demo-full reproduce reproduce-quick test bench bench-peers cortex-m check \
-        check-ports clean
+.PHONY: always all demo demo-full reproduce reproduce-quick test bench bench-peers cortex-m page \
+        check check-page check-ports clean

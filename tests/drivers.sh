@@ -205,6 +205,31 @@ expect 2 'one of --prompt and --file' ./eval generate $work/h2 --file $work/prom
 expect 2 'one of --prompt and --file' ./eval generate $work/h2
 expect 0 'H_off' ./eval latents $work/h1 --prompts 32
 expect 0 'think' ./eval trace $work/liu --prompt 'numbers: 3 7 12 target: 60'
+asked='numbers: 3 7 12 target: 57'
+document trace $work/h2 --prompt "$asked" --attention
+expect 0 '^  "gradient": "loss -> speak .Base. -> Z -> think' cat $work/out.json
+expect 0 '^latents: zero$' ./eval trace $work/h2 --prompt "$asked" --latents-from zero
+expect 0 '^latents: swapped, with those of "numbers: 1 2 3 target: 10"$' ./eval trace $work/h2 --prompt "$asked" --latents-from swapped --other 'numbers: 1 2 3 target: 10'
+expect 0 ' other 0-2, own 0 ' ./eval trace $work/h1 --prompt "$asked" --latents-from swapped
+expect 2 'attention is for --json' ./eval trace $work/h2 --prompt "$asked" --attention
+expect 2 'other is for --latents-from' ./eval trace $work/h2 --prompt "$asked" --other "$asked"
+expect 1 'this run has no latents' ./eval trace $work/none --prompt "$asked" --latents-from zero
+expect 1 'drop|latent' ./eval trace $work/h2 --prompt "$asked" --latents-from drop:7
+# a run in a page; make check-page looks at what it shows
+printf '<p>\n<script type="application/json" id="run">null</script>\n</p>\n' > $work/template.html
+expect 0 'open it in a browser' ./eval page $work/h2 --page $work/template.html --out $work/page.html
+expect 0 '^<script type="application/json" id="run">."task":"countdown","step":12,.*"files":.*"weights":..*</script>$' cat $work/page.html
+expect 0 '^</p>$' tail -n 1 $work/page.html
+expect 1 'holds a run already' ./eval page $work/h2 --page $work/page.html --out $work/page-2.html
+expect 1 'make page writes build/dual.html' ./eval page $work/h2 --page $work/nowhere.html --out $work/page-2.html
+expect 1 'out: .*nowhere/page.html cannot be written' ./eval page $work/h2 --page $work/template.html --out $work/nowhere/page.html
+expect 2 'out FILE.html is required' ./eval page $work/h2
+# what trace says is what generate answers
+for from in right swapped zero drop:0; do
+    ./eval trace $work/h2 --prompt "$asked" --latents-from $from | sed -n 's/^grade of y: //p' > $work/traced
+    ./eval generate $work/h2 --prompt "$asked" --latents-from $from | sed -n '1s/^.*    //p' > $work/generated
+    same $work/traced $work/generated
+done
 for from in right swapped mean noise zero drop:1; do
     expect 0 'accuracy' ./eval score $work/h2 --count 24 --latents-from $from
 done
