@@ -567,6 +567,46 @@ static void test_gate(void) {
     }
 }
 
+/* ---- Clocks ----------------------------------------------------------------------------------- */
+
+static void test_clocks(void) {
+    char said[16];
+    const double at = data_never_back(data_seconds() + 10);
+    check_close(data_never_back(at - 500) - at, 0, 1e-6, "a clock that is set back stands still");
+    check_close(data_never_back(at - 497) - at, 3, 1e-6, "and goes on from there");
+    run_duration(-1e9, said, sizeof said);
+    check_that(!strcmp(said, "0m00s"), "less than no time is %s", said);
+    run_duration(1e300, said, sizeof said);
+    check_that(!strcmp(said, "46296d07h"), "longer than can be said is %s", said);
+}
+
+/* A vocabulary needs no number that cannot come: the rows are counted as long as they are. */
+static void test_few_numbers(void) {
+    static const char words[] = "<end>\n\\n\nnumbers:\ntarget:\n+\n-\n*\n/\n(\n)\n=\n1\n2\n3\n###\n";
+    run_settings set = settings_of("countdown");
+    char error[300];
+    snprintf(set.tokenizer, sizeof set.tokenizer, "%s.few", scratch);
+    snprintf(set.range, sizeof set.range, "1-3");
+    snprintf(set.targets, sizeof set.targets, "1-3");
+    snprintf(set.numbers, sizeof set.numbers, "2");
+    check_that(data_make_folder(set.tokenizer), "a folder for a vocabulary");
+    write_text(".few/vocab.txt", words);
+    run_task t = open_task(&set, NULL);
+    size_t longest = 0;
+    for (uint64_t step = 0; step < 20; step++) {
+        run_batch b;
+        if (!run_batch_make(&set, &t, step, &b, error, sizeof error)) check_fatal(error);
+        for (size_t i = 0; i < b.batch.n_sequences; i++)
+            if (b.batch.length[i] > longest) longest = b.batch.length[i];
+        run_batch_free(&b);
+    }
+    check_that(longest == t.max_x, "the longest question has %zu words, %zu were expected", longest,
+               t.max_x);
+    run_task_close(&t);
+    remove(write_text(".few/vocab.txt", ""));
+    remove(set.tokenizer);
+}
+
 int main(int argc, char **argv) {
     if (argc < 2) {
         printf("usage: test_runs FOLDER\n");
@@ -588,5 +628,7 @@ int main(int argc, char **argv) {
     test_memory_check();
     test_large_seed();
     test_gate();
+    test_clocks();
+    test_few_numbers();
     return check_done();
 }
