@@ -487,7 +487,7 @@ static void keep_best(job *j, double score) {
     strcpy(best.set.out, path);
     if (!run_exists(j->r.set.out) || !data_make_folder(path) || !run_lock(&j->c, path) ||
         !run_save_settings(&j->c, &best.set) || !run_save(&j->c, &best, &j->adamw))
-        cli_fail(1, "%s: %s", path, *j->c.error ? j->c.error : "this folder cannot be made");
+        cli_fail(1, "%s: %s", path, *j->c.error ? j->c.error : "its folder is gone, or read-only");
     if (!tokenizer_save(j->task.tokens, path, error, sizeof error)) cli_fail(1, "%s", error);
 }
 

@@ -9,6 +9,7 @@
 #include "../data/runs/header.h"
 #include "../data/runs/json.h"
 #include "../data/runs/cost.h"
+#include "../data/runs/log.h"
 #include "../data/runs/platform.h"
 #include "../data/runs/run.h"
 #include "../data/runs/scoring.h"
@@ -580,6 +581,34 @@ static void test_clocks(void) {
     check_that(!strcmp(said, "46296d07h"), "longer than can be said is %s", said);
 }
 
+static void ignore_score(void *what, uint64_t step, double score) {
+    (void)what;
+    (void)step;
+    (void)score;
+}
+
+/* What somebody wrote in a log's seconds is no reason not to go on. */
+static void test_seconds_of_a_log(void) {
+    static const char *const seconds[] = {"-86400.0", "nan", "-inf", "1e300", "", "soon"};
+    char folder[440], text[200];
+    snprintf(folder, sizeof folder, "%s.log", scratch);
+    check_that(data_make_folder(folder), "a folder for a log");
+    for (size_t i = 0; i < sizeof seconds / sizeof *seconds; i++) {
+        dual_ctx c;
+        run_log l;
+        memset(&l, 0, sizeof l);
+        dual_init(&c, NULL, 0);
+        snprintf(text, sizeof text, "step,..\n1,2,3,4,,6,2.5,\n2,2,3,4,,6,%s,\n", seconds[i]);
+        write_text(".log/log.csv", text);
+        const double before = run_log_begin(&c, &l, folder, 9, 0, ignore_score, NULL);
+        check_that(before >= 0 && before <= 2.5, "seconds \"%s\" are taken for %g", seconds[i],
+                   before);
+        free(l.text);
+    }
+    remove(write_text(".log/log.csv", ""));
+    remove(folder);
+}
+
 /* A vocabulary needs no number that cannot come: the rows are counted as long as they are. */
 static void test_few_numbers(void) {
     static const char words[] = "<end>\n\\n\nnumbers:\ntarget:\n+\n-\n*\n/\n(\n)\n=\n1\n2\n3\n###\n";
@@ -629,6 +658,7 @@ int main(int argc, char **argv) {
     test_large_seed();
     test_gate();
     test_clocks();
+    test_seconds_of_a_log();
     test_few_numbers();
     return check_done();
 }

@@ -1,6 +1,6 @@
 /* shim.c - between a program and its C library: it dies or meets an error at one chosen moment of
  * its writing, or has a clock that jumps. Built and preloaded by faults.sh. A point is a call of
- * fopen for writing, fwrite, fflush, fsync, fclose, rename or ftruncate on any file but the streams.
+ * fopen, fwrite, fflush, fsync, fclose or rename for a file that is written, the streams excepted.
  *
  *     FAULT_COUNT=FILE    how many points there were, written at the end
  *     FAULT_AT=K          at point K,
@@ -8,10 +8,12 @@
  *                         to the file first, so that it is cut in the middle
  *     FAULT_DO=ENOSPC     this call and all that follow fail with that error; also EROFS, EIO
  *     FAULT_PATH=TEXT     only points on files with TEXT in their name count
+ *     FAULT_CALLS=NAMES   only these calls count: "fsync rename"
  *     FAULT_CLOCK=1       clock_gettime and time jump a day forth or back, or stand still */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +25,7 @@
 
 static long at, count;
 static int error, broken;              /* FAULT_DO as an error; it has begun */
-static const char *act = "", *path = "";
+static const char *act = "", *path = "", *calls = "";
 
 __attribute__((constructor)) static void begin(void) {
     static const struct { const char *name; int value; } errors[] = {
@@ -31,6 +33,7 @@ __attribute__((constructor)) static void begin(void) {
     if (getenv("FAULT_AT")) at = atol(getenv("FAULT_AT"));
     if (getenv("FAULT_DO")) act = getenv("FAULT_DO");
     if (getenv("FAULT_PATH")) path = getenv("FAULT_PATH");
+    if (getenv("FAULT_CALLS")) calls = getenv("FAULT_CALLS");
     for (size_t i = 0; i < 3; i++)
         if (!strcmp(act, errors[i].name)) error = errors[i].value;
 }
@@ -43,83 +46,87 @@ __attribute__((destructor)) static void end(void) {
     REAL(fclose)(f);
 }
 
-static void die(void) { kill(getpid(), SIGKILL); }
+/* Says in which call: "died in fsync". */
+static void die(const char *call) {
+    char line[40];
+    const int n = snprintf(line, sizeof line, "died in %s\n", call);
+    if (write(2, line, (size_t)n) == n) kill(getpid(), SIGKILL);
+    kill(getpid(), SIGKILL);
+}
 
-/* The file of a descriptor, as the system names it. */
+/* Of a descriptor: whether it is written to and is no stream, and how the system names its file. */
 static int is_meant(int fd, const char *name) {
     char link[64], target[1024] = "";
-    if (fd >= 0) {
-        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-        const ssize_t n = readlink(link, target, sizeof target - 1);
-        target[n > 0 ? n : 0] = 0;
-        name = target;
-    }
-    return fd > 2 || fd < 0 ? strstr(name, path) != NULL : 0;
+    if (name) return strstr(name, path) != NULL;
+    if (fd <= 2 || (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY) return 0;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    const ssize_t n = readlink(link, target, sizeof target - 1);
+    target[n > 0 ? n : 0] = 0;
+    return strstr(target, path) != NULL;
 }
 
-/* Whether the call is to fail. `f`: what it writes to, or NULL. */
-static int point(int fd, const char *name, FILE *f) {
-    if (!is_meant(fd, name)) return 0;
+typedef struct { int meant, fails; } point;
+
+/* `f`: what the call writes to, or NULL; name: of a file that is not open. */
+static point reach(const char *call, int fd, const char *name, FILE *f) {
+    point p = {is_meant(fd, name), 0};
+    if (*calls && !strstr(calls, call)) p.meant = 0;
+    if (!p.meant) return p;
     count++;
     if (at && count == at && !strcmp(act, "half") && f) REAL(fflush)(f);
-    if (at && count == at && (!strcmp(act, "kill") || !strcmp(act, "half"))) die();
+    if (at && count == at && (!strcmp(act, "kill") || !strcmp(act, "half"))) die(call);
     if (at && count >= at && error) broken = 1;
     if (broken) errno = error;
-    return broken;
+    p.fails = broken;
+    return p;
 }
 
-static void passed(void) {
-    if (at && count == at && !strcmp(act, "after")) die();
+static void leave(const char *call, point p) {
+    if (p.meant && at && count == at && !strcmp(act, "after")) die(call);
 }
 
 FILE *fopen(const char *name, const char *mode) {
     if (*mode == 'r' && !strchr(mode, '+')) return REAL(fopen)(name, mode);
-    if (point(-1, name, NULL)) return NULL;
-    FILE *f = REAL(fopen)(name, mode);
-    passed();
+    const point p = reach("fopen", -1, name, NULL);
+    FILE *f = p.fails ? NULL : REAL(fopen)(name, mode);
+    leave("fopen", p);
     return f;
 }
 
 size_t fwrite(const void *bytes, size_t size, size_t n, FILE *f) {
-    if (point(fileno(f), "", f)) return 0;
-    const size_t done = REAL(fwrite)(bytes, size, n, f);
-    passed();
+    const point p = reach("fwrite", fileno(f), NULL, f);
+    const size_t done = p.fails ? 0 : REAL(fwrite)(bytes, size, n, f);
+    leave("fwrite", p);
     return done;
 }
 
 int fflush(FILE *f) {
-    if (f && point(fileno(f), "", f)) return EOF;
-    const int status = REAL(fflush)(f);
-    if (f && fileno(f) > 2) passed();
+    if (!f) return REAL(fflush)(f);
+    const point p = reach("fflush", fileno(f), NULL, f);
+    const int status = p.fails ? EOF : REAL(fflush)(f);
+    leave("fflush", p);
     return status;
 }
 
 int fsync(int fd) {
-    if (point(fd, "", NULL)) return -1;
-    const int status = REAL(fsync)(fd);
-    passed();
+    const point p = reach("fsync", fd, NULL, NULL);
+    const int status = p.fails ? -1 : REAL(fsync)(fd);
+    leave("fsync", p);
     return status;
 }
 
 int fclose(FILE *f) {
-    const int failed = point(fileno(f), "", f), meant = fileno(f) > 2;
+    const point p = reach("fclose", fileno(f), NULL, f);
     const int status = REAL(fclose)(f);
-    if (meant) passed();
-    if (failed) errno = error;
-    return failed ? EOF : status;
+    leave("fclose", p);
+    if (p.fails) errno = error;
+    return p.fails ? EOF : status;
 }
 
 int rename(const char *from, const char *to) {
-    if (point(-1, to, NULL)) return -1;
-    const int status = REAL(rename)(from, to);
-    passed();
-    return status;
-}
-
-int ftruncate(int fd, off_t size) {
-    if (point(fd, "", NULL)) return -1;
-    const int status = REAL(ftruncate)(fd, size);
-    passed();
+    const point p = reach("rename", -1, to, NULL);
+    const int status = p.fails ? -1 : REAL(rename)(from, to);
+    leave("rename", p);
     return status;
 }
 
