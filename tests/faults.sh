@@ -4,8 +4,9 @@
 # clock threads races leaks. What is not installed is skipped, with its Debian package's name. Ends
 # with `N passed, N failed`.
 build=$1; shift
-here=$(dirname "$0") work=$build/faults kills=${KILLS:-500} seed=${SEED:-1} cc=${CC:-cc} passed=0 failed=0
-mkdir -p "$work"
+# Its runs are in memory, where there is such a folder: a disk would take ten times as long to flush.
+memory=/dev/shm; [ -d $memory ] && [ -w $memory ] || memory=$build
+here=$(dirname "$0") work=$memory/dual-faults-$$ kills=${KILLS:-500} seed=${SEED:-1} cc=${CC:-cc} passed=0 failed=0
 ok()  { passed=$((passed + 1)); }
 bad() { failed=$((failed + 1)); echo "FAILED $*"; }
 is()  { if [ "$1" = "$2" ]; then ok; else bad "$3: $1, expected $2${4:+; $(tail -n 2 "$4")}"; fi; }
@@ -80,9 +81,15 @@ kills() {
             is $? 137 "$what" "$work/out"
             grep -a '^died in' "$work/out" >> "$work/deaths"
         else
-            what="$run killed after $moment s"
-            (timeout --foreground -s KILL $moment $(command_of $run) --out "$work/dead" > "$work/out" 2>&1; exit $?) 2> /dev/null
-            [ $? -eq 137 ] && echo "died at a time" >> "$work/deaths"
+            died=0             # a moment behind the end is none: half of it
+            until [ $died -eq 137 ]; do
+                rm -rf "$work/dead"
+                what="$run killed after $moment s"
+                (timeout --foreground -s KILL $moment $(command_of $run) --out "$work/dead" > "$work/out" 2>&1; exit $?) 2> /dev/null
+                died=$?
+                moment=$(awk "BEGIN { print $moment / 2 }")
+            done
+            echo "died at a time" >> "$work/deaths"
         fi
         resumed $run "$work/dead" "$what"
     done < "$work/draws"
@@ -250,6 +257,14 @@ threads() {
     done
 }
 
+both() { # NAME COMPILER: both programs, NAME-train and NAME-eval
+    mkdir -p "$work/$1-objects"
+    ls dual.c data/*/*.c | xargs -P 2 -I FILE sh -c "$2 -c FILE -o $work/$1-objects/\$(echo FILE | tr / -).o"
+    for p in train eval; do
+        $2 $p.c "$work/$1-objects"/*.o -lm -o "$work/$1-$p" || { bad "$1-$p does not build"; return 1; }
+    done
+}
+
 # ---- races: clang's ThreadSanitizer with Archer, which knows OpenMP
 races() {
     clang=${CLANG:-clang}
@@ -261,7 +276,7 @@ races() {
     fi
     export OMP_TOOL_LIBRARIES=$archer TSAN_OPTIONS="ignore_noninstrumented_modules=1 exitcode=66"
     "$work/race" > "$work/said" 2>&1; is $? 66 "a race that is there is found"
-    for p in train eval; do $clang $flags dual.c data/*/*.c $p.c -lm -o "$work/tsan-$p" || { bad "tsan-$p does not build"; return; }; done
+    both tsan "$clang $flags" || return
     bases "$work/tsan-train" "$work/tsan"
     for s in $ten; do
         "$work/tsan-train" $(system_of $s "$work/tsan") --batch 16 --steps 3 --score-points 1 --score-count 8 --max-new 6 --accumulate 2 --recompute --quiet --threads 4 --out "$work/tsan/$s" > "$work/out" 2>&1
@@ -277,7 +292,7 @@ races() {
 # ---- leaks: every command and every way out of both programs, without OpenMP, whose pool is its own
 leaks() {
     if ! command -v valgrind > /dev/null; then skip "leaks (Debian: valgrind)"; return; fi
-    for p in train eval; do $cc -std=c99 -g -O1 dual.c data/*/*.c $p.c -lm -o "$work/vg-$p" || { bad "vg-$p does not build"; return; }; done
+    both vg "$cc -std=c99 -g -O1" || return
     echo 'int main(void) { char *p = __builtin_malloc(9); __builtin_printf("%d", p[1] = 1); p = 0; return !!p; }' > "$work/leak.c"
     $cc -O0 "$work/leak.c" -o "$work/leak"
     look="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect,possible"
@@ -295,7 +310,9 @@ leak() {
     else is $got $status "$program $*" "$work/out"; fi
 }
 
-shim=$PWD/$work/shim.so
+case $work in /*) ;; *) work=$PWD/$work ;; esac
+shim=$work/shim.so
+mkdir -p "$work"
 if ! $cc -shared -fPIC -O1 -Wall -Wextra "$here/faults/shim.c" -ldl -o "$work/shim.so" 2> "$work/said"; then
     skip "everything: no library can be preloaded here: $(head -n 1 "$work/said")"; exit 0
 fi

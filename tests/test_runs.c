@@ -568,7 +568,7 @@ static void test_gate(void) {
     }
 }
 
-/* ---- Clocks ----------------------------------------------------------------------------------- */
+/* ---- Clocks ---------------------------------------------------------------------------------- */
 
 static void test_clocks(void) {
     char said[16];
@@ -611,7 +611,8 @@ static void test_seconds_of_a_log(void) {
 
 /* A vocabulary needs no number that cannot come: the rows are counted as long as they are. */
 static void test_few_numbers(void) {
-    static const char words[] = "<end>\n\\n\nnumbers:\ntarget:\n+\n-\n*\n/\n(\n)\n=\n1\n2\n3\n###\n";
+    static const char list[] = "<end>\n\\n\nnumbers:\ntarget:\n+\n-\n*\n/\n(\n)\n=\n1\n2\n3\n"
+                                "###\n";
     run_settings set = settings_of("countdown");
     char error[300];
     snprintf(set.tokenizer, sizeof set.tokenizer, "%s.few", scratch);
@@ -619,7 +620,7 @@ static void test_few_numbers(void) {
     snprintf(set.targets, sizeof set.targets, "1-3");
     snprintf(set.numbers, sizeof set.numbers, "2");
     check_that(data_make_folder(set.tokenizer), "a folder for a vocabulary");
-    write_text(".few/vocab.txt", words);
+    write_text(".few/vocab.txt", list);
     run_task t = open_task(&set, NULL);
     size_t longest = 0;
     for (uint64_t step = 0; step < 20; step++) {

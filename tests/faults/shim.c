@@ -130,7 +130,7 @@ int rename(const char *from, const char *to) {
     return status;
 }
 
-/* ---- A clock that nobody can trust -------------------------------------------------------------- */
+/* ---- A clock that nobody can trust ----------------------------------------------------------- */
 
 static long jump(void) {
     static long calls;

@@ -68,7 +68,7 @@ static int read_well(int ok, const char *error) {
     return ok;
 }
 
-/* ---- Files in memory -------------------------------------------------------------------------- */
+/* ---- Files in memory ------------------------------------------------------------------------- */
 
 static const char *in(const char *name) {
     static char path[PATH];
@@ -123,7 +123,7 @@ static char *text_of(const part *p) {
     return text;
 }
 
-/* ---- JSON -------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static void walk(dual_json j, int depth) {
     dual_json key, value = {NULL, NULL};
@@ -161,7 +161,7 @@ static void run_json(const part *p) {
     free(text);
 }
 
-/* ---- Models ------------------------------------------------------------------------------------ */
+/* ---- Models ---------------------------------------------------------------------------------- */
 
 static void run_safetensors(const part *p) {
     dual_ctx c;
@@ -219,7 +219,7 @@ static void run_model(const part *p) {
     use_text(warnings);
 }
 
-/* ---- Tokenizers -------------------------------------------------------------------------------- */
+/* ---- Tokenizers ------------------------------------------------------------------------------ */
 
 /* The text is encoded and comes back, unless NFC may have changed it. */
 static void encode_and_back(const tokenizer *t, const part *p) {
@@ -289,7 +289,7 @@ static void run_text(const part *p) {
     encode_and_back(fixed[p->n ? p->at[0] & 3 : 0], &rest);
 }
 
-/* ---- Rows and graders -------------------------------------------------------------------------- */
+/* ---- Rows and graders ------------------------------------------------------------------------ */
 
 /* Anything that is done with a row that was read. */
 static void use_row(task_kind kind, const task_row *row) {
@@ -361,7 +361,7 @@ static void run_grade_texts(const part *p) {
     for (size_t i = 0; i < 3; i++) free(text[i]);
 }
 
-/* ---- Runs --------------------------------------------------------------------------------------- */
+/* ---- Runs ------------------------------------------------------------------------------------ */
 
 static void give_up(const char *message) {
     fprintf(stderr, "fuzz: %s\n", message);
@@ -452,7 +452,7 @@ static void run_log_file(const part *p) {
     free(text);
 }
 
-/* ---- The table --------------------------------------------------------------------------------- */
+/* ---- The table ------------------------------------------------------------------------------- */
 
 static const target TARGETS[] = {
     {"json", run_json, {"x"}},
