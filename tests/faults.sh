@@ -166,7 +166,7 @@ folders() {
     FAULT_AT=1 FAULT_DO=EROFS LD_PRELOAD=$shim $(command_of h2) --out "$work/dead" > "$work/out" 2>&1; is $? 1 "EROFS from the first point on" "$work/out"
     line train "$work/out"
     resumed h2 "$work/dead" "a folder that is no longer read-only"
-    for keep in "" "--keep-best --score-points 1000 --score-count 4"; do
+    for keep in "" "--task text --data $work/text.txt --keep-best --score-points 1000 --score-count 2"; do
         rm -rf "$work/gone" "$work/away"
         begin "$work/gone" $long $keep
         mv "$work/gone" "$work/away"

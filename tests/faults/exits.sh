@@ -27,14 +27,14 @@ leak 2 train --task chess --out "$v/x"
 leak 2 train --system h3 --out "$v/x"
 leak 2 train --width 30 --heads 4 --out "$v/x"
 leak 2 train --system liu --out "$v/x"
-leak 2 train --objective lm --context 8 --out "$v/x"
+leak 2 train --context 8 --out "$v/x"
 leak 2 train --stages 3 --out "$v/x"
-leak 1 train --base "$v/none" --out "$v/x"
-leak 1 train --data "$v/none" --out "$v/x"
+leak 1 train --base "$v/nowhere" --out "$v/x"
+leak 1 train --data "$v/nowhere" --out "$v/x"
 leak 1 train --tokenizer "$v/words" --out "$v/x"
 leak 1 train --task gsm8k --data "$v/broken.jsonl" $tiny --out "$v/x"
 leak 1 train --task gsm8k --data "$v/gsm.jsonl" $tiny --context 16 --out "$v/x"
-leak 1 train --task text --objective lm --data "$v/none" $tiny --out "$v/x"
+leak 1 train --task text --objective lm --data "$v/nowhere" $tiny --out "$v/x"
 leak 1 train $tiny --memory 0.00001 --out "$v/x"
 leak 1 train $tiny --out "$v/gsm.jsonl/x"
 leak 1 train --objective lm $tiny --lr 100000 --steps 40 --out "$v/diverged"
@@ -61,7 +61,7 @@ leak 0 train --objective lm --arch qwen3 $tiny --dry-run --out "$v/x"
 leak 0 train --data "$v/rows.jsonl" $tiny --out "$v/rows"
 leak 0 train --task gsm8k --data "$v/gsm.jsonl" --valid "$v/gsm.jsonl" $tiny --context 64 --system soft --out "$v/gsm"
 leak 0 train --task gsm8k --data "$v/broken.jsonl" --broken skip $tiny --context 64 --out "$v/gsm-skip"
-leak 1 train --task gsm8k --data "$v/gsm.jsonl" --valid "$v/none" $tiny --context 64 --out "$v/x"
+leak 1 train --task gsm8k --data "$v/gsm.jsonl" --valid "$v/nowhere" $tiny --context 64 --out "$v/x"
 leak 0 train --task prosqa --nodes 6-8 --path 2-3 $tiny --context 192 --steps-shown curriculum --stages 1 --latents-per-stage 1 --stage-steps 1 --system coconut --out "$v/stages"
 leak 0 train --resume --out "$v/stages"
 leak 0 train --task text --data "$v/text.txt" --objective lm $tiny --keep-best --out "$v/text-lm"
@@ -83,10 +83,10 @@ for c in score choices perplexity compare generate latents trace tokens; do
     leak 0 eval $c --help
     leak 2 eval $c
     leak 2 eval $c "$v/h2" --nothing
-    [ $c = tokens ] || [ $c = choices ] || leak 1 eval $c "$v/none" $([ $c = generate ] || [ $c = trace ] && echo "--prompt 1")
+    [ $c = tokens ] || [ $c = choices ] || leak 1 eval $c "$v/nowhere" $([ $c = generate ] || [ $c = trace ] && echo "--prompt 1")
 done
 leak 2 eval choices "$v/text"
-leak 1 eval choices "$v/text" "$v/none"
+leak 1 eval choices "$v/text" "$v/nowhere"
 leak 2 eval score "$v/h2" --split some
 leak 2 eval score "$v/h2" --count 0
 leak 2 eval score "$v/h2" --latents-from wrong
@@ -98,15 +98,15 @@ leak 1 eval score "$v/gsm"
 leak 1 eval score "$v/gsm" --data "$v/broken.jsonl"
 
 # ---- eval: every command, every form
-for o in "" --json "--latents-from swapped" "--samples 2 --temperature 1" "--answers $v/answers" "--data $v/rows.jsonl" "--answers $v/none/a"; do
-    case $o in */none/a) status=1 ;; *) status=0 ;; esac
+for o in "" --json "--latents-from swapped" "--samples 2 --temperature 1" "--answers $v/answers" "--data $v/rows.jsonl" "--answers $v/nowhere/a"; do
+    case $o in */nowhere/a) status=1 ;; *) status=0 ;; esac
     leak $status eval score "$v/h2" --count 4 $o
 done
 leak 0 eval score "$v/stages" --count 3
 leak 0 eval score "$v/gsm" --data "$v/broken.jsonl" --broken skip
 for o in "" --json "--latents-from mean"; do leak 0 eval choices "$v/text" "$v/mc.jsonl" $o; done
 for o in "" --json "$v/text.txt" "--latents-from noise"; do leak 0 eval perplexity "$v/text" $o --sequences 2; done
-leak 1 eval perplexity "$v/text" "$v/none" --sequences 2
+leak 1 eval perplexity "$v/text" "$v/nowhere" --sequences 2
 leak 2 eval perplexity "$v/text" --sequence 100
 for o in "" --json --csv --markdown "--against Base" --no-analysis; do leak 0 eval compare "$v/none" "$v/h2" "$v/liu" --count 4 --prompts 8 $o; done
 leak 2 eval compare "$v/none" "$v/h2" --count 4 --against h3
@@ -115,10 +115,10 @@ leak 1 eval compare "$v/h2" "$v/gsm" --count 4
 leak 1 eval compare "$v/h2" "$v/h2" --count 4
 for o in "--prompt 1" "--file $v/prompts" "--file $v/prompts --json" "--prompt 1 --latents-from swapped"; do leak 0 eval generate "$v/h2" $o; done
 leak 1 eval generate "$v/h2" --prompt apples
-leak 1 eval generate "$v/h2" --file "$v/lines"
+leak 1 eval generate "$v/h2" --file "$v/mc.jsonl"
 leak 2 eval generate "$v/h2"
 for o in "" --json "--k 2" "--dump $v/dump"; do leak 0 eval latents "$v/h2" --prompts 8 $o; done
-leak 1 eval latents "$v/none" --prompts 8
+leak 0 eval latents "$v/none" --prompts 8
 leak 2 eval latents "$v/h2" --prompts 1
 leak 0 eval trace "$v/h2" --prompt "numbers: 3 7 12 target: 57"
 leak 0 eval trace "$v/liu" --prompt "numbers: 3 7 12 target: 57" --answer "3*7"
