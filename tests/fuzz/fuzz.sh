@@ -15,16 +15,16 @@ if ! $cc $flags -fsanitize=fuzzer "$build/try.c" -o "$build/try" 2> "$build/why"
     exit 0
 fi
 
-# ---- the library, when one of its files is newer, and the harness
-newest=$(ls -t dual.[ch] data/*/*.[ch] "$here"/*.txt "$0" "$build/objects/done" 2> /dev/null | head -n 1)
-if [ "$newest" != "$build/objects/done" ]; then
-    ls dual.c data/*/*.c | xargs -P 2 -I FILE sh -c \
-        "$cc $(echo $flags) -fsanitize=fuzzer-no-link -c FILE -o $build/objects/\$(echo FILE | tr / -).o" || exit 1
-    touch "$build/objects/done"
-fi
-newest=$(ls -t "$here/fuzz.c" "$build/objects/done" "$build/fuzz" 2> /dev/null | head -n 1)
+# ---- the library, of which what changed is compiled again, and the harness
+header=$(ls -t dual.h data/*/*.h "$here"/counting.txt | head -n 1)
+for file in dual.c data/*/*.c; do
+    object=$build/objects/$(echo $file | tr / -).o
+    [ "$object" -nt $file ] && [ "$object" -nt "$header" ] || echo "$file $object"
+done | xargs -r -P 2 -L 1 sh -c "$cc $(echo $flags) -fsanitize=fuzzer-no-link -c \$0 -o \$1" || exit 1
+newest=$(ls -t "$here/fuzz.c" "$build"/objects/*.o "$build/fuzz" 2> /dev/null | head -n 1)
 if [ "$newest" != "$build/fuzz" ]; then
-    $cc $flags -fsanitize=fuzzer "$here/fuzz.c" "$build"/objects/*.o -lm -o "$build/fuzz" || exit 1
+    $cc $flags -fsanitize=fuzzer "$here/fuzz.c" "$build"/objects/*.o -lm -o "$build/fuzz.new" || exit 1
+    mv "$build/fuzz.new" "$build/fuzz"
 fi
 
 # ---- seeds: the tree's, and runs of a few words
