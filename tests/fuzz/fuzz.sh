@@ -27,33 +27,37 @@ if [ "$newest" != "$build/fuzz" ]; then
     mv "$build/fuzz.new" "$build/fuzz"
 fi
 
-# ---- seeds: the tree's, and runs of a few words
-words="$build/words"
-mkdir -p "$words"
-printf '%s\n' '<end>' '\n' numbers: target: + - '*' / '(' ')' = 1 2 3 99 '###' > "$words/vocab.txt"
-tiny="--tokenizer $words --range 1-3 --targets 1-3 --numbers 2 --width 4 --heads 1 --layers 1 --mlp 4
-      --context 24 --batch 2 --steps 2 --latents 1 --score-points 0 --quiet"
-for system in soft h2 liu; do
-    rm -rf "$build/$system"
-    from=; [ $system = liu ] && from="--base $build/soft"
-    ./train --system $system $tiny $from --out "$build/$system" > "$build/said" 2>&1 || { cat "$build/said"; exit 1; }
-done
-pack() { FUZZ=$1 FUZZ_PACK=$2 "$build/fuzz" > "$build/seeds/$1/$(basename "$2")"; }
-for target in $("$build/fuzz"); do mkdir -p "$build/seeds/$target" "$build/corpus/$target"; done
-for file in "$here"/seeds/rows/*; do cp "$file" "$build/seeds/$(basename "$file")/"; done
-for folder in tokenizer tokenizer-qwen merges merges-qwen words graders; do pack ${folder%-*} "$here/seeds/$folder"; done
-for system in soft h2 liu; do pack run "$build/$system"; done
-pack state "$build/soft"
-pack model "$build/soft/base"
-cp "$build/soft/run.json" "$build/seeds/settings/"; cp "$build/soft/log.csv" "$build/seeds/log/"
-cp "$build/soft/base/config.json" "$build/seeds/config/"; cp "$build/soft/latents.safetensors" "$build/seeds/safetensors/"
-cp "$build/soft/run.json" "$build/seeds/json/"
+# ---- seeds: the tree's, and runs of a few words; made once
+if [ ! -e "$build/seeds/made" ]; then
+    words="$build/words"
+    mkdir -p "$words"
+    printf '%s\n' '<end>' '\n' numbers: target: + - '*' / '(' ')' = 1 2 3 99 '###' > "$words/vocab.txt"
+    tiny="--tokenizer $words --range 1-3 --targets 1-3 --numbers 2 --width 4 --heads 1 --layers 1 --mlp 4
+          --context 24 --batch 2 --steps 2 --latents 1 --score-points 0 --quiet"
+    for system in soft h2 liu; do
+        rm -rf "$build/$system"
+        from=; [ $system = liu ] && from="--base $build/soft"
+        ./train --system $system $tiny $from --out "$build/$system" > "$build/said" 2>&1 || { cat "$build/said"; exit 1; }
+    done
+    pack() { FUZZ=$1 FUZZ_PACK=$2 "$build/fuzz" > "$build/seeds/$1/$(basename "$2")"; }
+    for target in $("$build/fuzz"); do mkdir -p "$build/seeds/$target"; done
+    for file in "$here"/seeds/rows/*; do cp "$file" "$build/seeds/$(basename "$file")/"; done
+    for folder in tokenizer tokenizer-qwen merges merges-qwen words graders; do pack ${folder%-*} "$here/seeds/$folder"; done
+    for system in soft h2 liu; do pack run "$build/$system"; done
+    pack state "$build/soft"
+    pack model "$build/soft/base"
+    cp "$build/soft/run.json" "$build/seeds/settings/"; cp "$build/soft/log.csv" "$build/seeds/log/"
+    cp "$build/soft/base/config.json" "$build/seeds/config/"; cp "$build/soft/latents.safetensors" "$build/seeds/safetensors/"
+    printf '{"a":[1,-2.5e3,true],"\\u00e9":"x\\n","":{}}' > "$build/seeds/json/object"
+    : > "$build/seeds/made"
+fi
+for target in $("$build/fuzz"); do mkdir -p "$build/corpus/$target"; done
 
 # ---- one target after another; an input's files are in memory, where there is such a folder
 memory=/dev/shm; [ -d $memory ] && [ -w $memory ] || memory=$build
 export ASAN_OPTIONS=allocator_may_return_null=1:max_allocation_size_mb=256:quarantine_size_mb=4
 longest() { # bytes of an input: its seeds', and some more
-    case $1 in encode) echo 64 ;; *) ls -l "$build/seeds/$1" | awk '$5 > m { m = $5 } END { print int(m * 1.25) + 100 }' ;; esac
+    case $1 in encode) echo 64 ;; json) echo 200 ;; *) ls -l "$build/seeds/$1" | awk '$5 > m { m = $5 } END { print int(m * 1.25) + 100 }' ;; esac
 }
 fuzz() {
     log="$build/$1.log" room="$memory/dual-fuzz-$$-$1"
