@@ -153,8 +153,16 @@ check: # what a reader relies on: caps, widths, warnings, the tour names every s
 check-ports: # other compilers and machines, as far as they are installed; PORTS="s390x tcc" for some
 	@sh tests/ports.sh $(PORTS)
 
+TIME ?= 60
+KILLS ?= 500
+fuzz: all # hostile files: every reader for TIME seconds; TARGETS="json run" for some
+	@sh tests/fuzz/fuzz.sh $(B)/fuzz $(TIME) $(TARGETS)
+
+check-faults: all # sudden death, full disks, closed streams, threads, leaks; PARTS="kills" for some
+	@KILLS=$(KILLS) sh tests/faults.sh $(B) $(PARTS)
+
 clean:
 	rm -rf $(B) train eval
 always:
 .PHONY: always all demo demo-full reproduce reproduce-quick test bench bench-peers cortex-m page \
-        check check-page check-ports clean
+        check check-page check-ports check-faults fuzz clean

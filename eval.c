@@ -1160,6 +1160,7 @@ static int run_command(const command *it, int argc, char **argv) {
 int main(int argc, char **argv) {
     int status = 0;
     cli_program = "eval";
+    run_hold_streams();
     run_spin_briefly(argv);
     if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
         printf("usage: eval COMMAND RUN [options]; RUN is a folder made by train\n");

@@ -96,6 +96,16 @@ if [ -w /dev/full ]; then
     full $base --brief --out $work/full-brief
 else echo "skipped: a full standard output (no /dev/full)"; fi
 
+# a closed stream is not the next file that is opened: what is printed never ends in the lock
+expect 1 'cannot be written to standard output' sh -c "$base --out $work/closed >&-"
+expect 0 'step=12' sh -c "$base --out $work/closed-err 2>&-"
+expect 0 'step=12' sh -c "$base --out $work/closed-in <&-"
+expect 1 '^$' sh -c "$base --out $work/closed-all <&- >&- 2>&-"
+expect 1 '^$' sh -c "./eval tokens $work/closed --text 1 >&- 2>&-"
+expect 1 '^$' grep -rl step= $work/closed $work/closed-all
+expect 0 'step=12' $base --resume --out $work/closed
+same $work/closed/state.safetensors $work/closed-err/state.safetensors
+
 # ---- the whole path: Base, every system, scoring
 expect 0 'gate: |step=12' $base --out $work/base
 for s in none pause soft prompt coconut liu h1 h2 h1h2; do
@@ -380,6 +390,14 @@ expect 0 'step=400' ./train --resume --out $work/killed --quiet --log-every 7 --
 same $work/straight/state.safetensors $work/killed/state.safetensors
 losses $work/killed
 same $work/straight/losses $work/killed/losses
+
+# a folder that was emptied or removed meanwhile is not filled with half a run
+for keep in "" "--keep-best"; do
+    begun $work/emptied $long $keep --score-points 200
+    rm $work/emptied/run.json
+    wait $pid; [ $? -eq 1 ] && ok || bad "$keep: a run whose run.json was removed did not fail"
+    rm -rf $work/emptied
+done
 
 # ---- one program at a time trains into a folder; what a crashed one left blocks nobody
 begun $work/held $long

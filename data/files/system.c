@@ -24,7 +24,7 @@
 #define IS_FILE(mode) (((mode) & S_IFMT) == S_IFREG)
 #endif
 
-double data_seconds(void) {
+static double clock_now(void) {
 #ifdef SYSTEM_POSIX
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -35,6 +35,14 @@ double data_seconds(void) {
     return (double)time(NULL);
 #endif
 }
+
+double data_never_back(double clock) {
+    static double shift, last;
+    if (clock + shift < last) shift = last - clock;
+    return last = clock + shift;
+}
+
+double data_seconds(void) { return data_never_back(clock_now()); }
 
 static int make_one_folder(const char *path) {
 #ifdef IS_FOLDER

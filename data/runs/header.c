@@ -49,7 +49,8 @@ void run_human(double x, char *out, size_t size) {
 }
 
 void run_duration(double seconds, char *out, size_t size) {
-    const unsigned long s = (unsigned long)(seconds + 0.5);
+    const double shown = fmax(0, fmin(seconds + 0.5, 4e9));    /* what fits a long everywhere */
+    const unsigned long s = (unsigned long)shown;
     if (s >= 172800) snprintf(out, size, "%lud%02luh", s / 86400, s / 3600 % 24);
     else if (s >= 3600) snprintf(out, size, "%luh%02lum", s / 3600, s / 60 % 60);
     else snprintf(out, size, "%lum%02lus", s / 60, s % 60);

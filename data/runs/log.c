@@ -40,7 +40,8 @@ static int keep_row(run_log *l, const char *row, uint64_t last, double *seconds,
     if (!step || step > last) return 1;
     if (!add_text(l, row) || !add_text(l, "\n")) return 0;
     const char *score = field(row, SCORE), *time = field(row, SECONDS);
-    if (time) *seconds = strtod(time, NULL);
+    const double took = time ? strtod(time, NULL) : 0;
+    if (took >= 0 && took < 1e15) *seconds = took;     /* else somebody wrote in it */
     if (score && *score != ',') seen(what, step, strtod(score, NULL));
     return 1;
 }
