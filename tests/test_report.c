@@ -104,11 +104,11 @@ static void check_has(const char *what, const char *text, const char *word) {
 /* ---- Text ---------------------------------------------------------------------------------- */
 
 static void check_text(const char *bytes, const char *expected) {
-    page p = {NULL, 0, 0, 0};
-    page_text(&p, bytes);
+    markup p = {NULL, 0, 0, 0};
+    markup_text(&p, bytes);
     check_that(p.text && !strcmp(p.text, expected), "%s: expected %s, got %s", bytes, expected,
                p.text ? p.text : "nothing");
-    page_free(&p);
+    markup_free(&p);
 }
 
 static void test_text(void) {
@@ -117,17 +117,17 @@ static void test_text(void) {
     check_text("caf\xe9|\xff", "caf\\xE9|\\xFF");
     check_text("a\nb\tc\x01", "a\\x0Ab\\x09c\\x01");
     check_text("\xed\xa0\x80\xef\xbf\xbf", "\\xED\\xA0\\x80\\xEF\\xBF\\xBF");
-    page p = {NULL, 0, 0, 0};
-    for (int i = 0; i < 5000; i++) page_add(&p, "%d%%,", i % 10);
+    markup p = {NULL, 0, 0, 0};
+    for (int i = 0; i < 5000; i++) markup_add(&p, "%d%%,", i % 10);
     check_size(p.length, 15000, "a text that grows");
     check_that(!p.failed && !strncmp(p.text + 14994, "8%,9%,", 6), "and keeps its end");
-    page_free(&p);
+    markup_free(&p);
     svg_words(&p, "s", 0, 0, 60, "a\xc3\xa9<ghijklmnop");
     check_has("cut", p.text, ">a\xc3\xa9&#60;ghijk&#8230;</text>");
-    page_free(&p);
+    markup_free(&p);
     svg_words(&p, "s", 0, 0, 60, "abcdefghi");
     check_has("not cut", p.text, ">abcdefghi</text>");
-    page_free(&p);
+    markup_free(&p);
 }
 
 static void test_axes(void) {

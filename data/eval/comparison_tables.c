@@ -191,7 +191,7 @@ table swapped_table(const comparison *k) {
 
 /* ---- A page -------------------------------------------------------------------------------- */
 
-void families_into_page(page *p, const comparison *k) {
+void families_into_page(markup *p, const comparison *k) {
     char of[RUN_PATH + 120], heading[RUN_PATH + 400];
     for (const family *f = k->families; f < k->families + k->n_families; f++) {
         const problem_group *g = &k->groups[k->entries[f->like].group];
@@ -201,23 +201,23 @@ void families_into_page(page *p, const comparison *k) {
                  *f->title ? ": " : "", of);
         table_into_page(&right, p, heading);
         if (k->kind == TASK_COUNTDOWN)
-            page_add(p, "<p>Random expressions are right in %.1f %%.</p>\n", 100 * g->floor);
+            markup_add(p, "<p>Random expressions are right in %.1f %%.</p>\n", 100 * g->floor);
         table_into_page(&cost, p, "What the training took, and what the latents hold");
     }
 }
 
-static void begin_list(page *p, const char *heading) {
-    page_line(p, "h2", heading);
-    page_add(p, "<ul>\n");
+static void begin_list(markup *p, const char *heading) {
+    markup_line(p, "h2", heading);
+    markup_add(p, "<ul>\n");
 }
 
-static void list_item(void *to, const char *line) { page_line(to, "li", line); }
+static void list_item(void *to, const char *line) { markup_line(to, "li", line); }
 
-void findings_into_page(page *p, const comparison *k, const findings *all) {
-    page_line(p, "h2", "What follows");
-    page_line(p, "p", "In points, with half of the 95 % interval: over seeds and problems where it "
-              "says so, else over problems alone. Yes or no from 5 seeds on, after Holm's "
-              "correction.");
+void findings_into_page(markup *p, const comparison *k, const findings *all) {
+    markup_line(p, "h2", "What follows");
+    markup_line(p, "p", "In points, with half of the 95 % interval: over seeds and problems where "
+                "it says so, else over problems alone. Yes or no from 5 seeds on, after Holm's "
+                "correction.");
     for (const family *f = k->families; f < k->families + k->n_families; f++) {
         table t = findings_table(all->sentences, all->n_sentences, f, 0);
         table_into_page(&t, p, *f->title ? f->title : "The method's sentences");
@@ -229,7 +229,7 @@ void findings_into_page(page *p, const comparison *k, const findings *all) {
     begin_list(p, "What could not be asked");
     if (!all->n_left_out) list_item(p, "nothing");
     for (size_t i = 0; i < all->n_left_out; i++) list_item(p, all->left_out[i]);
-    page_add(p, "</ul>\n");
+    markup_add(p, "</ul>\n");
 }
 
 static int same_in_all(const comparison *k, const option *o) {
@@ -243,33 +243,33 @@ static int same_in_all(const comparison *k, const option *o) {
 }
 
 /* Those that are the same in all runs, or those that are not. */
-static void add_options(page *p, const comparison *k, const run_entry *e, int same) {
+static void add_options(markup *p, const comparison *k, const run_entry *e, int same) {
     char value[RUN_PATH];
-    page_add(p, "<dd>\n");
+    markup_add(p, "<dd>\n");
     for (const option *o = RUN_OPTIONS; o->name; o++) {
         if (!*o->name || o->saved == UNSAVED || same_in_all(k, o) != same) continue;
         option_print(o, &e->set, value, sizeof value);
-        page_add(p, "<code>--%s ", o->name);
-        page_text(p, *value ? value : "\"\"");
-        page_add(p, "</code>\n");
+        markup_add(p, "<code>--%s ", o->name);
+        markup_text(p, *value ? value : "\"\"");
+        markup_add(p, "</code>\n");
     }
-    page_add(p, "</dd>\n");
+    markup_add(p, "</dd>\n");
 }
 
-void runs_into_page(page *p, const comparison *k) {
+void runs_into_page(markup *p, const comparison *k) {
     char name[RUN_PATH + 220];
     begin_list(p, "Warnings");
     const size_t before = p->length;
     comparison_warnings(k, list_item, p);
     if (p->length == before) list_item(p, "none");
-    page_add(p, "</ul>\n");
-    page_line(p, "h2", "Options of the runs");
-    page_add(p, "<dl>\n<dt>all runs</dt>\n");
+    markup_add(p, "</ul>\n");
+    markup_line(p, "h2", "Options of the runs");
+    markup_add(p, "<dl>\n<dt>all runs</dt>\n");
     add_options(p, k, k->entries, 1);
     for (const run_entry *e = k->entries; e < k->entries + k->n_entries; e++) {
         snprintf(name, sizeof name, "%s: %s", e->label, e->folder);
-        page_line(p, "dt", name);
+        markup_line(p, "dt", name);
         add_options(p, k, e, 0);
     }
-    page_add(p, "</dl>\n");
+    markup_add(p, "</dl>\n");
 }

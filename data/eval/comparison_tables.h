@@ -23,8 +23,8 @@ int arm_has_overlap(const comparison *, const arm *);
 int arm_has_slots(const comparison *, const arm *);
 int arm_has_swapped(const comparison *, const arm *);
 /* Into a page: those tables; the findings; warnings and every run's options. */
-void families_into_page(page *, const comparison *);
-void findings_into_page(page *, const comparison *, const findings *);
-void runs_into_page(page *, const comparison *);
+void families_into_page(markup *, const comparison *);
+void findings_into_page(markup *, const comparison *, const findings *);
+void runs_into_page(markup *, const comparison *);
 
 #endif

@@ -12,8 +12,8 @@ struct picture {
     const char *missing;               /* said where no arm has it */
     int (*has)(const comparison *, const arm *);
     table (*numbers)(const comparison *);          /* NULL: a family's own tables have them */
-    double (*draw)(page *, const comparison *, const picture *);       /* returns its height */
-    void (*panel)(page *, const comparison *, const arm *, const picture *, const svg_panel *);
+    double (*draw)(markup *, const comparison *, const picture *);       /* returns its height */
+    void (*panel)(markup *, const comparison *, const arm *, const picture *, const svg_panel *);
     /* Of a line; 0: there are no more. */
     int (*point)(const comparison *, const arm *, size_t i, arm_point *);
 };
@@ -36,7 +36,7 @@ enum { ROW = 22, EDGE = 16 };
 
 static int has_accuracy(const comparison *k, const arm *a) { return k && a; }
 
-static void draw_row(page *p, const comparison *k, const arm *a, const svg_axis *x, double y,
+static void draw_row(markup *p, const comparison *k, const arm *a, const svg_axis *x, double y,
                      int swaps) {
     const double right = svg_at(x, 100 * a->accuracy.mean);
     const double from = svg_at(x, 100 * (swaps ? a->number[SWAPPED] : a->accuracy.low));
@@ -48,7 +48,7 @@ static void draw_row(page *p, const comparison *k, const arm *a, const svg_axis 
     svg_end(p);
 }
 
-static double draw_rows(page *p, const comparison *k, const picture *it) {
+static double draw_rows(markup *p, const comparison *k, const picture *it) {
     const double bottom = ROW * (double)count_arms(k, it) + 8, end = SVG_WIDTH - EDGE;
     const int random = k->kind == TASK_COUNTDOWN && k->n_groups == 1;
     double longest = 0, most = random ? k->groups->floor : 0.01, y = 8 - ROW / 2.0;
@@ -90,20 +90,20 @@ static int budget_point(const comparison *k, const arm *a, size_t i, arm_point *
 
 /* Along the means, or dots there; as a band, there along the upper values and back along the lower
  * ones. */
-static void draw_line(page *p, const comparison *k, const arm *a, const picture *it,
+static void draw_line(markup *p, const comparison *k, const arm *a, const picture *it,
                       const svg_axis *x, const svg_axis *y, const char *class) {
     const int band = *class == 'b', dots = *class == 'k';
     arm_point at;
     size_t n = 0;
     while (it->point(k, a, n, &at)) n++;
-    page_add(p, "<path class=\"%s\" d=\"", class);
+    markup_add(p, "<path class=\"%s\" d=\"", class);
     for (size_t i = 0; i < (band ? 2 * n : n); i++) {
         it->point(k, a, i < n ? i : 2 * n - 1 - i, &at);
         if (band) at.mean = i < n ? at.high : at.low;
-        page_add(p, "%c%.1f %.1f%s", i && !dots ? 'L' : 'M', svg_at(x, at.x),
-                 svg_at(y, 100 * at.mean), dots ? "h0" : "");
+        markup_add(p, "%c%.1f %.1f%s", i && !dots ? 'L' : 'M', svg_at(x, at.x),
+                   svg_at(y, 100 * at.mean), dots ? "h0" : "");
     }
-    page_add(p, "\"/>\n");
+    markup_add(p, "\"/>\n");
 }
 
 /* All lines of a picture have the same axes. */
@@ -119,7 +119,7 @@ static void find_axes(const comparison *k, const picture *it, svg_axis *x, svg_a
     *y = svg_axis_to(100 * most, 0, 1);
 }
 
-static void line_panel(page *p, const comparison *k, const arm *a, const picture *it,
+static void line_panel(markup *p, const comparison *k, const arm *a, const picture *it,
                        const svg_panel *at) {
     const int curve = it->point == curve_point;
     char name[200], title[240];
@@ -138,7 +138,7 @@ static void line_panel(page *p, const comparison *k, const arm *a, const picture
     svg_end(p);
 }
 
-static double draw_panels(page *p, const comparison *k, const picture *it) {
+static double draw_panels(markup *p, const comparison *k, const picture *it) {
     const size_t n = count_arms(k, it);
     svg_panel at = {0, 0, 0, 0, 0};
     size_t panel = 0, longest = 0;
@@ -156,7 +156,7 @@ static double draw_panels(page *p, const comparison *k, const picture *it) {
 
 /* ---- A panel for each arm with latents: how its slots overlap, its latents on two axes ------- */
 
-static void overlap_panel(page *p, const comparison *k, const arm *a, const picture *it,
+static void overlap_panel(markup *p, const comparison *k, const arm *a, const picture *it,
                           const svg_panel *at) {
     const double side = at->w / (double)a->slots;
     svg_panel_frame(p, at, index_of(k, a), first_of(k, a)->label, it->across, "variance of slot");
@@ -164,11 +164,11 @@ static void overlap_panel(page *p, const comparison *k, const arm *a, const pict
         const double middle = ((double)i + 0.5) * side;
         for (size_t j = 0; j < a->slots; j++) {
             const double h = a->H[i * a->slots + j], x = at->x + (double)j * side;
-            page_add(p, "<rect class=\"q\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" "
-                     "fill-opacity=\"%.3f\"/>\n", x, at->y + (double)i * side, side, side, h);
+            markup_add(p, "<rect class=\"q\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" "
+                       "fill-opacity=\"%.3f\"/>\n", x, at->y + (double)i * side, side, side, h);
             if (side > 16)
-                page_add(p, "<text class=\"v%s\" x=\"%.1f\" y=\"%.1f\">%.0f</text>\n",
-                         h > 0.6 ? " w" : "", x + side / 2, at->y + middle + 3.5, 100 * h);
+                markup_add(p, "<text class=\"v%s\" x=\"%.1f\" y=\"%.1f\">%.0f</text>\n",
+                           h > 0.6 ? " w" : "", x + side / 2, at->y + middle + 3.5, 100 * h);
         }
         if (side < 11 && i && i + 1 < a->slots) continue;
         svg_number(p, "t e", at->x - 4, at->y + middle + 4, (double)(i + 1));
@@ -176,18 +176,18 @@ static void overlap_panel(page *p, const comparison *k, const arm *a, const pict
     }
 }
 
-static double draw_overlap(page *p, const comparison *k, const picture *it) {
+static double draw_overlap(markup *p, const comparison *k, const picture *it) {
     const double y = draw_panels(p, k, it);
     for (int i = 0; i <= 10; i++)
-        page_add(p, "<rect class=\"q\" x=\"%d\" y=\"%.1f\" width=\"12\" height=\"10\" "
-                 "fill-opacity=\"%.1f\"/>\n", 44 + 12 * i, y + 4, 0.1 * i);
+        markup_add(p, "<rect class=\"q\" x=\"%d\" y=\"%.1f\" width=\"12\" height=\"10\" "
+                   "fill-opacity=\"%.1f\"/>\n", 44 + 12 * i, y + 4, 0.1 * i);
     svg_words(p, "t s", 182, y + 13, 190, "0 to 100 % of the variance");
     return y + 22;
 }
 
 enum { POINTS = 200 };                 /* of a panel, about */
 
-static void slots_panel(page *p, const comparison *k, const arm *a, const picture *it,
+static void slots_panel(markup *p, const comparison *k, const arm *a, const picture *it,
                         const svg_panel *at) {
     const latents_report *r = &first_of(k, a)->latents;
     const size_t most = POINTS / r->slots + 1, n = r->prompts < most ? r->prompts : most;
@@ -203,16 +203,16 @@ static void slots_panel(page *p, const comparison *k, const arm *a, const pictur
     svg_panel_axes(p, at, &x, &y);
     for (size_t s = 0; s < r->slots; s++) {
         svg_begin(p, s);
-        page_add(p, "<path class=\"f\" fill-opacity=\".75\" d=\"");
+        markup_add(p, "<path class=\"f\" fill-opacity=\".75\" d=\"");
         for (size_t i = s; i < n * r->slots; i += r->slots)
-            page_add(p, "M%.1f %.1f%s", svg_at(&x, r->plane[2 * i]),
-                     svg_at(&y, r->plane[2 * i + 1]), svg_mark_path(s));
-        page_add(p, "\"/>");
+            markup_add(p, "M%.1f %.1f%s", svg_at(&x, r->plane[2 * i]),
+                       svg_at(&y, r->plane[2 * i + 1]), svg_mark_path(s));
+        markup_add(p, "\"/>");
         svg_end(p);
     }
 }
 
-static double draw_slots(page *p, const comparison *k, const picture *it) {
+static double draw_slots(markup *p, const comparison *k, const picture *it) {
     const double top = draw_panels(p, k, it);
     size_t slots = 0;
     for (const arm *a = k->arms; a < k->arms + k->n_arms; a++)
@@ -269,23 +269,23 @@ static const char PAGE_STYLE[] =
     "white-space:nowrap;border-bottom:1px solid var(--grid)}th{font-weight:600}"
     "th.left,td.left{text-align:left;padding-left:0}th.left{white-space:normal;min-width:7em}\n";
 
-static void draw(page *p, const comparison *k, const picture *it, int alone) {
-    page drawn = {NULL, 0, 0, 0};
+static void draw(markup *p, const comparison *k, const picture *it, int alone) {
+    markup drawn = {NULL, 0, 0, 0};
     const double height = it->draw(&drawn, k, it);
     svg_whole(p, it->name, it->title, it->says, height, &drawn, alone);
-    page_free(&drawn);
+    markup_free(&drawn);
 }
 
-static void add_picture(page *p, const comparison *k, const picture *it) {
-    page_line(p, "h2", it->title);
+static void add_picture(markup *p, const comparison *k, const picture *it) {
+    markup_line(p, "h2", it->title);
     if (!count_arms(k, it)) {
-        page_add(p, "<p>Left out: %s.</p>\n", it->missing);
+        markup_add(p, "<p>Left out: %s.</p>\n", it->missing);
         return;
     }
-    page_add(p, "<figure>\n");
+    markup_add(p, "<figure>\n");
     draw(p, k, it, 0);
-    page_line(p, "figcaption", it->says);
-    page_add(p, "</figure>\n");
+    markup_line(p, "figcaption", it->says);
+    markup_add(p, "</figure>\n");
     if (!it->numbers) {
         families_into_page(p, k);
         return;
@@ -294,29 +294,29 @@ static void add_picture(page *p, const comparison *k, const picture *it) {
     table_into_page(&t, p, "In numbers");
 }
 
-static void fill_page(page *p, const comparison *k, const findings *all) {
-    page_add(p, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n<meta "
-             "name=\"viewport\" content=\"width=device-width,initial-scale=1\"/>\n<title>Runs "
-             "compared</title>\n<style>\n%s%s</style>\n</head>\n<body>\n<main>\n<h1>Runs "
-             "compared</h1>\n<p>Runs: %zu. Arms: %zu; runs that differ in their seed alone are one "
-             "arm.</p>\n", SVG_STYLE, PAGE_STYLE, k->n_entries, k->n_arms);
+static void fill_page(markup *p, const comparison *k, const findings *all) {
+    markup_add(p, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n<meta "
+               "name=\"viewport\" content=\"width=device-width,initial-scale=1\"/>\n<title>Runs "
+               "compared</title>\n<style>\n%s%s</style>\n</head>\n<body>\n<main>\n<h1>Runs "
+               "compared</h1>\n<p>Runs: %zu. Arms: %zu; runs that differ in their seed alone are "
+               "one arm.</p>\n", SVG_STYLE, PAGE_STYLE, k->n_entries, k->n_arms);
     for (int i = 0; i < N_PICTURES; i++) add_picture(p, k, &PICTURES[i]);
     findings_into_page(p, k, all);
     runs_into_page(p, k);
-    page_add(p, "</main>\n</body>\n</html>\n");
+    markup_add(p, "</main>\n</body>\n</html>\n");
 }
 
 /* Ends the page. */
-static int save(dual_ctx *c, page *p, const char *file) {
+static int save(dual_ctx *c, markup *p, const char *file) {
     const int ok = p->failed ? dual_failed(c, "%s: out of memory for a page", file)
                              : dual_text_save(c, file, p->text, p->length);
-    page_free(p);
+    markup_free(p);
     return ok;
 }
 
 int report_page_save(dual_ctx *c, const comparison *k, const findings *all, const char *file,
                      const char *folder) {
-    page p = {NULL, 0, 0, 0};
+    markup p = {NULL, 0, 0, 0};
     char path[RUN_PATH + 40];
     for (const picture *it = PICTURES; *folder && it < PICTURES + N_PICTURES; it++) {
         if (!count_arms(k, it)) continue;

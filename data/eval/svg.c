@@ -22,39 +22,42 @@ const char SVG_STYLE[] =
 
 /* ---- Shapes -------------------------------------------------------------------------------- */
 
-void svg_whole(page *p, const char *name, const char *title, const char *says, double height,
-               const page *drawn, int alone) {
-    page_add(p, "<svg%s viewBox=\"0 0 %d %.0f\" role=\"img\" aria-labelledby=\"%s-title %s-says\"",
-             alone ? " xmlns=\"http://www.w3.org/2000/svg\"" : "", SVG_WIDTH, height, name, name);
-    if (alone) page_add(p, " width=\"%d\" height=\"%.0f\"", SVG_WIDTH, height);
-    page_add(p, ">\n<title id=\"%s-title\">%s</title>\n<desc id=\"%s-says\">%s</desc>\n", name,
-             title, name, says);
-    if (alone) page_add(p, "<style>\n%s</style>\n", SVG_STYLE);
+void svg_whole(markup *p, const char *name, const char *title, const char *says, double height,
+               const markup *drawn, int alone) {
+    markup_add(p, "<svg%s viewBox=\"0 0 %d %.0f\" role=\"img\" "
+               "aria-labelledby=\"%s-title %s-says\"",
+               alone ? " xmlns=\"http://www.w3.org/2000/svg\"" : "", SVG_WIDTH, height, name, name);
+    if (alone) markup_add(p, " width=\"%d\" height=\"%.0f\"", SVG_WIDTH, height);
+    markup_add(p, ">\n<title id=\"%s-title\">%s</title>\n<desc id=\"%s-says\">%s</desc>\n", name,
+               title, name, says);
+    if (alone) markup_add(p, "<style>\n%s</style>\n", SVG_STYLE);
     p->failed |= drawn->failed;
-    page_add(p, "<rect class=\"n\" width=\"%d\" height=\"%.0f\"/>\n%s</svg>\n", SVG_WIDTH, height,
-             p->failed ? "" : drawn->text);
+    markup_add(p, "<rect class=\"n\" width=\"%d\" height=\"%.0f\"/>\n%s</svg>\n", SVG_WIDTH, height,
+               p->failed ? "" : drawn->text);
 }
 
-void svg_begin(page *p, size_t which) { page_add(p, "<g class=\"c%zu\">", which % SVG_COLOURS); }
+void svg_begin(markup *p, size_t which) {
+    markup_add(p, "<g class=\"c%zu\">", which % SVG_COLOURS);
+}
 
-void svg_end(page *p) { page_add(p, "</g>\n"); }
+void svg_end(markup *p) { markup_add(p, "</g>\n"); }
 
-void svg_line(page *p, const char *class, double x1, double y1, double x2, double y2) {
-    page_add(p, "<path class=\"%s\" d=\"M%.1f %.1fL%.1f %.1f\"/>", class, x1, y1, x2, y2);
+void svg_line(markup *p, const char *class, double x1, double y1, double x2, double y2) {
+    markup_add(p, "<path class=\"%s\" d=\"M%.1f %.1fL%.1f %.1f\"/>", class, x1, y1, x2, y2);
 }
 
 /* A letter is taken for 0.55 of the size it has. */
-void svg_words(page *p, const char *class, double x, double y, double room, const char *words) {
+void svg_words(markup *p, const char *class, double x, double y, double room, const char *words) {
     const double letter = strchr(class, 't') ? 5.8 : 6.6;
     const char *at = words, *end = words + strlen(words);
-    page_add(p, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\">", class, x, y);
+    markup_add(p, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\">", class, x, y);
     for (double left = room / letter; at < end && (left >= 2 || end - at == 1); left--)
-        at = page_next(p, at, end);
-    page_add(p, "%s</text>\n", at < end ? "&#8230;" : "");
+        at = markup_next(p, at, end);
+    markup_add(p, "%s</text>\n", at < end ? "&#8230;" : "");
 }
 
-void svg_number(page *p, const char *class, double x, double y, double number) {
-    page_add(p, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\">%g</text>\n", class, x, y, number);
+void svg_number(markup *p, const char *class, double x, double y, double number) {
+    markup_add(p, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\">%g</text>\n", class, x, y, number);
 }
 
 const char *svg_mark_path(size_t which) {
@@ -64,9 +67,9 @@ const char *svg_mark_path(size_t which) {
     return path[which % SVG_MARKS];
 }
 
-void svg_mark(page *p, size_t which, int hollow, double x, double y) {
-    page_add(p, "<path class=\"%c\" transform=\"translate(%.1f %.1f) scale(2)\" d=\"M0 0%s\"/>",
-             hollow ? 'h' : 'f', x, y, svg_mark_path(which));
+void svg_mark(markup *p, size_t which, int hollow, double x, double y) {
+    markup_add(p, "<path class=\"%c\" transform=\"translate(%.1f %.1f) scale(2)\" d=\"M0 0%s\"/>",
+               hollow ? 'h' : 'f', x, y, svg_mark_path(which));
 }
 
 /* ---- Axes and panels ----------------------------------------------------------------------- */
@@ -96,7 +99,7 @@ svg_panel svg_panel_of(size_t i, size_t n, size_t columns, double shape) {
     return p;
 }
 
-void svg_panel_frame(page *p, const svg_panel *at, size_t which, const char *title,
+void svg_panel_frame(markup *p, const svg_panel *at, size_t which, const char *title,
                      const char *across, const char *up) {
     svg_begin(p, which);
     svg_mark(p, which, 0, at->x - 15, at->y - 10);
@@ -105,13 +108,13 @@ void svg_panel_frame(page *p, const svg_panel *at, size_t which, const char *tit
     svg_line(p, "g", at->x, at->y + at->h, at->x + at->w, at->y + at->h);
     svg_line(p, "g", at->x, at->y, at->x, at->y + at->h);
     svg_words(p, "t m", at->x + at->w / 2, at->y + at->h + 23, at->w + PANEL_LEFT, across);
-    page_add(p, "<g transform=\"translate(%.1f %.1f) rotate(-90)\">", at->x - 18,
-             at->y + at->h / 2);
+    markup_add(p, "<g transform=\"translate(%.1f %.1f) rotate(-90)\">", at->x - 18,
+               at->y + at->h / 2);
     svg_words(p, "t m", 0, 0, at->h + PANEL_TOP, up);
     svg_end(p);
 }
 
-void svg_panel_axes(page *p, const svg_panel *at, svg_axis *x, svg_axis *y) {
+void svg_panel_axes(markup *p, const svg_panel *at, svg_axis *x, svg_axis *y) {
     x->from = at->x;
     x->to = at->x + at->w;
     y->from = at->y + at->h;

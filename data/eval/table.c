@@ -102,25 +102,25 @@ static const char *tag_of(const char *cell, size_t row, size_t column) {
     return row && !column ? "th scope=\"row\"" : "td";
 }
 
-static void add_row(const table *t, page *p, size_t row) {
-    page_add(p, "<tr>");
+static void add_row(const table *t, markup *p, size_t row) {
+    markup_add(p, "<tr>");
     for (size_t i = 0; i < t->columns; i++) {
         const char *cell = t->cell[row * t->columns + i], *tag = tag_of(cell, row, i);
         if (is_empty(t, i)) continue;
-        page_add(p, "<%s%s>", tag, is_left(t, i) ? " class=\"left\"" : "");
-        page_text(p, cell);
-        page_add(p, "</%.2s>", tag);
+        markup_add(p, "<%s%s>", tag, is_left(t, i) ? " class=\"left\"" : "");
+        markup_text(p, cell);
+        markup_add(p, "</%.2s>", tag);
     }
-    page_add(p, "</tr>\n");
+    markup_add(p, "</tr>\n");
 }
 
-void table_into_page(table *t, page *p, const char *heading) {
+void table_into_page(table *t, markup *p, const char *heading) {
     p->failed |= t->failed;
     if (!t->failed && t->cells > t->columns) {
-        page_line(p, "h3", heading);
-        page_add(p, "<div class=\"wide\" tabindex=\"0\"><table>\n");
+        markup_line(p, "h3", heading);
+        markup_add(p, "<div class=\"wide\" tabindex=\"0\"><table>\n");
         for (size_t row = 0; row < t->cells / t->columns; row++) add_row(t, p, row);
-        page_add(p, "</table></div>\n");
+        markup_add(p, "</table></div>\n");
     }
     free(t->cell);
     memset(t, 0, sizeof *t);

@@ -8,8 +8,8 @@
 
 enum { PAGE_NUMBERS_MAX = 25000000 };      /* of all weights: a page of 130 MB */
 
-/* Copies the page to `out` with the run in it, and with two prompts to begin with. 0: the error says
- * which file cannot be read, or is no such page, or that the run is too large. */
+/* Copies the page to `out` with the run in it, and with two prompts to begin with. 0: the error
+ * says which file cannot be read, or is no such page, or that the run is too large. */
 int page_embed(dual_ctx *, loaded_run *, const char *prompt, const char *other, const char *page,
                const char *out);
 

@@ -9,7 +9,7 @@ static void log_path(const char *folder, char path[RUN_PATH + 16]) {
 }
 
 static int add_text(run_log *l, const char *text) {
-    page_add(l, "%s", text);
+    markup_add(l, "%s", text);
     return !l->failed;
 }
 

@@ -3,10 +3,10 @@
  * curriculum's, else empty. */
 #ifndef LOG_H
 #define LOG_H
-#include "page.h"
+#include "markup.h"
 #include "settings.h"
 
-typedef page run_log;
+typedef markup run_log;
 
 typedef struct {
     uint64_t step;

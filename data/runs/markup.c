@@ -1,12 +1,12 @@
-/* page.c: see page.h. */
-#include "page.h"
+/* markup.c: see markup.h. */
+#include "markup.h"
 #include "../tokenizers/unicode.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static int grow(page *p, size_t more) {
+static int grow(markup *p, size_t more) {
     if (p->length + more >= p->room && !p->failed) {
         const size_t room = 2 * p->room + more + 4096;
         char *grown = realloc(p->text, room);
@@ -19,7 +19,7 @@ static int grow(page *p, size_t more) {
     return !p->failed;
 }
 
-void page_add(page *p, const char *format, ...) {
+void markup_add(markup *p, const char *format, ...) {
     va_list list, again;
     va_start(list, format);
     va_copy(again, list);
@@ -31,29 +31,29 @@ void page_add(page *p, const char *format, ...) {
 }
 
 /* XML has no place for what is no character, and for most control characters. */
-const char *page_next(page *p, const char *at, const char *end) {
+const char *markup_next(markup *p, const char *at, const char *end) {
     uint32_t c;
     const size_t n = unicode_next(at, end, &c);
     if (c < 0x20 || c >= UNICODE_BAD || c == 0xFFFE || c == 0xFFFF) {
-        page_add(p, "\\x%02X", (unsigned)(unsigned char)*at);
+        markup_add(p, "\\x%02X", (unsigned)(unsigned char)*at);
         return at + 1;
     }
-    if (c < 128 && strchr("<>&\"'", (int)c)) page_add(p, "&#%u;", (unsigned)c);
-    else page_add(p, "%.*s", (int)n, at);
+    if (c < 128 && strchr("<>&\"'", (int)c)) markup_add(p, "&#%u;", (unsigned)c);
+    else markup_add(p, "%.*s", (int)n, at);
     return at + n;
 }
 
-void page_text(page *p, const char *text) {
-    for (const char *at = text, *end = text + strlen(text); at < end;) at = page_next(p, at, end);
+void markup_text(markup *p, const char *text) {
+    for (const char *at = text, *end = text + strlen(text); at < end;) at = markup_next(p, at, end);
 }
 
-void page_line(page *p, const char *tag, const char *text) {
-    page_add(p, "<%s>", tag);
-    page_text(p, text);
-    page_add(p, "</%s>\n", tag);
+void markup_line(markup *p, const char *tag, const char *text) {
+    markup_add(p, "<%s>", tag);
+    markup_text(p, text);
+    markup_add(p, "</%s>\n", tag);
 }
 
-void page_free(page *p) {
+void markup_free(markup *p) {
     free(p->text);
     memset(p, 0, sizeof *p);
 }
