@@ -1,6 +1,7 @@
 #!/bin/sh
 # Sudden death and whatever else a machine does to a program. Usage: tests/faults.sh BUILD [PART...]
-# KILLS moments of death (500); SEED chooses them. Parts: kills errors full folders streams signals
+# KILLS moments of death (500); SEED chooses them. LEAKS=sanitizer: clang's in place of valgrind,
+# which takes far longer. Parts: kills errors full folders streams signals
 # clock threads races leaks. What is not installed is skipped, with its Debian package's name. Ends
 # with `N passed, N failed`.
 build=$1; shift
@@ -291,22 +292,26 @@ races() {
 
 # ---- leaks: every command and every way out of both programs, without OpenMP, whose pool is its own
 leaks() {
-    if ! command -v valgrind > /dev/null; then skip "leaks (Debian: valgrind)"; return; fi
-    both vg "$cc -std=c99 -g -O1" || return
-    echo 'int main(void) { char *p = __builtin_malloc(9); __builtin_printf("%d", p[1] = 1); p = 0; return !!p; }' > "$work/leak.c"
-    $cc -O0 "$work/leak.c" -o "$work/leak"
     look="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect,possible"
+    by="$cc -std=c99 -g -O1"
+    if [ "$LEAKS" = sanitizer ]; then
+        look= by="${CLANG:-clang} -std=c99 -g -O1 -fsanitize=address"
+        export ASAN_OPTIONS=detect_leaks=1:exitcode=99
+    elif ! command -v valgrind > /dev/null; then skip "leaks (Debian: valgrind; or LEAKS=sanitizer, with clang)"; return; fi
+    echo 'int main(void) { char *p = __builtin_malloc(9); __builtin_printf("%d", p[1] = 1); p = 0; return !!p; }' > "$work/leak.c"
+    $by -O0 "$work/leak.c" -o "$work/leak"
     $look "$work/leak" > "$work/out" 2>&1; is $? 99 "a leak that is there is found"
+    both vg "$by" || return
     checked=0
     . "$here/faults/exits.sh"
-    echo "valgrind: $checked commands"
+    echo "leaks: $checked commands"
 }
 # leak STATUS PROGRAM ARGUMENT...: that exit status, and nothing of valgrind's
 leak() {
     status=$1 program=$2; shift 2
     $look "$work/vg-$program" "$@" > "$work/out" 2>&1; got=$?
     checked=$((checked + 1))
-    if [ $got -eq 99 ]; then bad "leak in $program $*: $(grep -A 12 -m 1 '^==' "$work/out" | sed -n 's/.*\(by\|at\) 0x[0-9A-F]*: //p' | head -n 6 | tr '\n' ' ')"
+    if [ $got -eq 99 ]; then bad "leak in $program $*: $(grep -a -A 12 -m 1 '^==' "$work/out" | sed -n 's/.* 0x[0-9A-Fa-f]*:* //p' | head -n 6 | tr '\n' ' ')"
     else is $got $status "$program $*" "$work/out"; fi
 }
 

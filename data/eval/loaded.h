@@ -27,7 +27,7 @@ typedef struct {
     run_task task;                 /* without the file it was trained on: not needed to evaluate */
     size_t stage, latents;         /* of the curriculum where it stands; N_L to evaluate with */
     char untouched[RUN_PATH + 16]; /* not "": the folder of the Base that stands in for the run */
-    dual_exchange *weights;        /* not NULL: a run in memory, whose weights count */
+    dual_exchange *weights;        /* not NULL: in memory, taken in place of the files' */
 } loaded_run;
 
 /* broken: "fatal", "skip", or "" for what the run was trained with; latents: N_L, or AS_TRAINED. */
