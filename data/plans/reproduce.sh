@@ -42,6 +42,7 @@ export QUICK TEXT RUNS OUT SCALE COUNT JOBS RATES
 #   main      1.8  all systems on Countdown 3, from a Base that knows the form and not the task
 #   solved    0.6  the same from a Base that can do part of the task
 #   depth1    0.5  one layer: latents are another pass through it
+#   longer    0.5  the same for four times as long, all arms at equal FLOPs
 #   wide      0.9  one larger model, with as many parameters as Base and Coprocessor
 #   branch4   0.9  Countdown with 4 numbers
 #   branch5   0.6  Countdown with 5 numbers
@@ -60,8 +61,8 @@ export QUICK TEXT RUNS OUT SCALE COUNT JOBS RATES
 # twice the time. The Base passes its gate after 4,000 steps of 128 (92 % use each number once; 84 %
 # after 2,000, or at half the batch). On this ProsQA the steps written out reach 39 % after the
 # Base's 1,500 steps and 59 % after 1,500 more, the answer alone 89 %.
-PARTS="main solved depth1 wide branch4 branch5 budget3 budget4 blocks prosqa pretrain finetune"
-PARTS="$PARTS shaping reviewers"
+PARTS="main solved depth1 longer wide branch4 branch5 budget3 budget4 blocks prosqa pretrain"
+PARTS="$PARTS finetune shaping reviewers"
 
 # Words in capitals stand for the options that `expand` has for them.
 # Bases: name, minutes, options
@@ -83,6 +84,7 @@ prosqa="--nodes 6-10 --path 2-3 --concepts 16 --names 6"
 parts() { cat << 'END'
 main      8 THREE --batch 64 --steps 2400 --latents 8
 solved    8 THREE --batch 64 --steps 1200 --latents 8
+longer    4 THREE --batch 64 --steps 9600 --latents 8
 wide      8 THREE --batch 64 --steps 2400 --latents 8
 depth1    4 THREE --batch 64 --steps 2400 --latents 8
 branch4   4 FOUR --batch 64 --steps 2400 --latents 8
@@ -121,6 +123,9 @@ solved    liu           5  0.8 solved3 solved/liu     --system liu
 solved    h1            5  0.5 solved3 solved/h1      --system h1
 solved    h2            5  1.1 solved3 solved/h2      --system h2
 solved    h1h2          5  0.7 solved3 solved/h1h2    --system h1h2
+longer    h2            5  3.6 shallow main/h2        --system h2
+longer    none-flops    5  3.6 shallow main/none      --system none --match-flops longer/h2
+longer    soft-flops    5  3.6 shallow main/soft      --system soft --match-flops longer/h2
 wide      none          5    0 form3   main/none      = main/none
 wide      soft          5    0 form3   main/soft      = main/soft
 wide      h2            5    0 form3   main/h2        = main/h2
@@ -358,7 +363,7 @@ plan() {
 
 machine() { # what another machine's digits may depend on
     cpu=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo 2> /dev/null | head -n 1)
-    vectors=$(grep -o -m 1 -E -w 'avx512f|avx2' /proc/cpuinfo 2> /dev/null | sort | head -n 1)
+    vectors=$(grep -o -m 1 -E -w 'avx512f|avx2' /proc/cpuinfo 2> /dev/null | sort | tail -n 1)
     echo "$(uname -sm) ${cpu:-} ${vectors:-} cc $(cc -dumpversion 2> /dev/null)" |
         tr -s ', ' ' '
 }
