@@ -73,7 +73,7 @@ expect 2 'facts 0.5 and --solved 0.6 are shares of the same samples: together' .
 expect 2 'stage 0 has no latents, so with a frozen Base nothing would' ./train --steps-shown curriculum --latents-per-stage 1 --base $work/base --system liu --context 48 --out $work/x
 expect 0 'step=12' ./train --objective lm --sequence 9 $small --steps 12 --out $work/short
 expect 2 'solved is for .*would do nothing' ./train --task text --objective lm --data $work --solved 0.6 --out $work/x
-expect 2 'hidden .* = heads' ./train --width 30 --heads 4 --out $work/x
+expect 2 'hidden 30 must be heads 4' ./train --width 30 --heads 4 --out $work/x
 expect 2 'positions, the model has' ./train --context 12 --out $work/x
 expect 2 'real, file or bf16' ./train --system liu --base-stored half --out $work/x
 expect 2 'cannot be trained' ./train --system h2 --base-stored file --out $work/x
