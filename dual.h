@@ -305,6 +305,7 @@ typedef struct {
     double beta1, beta2, eps, decay, clip;                /* 0.9 0.95 1e-8 0.1 1.0 */
     uint64_t step;
 } dual_adamw;
+/* Points into the exchange, which from here on must stay where it is. */
 void dual_adamw_new(dual_ctx *, dual_adamw *, dual_exchange *);
 /* One step over all trained tensors, then their gradients are 0. Returns the norm before clip.
  * Several processes: between dual_backward and dual_adamw_step sum each tensor's grad over the
