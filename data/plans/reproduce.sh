@@ -42,7 +42,7 @@ export QUICK TEXT RUNS OUT SCALE COUNT JOBS RATES
 #   main      1.8  all systems on Countdown 3, from a Base that knows the form and not the task
 #   solved    0.6  the same from a Base that can do part of the task
 #   depth1    0.5  one layer: latents are another pass through it
-#   longer    0.5  the same for four times as long, all arms at equal FLOPs
+#   longer    0.8  the same for four times as long, at equal FLOPs; a single model of two layers
 #   wide      0.9  one larger model, with as many parameters as Base and Coprocessor
 #   branch4   0.9  Countdown with 4 numbers
 #   branch5   0.6  Countdown with 5 numbers
@@ -70,6 +70,7 @@ bases() { cat << 'END'
 form3     8.5 LM THREE --context 64 --sequence 32 --batch 128 --steps 4000
 solved3   8.5 LM THREE --context 64 --sequence 32 --batch 128 --steps 4000 --solved 0.3
 shallow   2.4 LM THREE --context 64 --sequence 32 --batch 128 --steps 4000 --layers 1
+two       4.5 LM THREE --context 64 --sequence 32 --batch 128 --steps 4000 --layers 2
 qwen3     8.5 LM THREE --context 64 --sequence 32 --batch 128 --steps 4000 --arch qwen3
 form45   10.0 LM FOUR-FIVE --context 128 --sequence 48 --batch 96 --steps 4000
 stage0    2.3 --task prosqa PROSQA --context 200 --batch 32 --steps 1500 --steps-shown all --lr 3e-3
@@ -125,6 +126,7 @@ solved    h2            5  1.1 solved3 solved/h2      --system h2
 solved    h1h2          5  0.7 solved3 solved/h1h2    --system h1h2
 longer    h2            5  3.6 shallow main/h2        --system h2
 longer    none-flops    5  3.6 shallow main/none      --system none --match-flops longer/h2
+longer    deep-flops    5  3.6 two     main/none      --system none --match-flops longer/h2
 longer    soft-flops    5  3.6 shallow main/soft      --system soft --match-flops longer/h2
 wide      none          5    0 form3   main/none      = main/none
 wide      soft          5    0 form3   main/soft      = main/soft
