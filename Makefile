@@ -90,7 +90,7 @@ reproduce-quick: all
 # Operations and exchange are tested in double too, where finite differences mean something; the
 # parity of the product itself is judged in float, and once more in double.
 TESTS := test_tasks test_countdown test_words test_bpe test_unicode test_runs test_files test_models \
-         test_eval test_statistics json example
+         test_eval test_statistics test_report json example
 TESTS_IN_BOTH := test_basics test_ops test_systems test_options test_gradients test_training \
                  test_decoding test_refusals parity
 BINARIES := $(TESTS:%=$(B)/%-f32) $(TESTS_IN_BOTH:%=$(B)/%-f32) $(TESTS_IN_BOTH:%=$(B)/%-f64)
@@ -124,13 +124,53 @@ bench-peers: $(B)/bench-peers $(B)/bench # that variable, where it is set, halve
 	@unset OPENBLAS_CORETYPE; $(B)/bench-peers --only matmul $(BENCH)
 	@$(PYTHON) tests/peers.py $(B)/bench
 
+# ---- bare metal: dual on a Cortex-M4F in qemu, its weights in flash ----------------------------
+$(B)/weights: tests/cortex-m/weights.c tests/cortex-m/trained.h $(B)/dual-f32.a
+	$(CC) $(CFLAGS) -I. $< $(B)/dual-f32.a $(LDLIBS) -o $@
+cortex-m:
+	@sh tests/cortex-m/run.sh --check
+	@$(MAKE) --no-print-directory all $(B)/weights
+	@sh tests/cortex-m/run.sh $(B)
+
+# ---- the page: build/dual.html, the method in a browser; needs clang, lld and wasi-libc ------------
+# A stack of 1 MB: wasm-ld's own 64 KB overflow without a word.
+PAGE_CC ?= clang
+comma := ,
+PAGE_FLAGS := --target=wasm32-wasi --sysroot=/usr -mexec-model=reactor -Qunused-arguments \
+              -D_WASI_EMULATED_SIGNAL -Wl,-z,stack-size=1048576 -Wl,--strip-all
+PAGE_EXPORTS := $(addprefix -Wl$(comma)--export=page_,room free failure open load close weights \
+                weights_count train step score trace facts)
+page: $(B)/dual.html
+	@echo "$< has `wc -c < $<` bytes: open it in a browser"
+$(B)/page-simd.wasm: PAGE_OPTIMISE := -O3 -msimd128
+$(B)/page-plain.wasm: PAGE_OPTIMISE := -O2
+$(B)/page-simd.wasm $(B)/page-plain.wasm: $(SOURCES) $(HEADERS)
+	@mkdir -p $(B); sh data/page/tools.sh $(PAGE_CC)
+	$(PAGE_CC) $(BASIC) $(PAGE_OPTIMISE) $(PAGE_FLAGS) $(PAGE_EXPORTS) $(SOURCES) \
+	    -lwasi-emulated-signal -lm -o $@
+$(B)/dual.html: data/page/page.html data/page/build.sh dual.c $(B)/page-simd.wasm $(B)/page-plain.wasm
+	@sh data/page/build.sh $(B)/page-simd.wasm $(B)/page-plain.wasm > $@.new && mv $@.new $@
+
+check-page: all # the page's numbers against the programs', and the page in a browser
+	@if sh data/page/tools.sh $(PAGE_CC); then $(MAKE) --no-print-directory page && \
+	    sh tests/page/run.sh $(B); else echo "skipped: the page"; fi
+
 check: # what a reader relies on: caps, widths, warnings, the tour names every section
 	@sh tests/check.sh
 
 check-ports: # other compilers and machines, as far as they are installed; PORTS="s390x tcc" for some
 	@sh tests/ports.sh $(PORTS)
 
+TIME ?= 60
+KILLS ?= 500
+fuzz: all # hostile files: every reader for TIME seconds; TARGETS="json run" for some
+	@sh tests/fuzz/fuzz.sh $(B)/fuzz $(TIME) $(TARGETS)
+
+check-faults: all # sudden death, full disks, closed streams, threads, leaks; PARTS="kills" for some
+	@KILLS=$(KILLS) sh tests/faults.sh $(B) $(PARTS)
+
 clean:
 	rm -rf $(B) train eval train-mpi
 always:
-.PHONY: always all demo demo-full reproduce reproduce-quick test bench bench-peers check check-ports check-mpi clean
+.PHONY: always all demo demo-full reproduce reproduce-quick test bench bench-peers cortex-m page \
+        check check-page check-ports check-mpi check-faults fuzz clean

@@ -18,7 +18,7 @@
  *   THE EXCHANGE     read, think, speak: every system of the method
  *   DECODING         greedy and temperature sampling with the cache
  *   OPTIMISER        AdamW, clipping, schedule
- *   JSON             read in place, without allocation
+ *   JSON             read in place; like FILES it is left out by DUAL_NO_STDIO
  *   FILES            safetensors, config.json, whole models
  *
  * READING PATHS. Only autograd: TENSOR AND TAPE, then dual_add and dual_linear. Only the models:
@@ -33,8 +33,14 @@
 
 /* ==== PLATFORM ===================================================================================
  * Everything that depends on compiler or system. The system is asked for files only: those above
- * 2 GiB, flushing them to the disk, replacing one by another. DUAL_NO_STDIO leaves files out: then
- * only memory, arithmetic and vsnprintf are asked of the machine. */
+ * 2 GiB, flushing them to the disk, replacing one by another.
+ * BARE METAL. With DUAL_NO_STDIO all that is called is memcpy, memset, memcmp, strlen and libm.
+ *   no files    JSON and FILES are left out; dual_model_view takes weights from where they lie
+ *   no heap     only counting needs one: count on a host (its pointers are wider: an upper bound)
+ *   no threads  none are made without OpenMP
+ *   no double   float still sums losses, norms and FLOPs in double: the compiler's library does it
+ *   no console  set ctx.fatal; where it returns, or is the default, the program stays in HALT
+ *   small       DUAL_BLOCK 16 for the stack; ctx.recompute, in inference too, for the block */
 #if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
 #error "dual.c cannot be built with -ffast-math or -ffinite-math-only: it must see a NaN"
 #endif
@@ -46,12 +52,23 @@
 #define _FILE_OFFSET_BITS 64           /* files above 2 GiB where a long has 32 bits */
 #endif
 #include "dual.h"
-#include <locale.h>
 #include <math.h>
 #include <stdarg.h>
+#include <string.h>
+#ifdef DUAL_NO_STDIO
+#define CLAIM(bytes) NULL              /* for descriptions, while counting */
+#define YIELD(memory) ((void)(memory))
+static void fatal_default(const char *message) { (void)message; }
+#define HALT for (;;) {}
+#else
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#define CLAIM(bytes) malloc(bytes)
+#define YIELD(memory) free(memory)
+static void fatal_default(const char *message) { fprintf(stderr, "dual: %s\n", message); }
+#define HALT abort()
+#endif
 #ifdef DUAL_POSIX
 #include <unistd.h>
 #define SEEK(f, at, whence) fseeko(f, (off_t)(at), whence)
@@ -137,14 +154,6 @@ void dual_threads(int n) {
     if (n > 0) omp_set_num_threads((int)least((size_t)n, 256));
 }
 
-static void fatal_default(const char *message) {
-#ifndef DUAL_NO_STDIO
-    fprintf(stderr, "dual: %s\n", message);
-#else
-    (void)message;
-#endif
-}
-
 /* ==== MEMORY =====================================================================================
  * Owns one block handed in by the caller, used as a stack: parameters at the bottom, then gradients
  * and the optimiser's moments, then, above a mark, the activations and the tape of one step.
@@ -160,21 +169,45 @@ struct dual_chunk { struct dual_chunk *next; };
 /* The caller's fatal may jump away; if it returns, there is nothing to go on with. */
 static void stop(dual_ctx *c) {
     c->fatal(c->error);
-    abort();
+    HALT;
 }
 
-#define die(c, ...) do { dual_failed(c, __VA_ARGS__); stop(c); } while (0)
-
-int dual_failed(dual_ctx *c, const char *format, ...) {
+/* printf's work where there is none, or one that knows no size_t: %s is a string, %d an int, %z a
+ * size_t. What does not fit is cut; returns the full length. */
+static size_t put(char *to, size_t size, const char *format, ...) {
+    size_t n = 0;
     va_list args;
     va_start(args, format);
-    vsnprintf(c->error, sizeof c->error, format, args);
+    for (; *format; format++) {
+        char own[24] = {*format}, *digit = own + 23;
+        const char *part = own;
+        if (*format == '%' && *++format == 's') part = va_arg(args, const char *);
+        else if (*part == '%') {
+            const int whole = *format == 'd' ? va_arg(args, int) : 0, minus = whole < 0;
+            size_t left = minus ? 0 - (size_t)whole : (size_t)whole;
+            if (*format == 'z') left = va_arg(args, size_t);
+            do *--digit = (char)('0' + left % 10); while (left /= 10);
+            if (minus) *--digit = '-';
+            part = digit;
+        }
+        for (; *part; part++, n++)
+            if (n + 1 < size) to[n] = *part;
+    }
     va_end(args);
-    return 0;
+    if (size) to[least(n, size - 1)] = 0;
+    return n;
+}
+
+/* A line into the context's error; refuse is 0, for a function to return. */
+#define refuse(c, ...) (put((c)->error, sizeof (c)->error, __VA_ARGS__), 0)
+#define die(c, ...) do { (void)refuse(c, __VA_ARGS__); stop(c); } while (0)
+
+static int same(const char *a, const char *b) {
+    return strlen(a) == strlen(b) && !memcmp(a, b, strlen(a));
 }
 
 static size_t product(dual_ctx *c, size_t a, size_t b) {
-    if (b && a > SIZE_MAX / 4 / b) die(c, "a size of %zu x %zu does not fit this machine", a, b);
+    if (b && a > SIZE_MAX / 4 / b) die(c, "a size of %z x %z does not fit this machine", a, b);
     return a * b;
 }
 
@@ -182,7 +215,7 @@ static size_t product(dual_ctx *c, size_t a, size_t b) {
 static void *push_bytes(dual_ctx *c, size_t bytes) {
     size_t at = (c->used + 63) & ~(size_t)63;
     if (at > c->size || bytes > c->size - at)
-        die(c, "memory: %zu bytes needed on top of %zu, %zu available", bytes, at, c->size);
+        die(c, "memory: %z bytes needed on top of %z, %z available", bytes, at, c->size);
     c->used = at + bytes;
     if (c->used > c->peak) c->peak = c->used;
     return c->memory ? c->memory + at : NULL;
@@ -197,8 +230,8 @@ static void *describe(dual_ctx *c, size_t count, size_t size) {
     const size_t bytes = product(c, count, size);
     void *p = push_bytes(c, bytes);
     if (!p) {
-        struct dual_chunk *chunk = malloc(sizeof *chunk + 64 + bytes);
-        if (!chunk) die(c, "memory: no room for %zu bytes of descriptions", bytes);
+        struct dual_chunk *chunk = CLAIM(sizeof *chunk + 64 + bytes);
+        if (!chunk) die(c, "memory: no room for %z bytes of descriptions", bytes);
         chunk->next = c->chunks;
         c->chunks = chunk;
         p = (unsigned char *)chunk + 64;
@@ -221,7 +254,7 @@ void dual_init(dual_ctx *c, void *memory, size_t size) {
 void dual_done(dual_ctx *c) {
     while (c->chunks) {
         struct dual_chunk *next = c->chunks->next;
-        free(c->chunks);
+        YIELD(c->chunks);
         c->chunks = next;
     }
 }
@@ -359,29 +392,33 @@ size_t dual_not_finite(const dual_tensor *t, size_t *first) {
 }
 
 static inline void set_number(dual_tensor *t, size_t i, real value) {
+    if (t->constant) return;
     if (t->type == DUAL_FULL) t->data[i] = value;
     else t->half[i] = rounded(value, t->type);
 }
 
-static dual_tensor *tensor_of(dual_ctx *c, size_t rows, size_t cols, int type) {
+/* place: where its numbers are and stay, or NULL: in the block. */
+static dual_tensor *tensor_of(dual_ctx *c, size_t rows, size_t cols, int type, const void *place) {
     dual_tensor *t = describe(c, 1, sizeof *t);
     t->rows = rows;
     t->cols = t->stride = cols;
     t->type = type;
-    void *at = dual_alloc(c, product(c, rows, cols), size_of(type));
+    t->constant = place != NULL;
+    void *at = (void *)(uintptr_t)place;
+    if (!place) at = dual_alloc(c, product(c, rows, cols), size_of(type));
     if (type == DUAL_FULL) t->data = at;
     else t->half = at;
     return t;
 }
 
 dual_tensor *dual_tensor_new(dual_ctx *c, size_t rows, size_t cols) {
-    return tensor_of(c, rows, cols, DUAL_FULL);
+    return tensor_of(c, rows, cols, DUAL_FULL, NULL);
 }
 
 dual_tensor *dual_view(dual_ctx *c, dual_tensor *t, size_t row, size_t rows, size_t col,
                        size_t cols) {
     if (rows > t->rows || row > t->rows - rows || cols > t->cols || col > t->cols - cols)
-        die(c, "view: rows %zu+%zu of %zu, columns %zu+%zu of %zu", row, rows, t->rows, col, cols,
+        die(c, "view: rows %z+%z of %z, columns %z+%z of %z", row, rows, t->rows, col, cols,
             t->cols);
     dual_tensor *v = describe(c, 1, sizeof *v);
     *v = *t;
@@ -396,9 +433,7 @@ dual_tensor *dual_view(dual_ctx *c, dual_tensor *t, size_t row, size_t rows, siz
 }
 
 dual_tensor *dual_detach(dual_ctx *c, dual_tensor *t) {
-    dual_tensor *v = describe(c, 1, sizeof *v);
-    *v = *t;
-    v->grad = NULL;
+    dual_tensor *v = dual_view(c, t, 0, t->rows, 0, t->cols);
     v->base = NULL;
     v->needs_grad = NO_GRAD;
     return v;
@@ -418,36 +453,36 @@ static real *gradient(dual_ctx *c, dual_tensor *t) {
         t->grad = owner ? owner + t->offset : NULL;
     } else if (t->needs_grad == GRAD_WANTED) {
         make_gradient(c, t);
-        if (t->grad) {
-            OMP(omp parallel for schedule(static) if (t->rows * t->cols > 20000))
-            for (size_t r = 0; r < t->rows; r++)
-                memset(t->grad + r * t->cols, 0, t->cols * sizeof(real));
-        }
+        const size_t n = t->grad ? elements(t) : 0;
+        OMP(omp parallel for schedule(static) if (n > 20000))
+        for (size_t i = 0; i < n; i++) t->grad[i] = 0;
     }
     return t->grad;
 }
 
 void dual_need_grad(dual_ctx *c, dual_tensor *t) {
     if (t->needs_grad == GRAD_MADE) return;
-    if (t->type != DUAL_FULL)
-        die(c, "need_grad: a weight of 16 bits cannot be trained: keep this model in full");
+    if (t->type != DUAL_FULL || t->constant)
+        die(c, "need_grad: a weight of 16 bits or of a view cannot be trained: copy the model");
     t->needs_grad = GRAD_WANTED;
     gradient(c, t);
 }
 
-/* Records an operation. Returns its node for the caller to fill in, or NULL when nothing is
- * recorded: no input wants a gradient, or the context is in inference. */
+/* Records an operation and returns its node for the caller to fill in. Where no input wants a
+ * gradient, or in inference, that node is not on the tape and good until the next allocation. */
 static node *record(dual_ctx *c, dual_tensor *out, void (*backward)(dual_ctx *, node *),
                     size_t n_in, dual_tensor *const *in) {
     int wanted = 0;
     for (size_t i = 0; i < n_in; i++) wanted |= in[i] && in[i]->needs_grad;
-    if (!wanted || c->inference) return NULL;
+    wanted = wanted && !c->inference;
+    const dual_mark before = dual_mark_here(c);
     node *n = describe(c, 1, sizeof *n);
     *n = (node){.earlier = c->tape, .backward = backward, .out = out, .n_in = n_in};
     n->in = describe(c, n_in, sizeof *n->in);
     memcpy(n->in, in, n_in * sizeof *n->in);
-    c->tape = n;
-    if (!out->needs_grad) out->needs_grad = GRAD_WANTED;
+    if (!wanted) dual_release(c, before);
+    else c->tape = n;
+    if (wanted && !out->needs_grad) out->needs_grad = GRAD_WANTED;
     return n;
 }
 
@@ -863,33 +898,23 @@ static void matmul_small(size_t M, size_t N, size_t K, matrix A, matrix B, real 
  * parallel over what they write, never over what they sum, so results do not depend on the number
  * of threads. An operation enters only together with its backward and a row in tests/test_ops.c. */
 
-/* These four keep LANES partial results, so that a compiler may use vectors without reordering. */
-static inline real dot(const real *a, const real *b, size_t n) {
-    real s[LANES] = {0};
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (size_t j = 0; j < LANES; j++) s[j] += a[i + j] * b[i + j];
-    for (size_t j = 0; i + j < n; j++) s[j] += a[i + j] * b[i + j];
-    return fold(s);
-}
+/* Ends a function with the sum of `term` over k = 0 .. n-1, in LANES partial sums. */
+#define RETURN_SUM(n, term) do {                                          \
+        real s[LANES] = {0};                                              \
+        const size_t even = (n) / LANES * LANES;                          \
+        for (size_t i = 0; i < even; i += LANES)                          \
+            for (size_t j = 0, k = i; j < LANES; j++, k++) s[j] += term;  \
+        for (size_t j = 0, k = even; k < (n); j++, k++) s[j] += term;     \
+        return fold(s);                                                   \
+    } while (0)
+
+static inline real dot(const real *a, const real *b, size_t n) { RETURN_SUM(n, a[k] * b[k]); }
+
+static real total(const real *a, size_t n) { RETURN_SUM(n, a[k]); }
 
 /* sum of a b (x - shift), what the norms' backward needs */
 static real dot3(const real *a, const real *b, const real *x, real shift, size_t n) {
-    real s[LANES] = {0};
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (size_t j = 0; j < LANES; j++) s[j] += a[i + j] * b[i + j] * (x[i + j] - shift);
-    for (size_t j = 0; i + j < n; j++) s[j] += a[i + j] * b[i + j] * (x[i + j] - shift);
-    return fold(s);
-}
-
-static real total(const real *a, size_t n) {
-    real s[LANES] = {0};
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (size_t j = 0; j < LANES; j++) s[j] += a[i + j];
-    for (size_t j = 0; i + j < n; j++) s[j] += a[i + j];
-    return fold(s);
+    RETURN_SUM(n, a[k] * b[k] * (x[k] - shift));
 }
 
 static real largest(const real *a, size_t n) {
@@ -956,13 +981,13 @@ dual_tensor *dual_gather(dual_ctx *c, size_t n_sources, dual_tensor *const *sour
     for (size_t i = 0; i < n_sources; i++)
         if (source[i]) {
             if (cols && source[i]->cols != cols)
-                die(c, "gather: sources of %zu and %zu columns", cols, source[i]->cols);
+                die(c, "gather: sources of %z and %z columns", cols, source[i]->cols);
             cols = source[i]->cols;
         }
     for (size_t r = 0; r < rows; r++) {
         size_t s = which ? (size_t)which[r] : 0;
         if (s >= n_sources || !source[s] || index[r] < 0 || (size_t)index[r] >= source[s]->rows)
-            die(c, "gather: row %zu asks for row %ld of source %zu", r, (long)index[r], s);
+            die(c, "gather: row %z asks for row %d of source %z", r, (int)index[r], s);
     }
     dual_tensor *out = dual_tensor_new(c, rows, cols);
     if (c->memory) {
@@ -976,10 +1001,8 @@ dual_tensor *dual_gather(dual_ctx *c, size_t n_sources, dual_tensor *const *sour
         }
     }
     node *n = record(c, out, gather_backward, n_sources, source);
-    if (n) {
-        n->args.gather.which = which;
-        n->args.gather.index = index;
-    }
+    n->args.gather.which = which;
+    n->args.gather.index = index;
     return out;
 }
 
@@ -1013,16 +1036,14 @@ dual_tensor *dual_linear(dual_ctx *c, dual_tensor *x, dual_tensor *w, dual_tenso
     const int out_in = layout == DUAL_OUT_IN;
     const size_t in = out_in ? w->cols : w->rows, out = out_in ? w->rows : w->cols;
     if (x->cols != in || !in || !out || (b && (b->rows != 1 || b->cols != out)))
-        die(c, "linear: x [%zu,%zu] does not fit a weight %zu -> %zu", x->rows, x->cols, in, out);
+        die(c, "linear: x [%z,%z] does not fit a weight %z -> %z", x->rows, x->cols, in, out);
     dual_tensor *y = dual_tensor_new(c, x->rows, out);
     const matrix weight = rows_of(w, numbers(w));
     matmul(c, x->rows, out, in, rows_of(x, x->data), out_in ? transposed(weight) : weight, y->data,
            y->stride, b ? b->data : NULL);
     node *n = record(c, y, linear_backward, 3, (dual_tensor *[]){x, w, b});
-    if (n) {
-        n->args.linear.layout = layout;
-        n->can_overwrite = 1;
-    }
+    n->args.linear.layout = layout;
+    n->can_overwrite = 1;
     return y;
 }
 
@@ -1042,7 +1063,7 @@ static void add_backward(dual_ctx *c, node *n) {
 
 dual_tensor *dual_add(dual_ctx *c, dual_tensor *a, dual_tensor *b) {
     if (a->rows != b->rows || a->cols != b->cols)
-        die(c, "add: [%zu,%zu] and [%zu,%zu]", a->rows, a->cols, b->rows, b->cols);
+        die(c, "add: [%z,%z] and [%z,%z]", a->rows, a->cols, b->rows, b->cols);
     dual_tensor *y = dual_tensor_new(c, a->rows, a->cols);
     if (c->memory) {
         OMP(omp parallel for schedule(static) if (y->rows * y->cols > 20000))
@@ -1120,7 +1141,7 @@ static void norm_backward(dual_ctx *c, node *n) {
 static dual_tensor *norm(dual_ctx *c, dual_tensor *x, dual_tensor *w, dual_tensor *b, double eps) {
     const size_t d = w->cols, in_row = d ? x->cols / d : 0;
     if (w->rows != 1 || in_row * d != x->cols || (b && (b->cols != d || in_row != 1)))
-        die(c, "norm: a weight of %zu for rows of %zu", d, x->cols);
+        die(c, "norm: a weight of %z for rows of %z", d, x->cols);
     dual_tensor *y = dual_tensor_new(c, x->rows, x->cols);
     const size_t runs = product(c, x->rows, in_row);
     real *saved = dual_alloc(c, product(c, runs, 2), sizeof(real));
@@ -1138,7 +1159,7 @@ static dual_tensor *norm(dual_ctx *c, dual_tensor *x, dual_tensor *w, dual_tenso
         }
     }
     node *n = record(c, y, norm_backward, 3, (dual_tensor *[]){x, w, b});
-    if (n) n->saved = saved;
+    n->saved = saved;
     return y;
 }
 
@@ -1186,8 +1207,7 @@ dual_tensor *dual_gelu(dual_ctx *c, dual_tensor *x) {
             for (size_t j = 0; j < x->cols; j++) yr[j] = (real)0.5 * xr[j] * (1 + gelu_tanh(xr[j]));
         }
     }
-    node *n = record(c, y, gelu_backward, 1, &x);
-    if (n) n->can_overwrite = 1;
+    record(c, y, gelu_backward, 1, &x)->can_overwrite = 1;
     return y;
 }
 
@@ -1253,7 +1273,7 @@ static void rotary_backward(dual_ctx *c, node *n) {
 dual_tensor *dual_rotary(dual_ctx *c, dual_tensor *x, size_t head_dim, const int32_t *position,
                          double theta) {
     if (head_dim == 0 || head_dim % 2 || x->cols % head_dim)
-        die(c, "rotary: rows of %zu in heads of %zu", x->cols, head_dim);
+        die(c, "rotary: rows of %z in heads of %z", x->cols, head_dim);
     const size_t half = head_dim / 2;
     dual_tensor *y = dual_tensor_new(c, x->rows, x->cols);
     real *turn = dual_alloc(c, product(c, x->rows, head_dim), sizeof(real));
@@ -1271,10 +1291,8 @@ dual_tensor *dual_rotary(dual_ctx *c, dual_tensor *x, size_t head_dim, const int
         }
     }
     node *n = record(c, y, rotary_backward, 1, &x);
-    if (n) {
-        n->saved = turn;
-        n->args.rotary.head_dim = head_dim;
-    }
+    n->saved = turn;
+    n->args.rotary.head_dim = head_dim;
     return y;
 }
 
@@ -1309,13 +1327,17 @@ static matrix block_of(const dual_tensor *t, const real *at, size_t row, size_t 
 
 static matrix score_matrix(const real *s) { return (matrix){s, BLOCK, 1, DUAL_FULL}; }
 
-/* The keys of this block that its query i sees: *from .. *to-1, counted from the block's first. */
-static void visible(const attention_block *b, size_t i, size_t *from, size_t *to) {
+/* The keys of this block that its query i sees: *from .. *to-1, counted from the block's first. The
+ * two rows become 0 at all others. */
+static void visible(const attention_block *b, size_t i, real *p, real *q, size_t *from,
+                    size_t *to) {
     const size_t begin = (size_t)b->list->begin[b->row + i];
     const size_t end = (size_t)b->list->end[b->row + i];
     *from = begin < b->key ? 0 : least(begin - b->key, b->keys);
     *to = end < b->key ? 0 : least(end - b->key, b->keys);
     if (*to < *from) *to = *from;
+    for (size_t j = 0; j < *from; j++) p[j] = q[j] = 0;
+    for (size_t j = *to; j < b->keys; j++) p[j] = q[j] = 0;
 }
 
 /* Forward of one block: scores, running softmax, weighted values. */
@@ -1328,9 +1350,7 @@ static void attend(attention_block *b) {
     for (size_t i = 0; i < b->rows; i++) {
         real *p = b->s[i], *o = y->data + (b->row + i) * y->stride + col;
         size_t from, to;
-        visible(b, i, &from, &to);
-        for (size_t j = 0; j < from; j++) p[j] = 0;
-        for (size_t j = to; j < b->keys; j++) p[j] = 0;
+        visible(b, i, p, p, &from, &to);
         if (from == to) continue;
         for (size_t j = from; j < to; j++) p[j] *= scale;
         real most = largest(p + from, to - from);
@@ -1358,9 +1378,7 @@ static void attend_backward(attention_block *b) {
     for (size_t i = 0; i < b->rows; i++) {
         real *p = b->s[i], *ds = b->t[i];
         size_t from, to;
-        visible(b, i, &from, &to);
-        for (size_t j = 0; j < from; j++) p[j] = ds[j] = 0;
-        for (size_t j = to; j < b->keys; j++) p[j] = ds[j] = 0;
+        visible(b, i, p, ds, &from, &to);
         for (size_t j = from; j < to; j++) {
             const real x = scale * p[j] - b->lse[i];
             p[j] = exponential(x < 0 ? x : 0);     /* rounding may leave x > 0, that is p > 1 */
@@ -1453,11 +1471,11 @@ static double count_pairs(dual_ctx *c, size_t rows, size_t n_keys, const dual_ke
         for (size_t l = 0; l < n_keys; l++) {
             const int32_t begin = keys[l].begin[r], end = keys[l].end[r];
             if (begin < 0 || begin > end || (size_t)end > keys[l].k->rows)
-                die(c, "attention: row %zu sees keys %ld..%ld of %zu", r, (long)begin, (long)end,
+                die(c, "attention: row %z sees keys %d..%d of %z", r, (int)begin, (int)end,
                     keys[l].k->rows);
             seen += end - begin;
         }
-        if (seen == 0) die(c, "attention: row %zu sees no key", r);
+        if (seen == 0) die(c, "attention: row %z sees no key", r);
         pairs += seen;
     }
     return pairs;
@@ -1468,7 +1486,7 @@ dual_tensor *dual_attention(dual_ctx *c, dual_tensor *q, size_t heads, size_t kv
                             const int32_t *segment_start) {
     const size_t hd = heads ? q->cols / heads : 0;
     if (!hd || hd * heads != q->cols || hd > MAX_HEAD_DIM || !kv_heads || heads % kv_heads)
-        die(c, "attention: %zu columns, %zu heads, %zu key heads", q->cols, heads, kv_heads);
+        die(c, "attention: %z columns, %z heads, %z key heads", q->cols, heads, kv_heads);
     if ((size_t)segment_start[segments] != q->rows)
         die(c, "attention: the segments do not cover the rows");
     dual_tensor **ins = describe(c, 1 + 2 * n_keys, sizeof *ins);
@@ -1476,23 +1494,18 @@ dual_tensor *dual_attention(dual_ctx *c, dual_tensor *q, size_t heads, size_t kv
     const double pairs = count_pairs(c, q->rows, n_keys, keys);
     for (size_t l = 0; l < n_keys; l++) {
         if (keys[l].k->cols != kv_heads * hd || keys[l].v->cols != kv_heads * hd)
-            die(c, "attention: keys of %zu columns, expected %zu", keys[l].k->cols, kv_heads * hd);
+            die(c, "attention: keys of %z columns, expected %z", keys[l].k->cols, kv_heads * hd);
         ins[1 + 2 * l] = keys[l].k;
         ins[2 + 2 * l] = keys[l].v;
     }
     dual_tensor *y = dual_tensor_new(c, q->rows, q->cols);
-    node unrecorded = {0};             /* without gradients, forward finds its arguments here */
+    real *saved = dual_alloc(c, product(c, q->rows, heads), sizeof(real));
     node *n = record(c, y, attention_backward, 1 + 2 * n_keys, ins);
-    if (!n) {
-        n = &unrecorded;
-        n->in = ins;
-        n->out = y;
-    }
+    n->saved = saved;
     n->args.attention = (struct attention_args){
         .keys = keys, .n_keys = n_keys, .segments = segments, .segment_start = segment_start,
         .kv_heads = kv_heads, .head_dim = hd,
         .flops = 4.0 * pairs * (double)(heads * hd)};      /* q.k and p v, 2 FLOPs each */
-    n->saved = dual_alloc(c, product(c, q->rows, heads), sizeof(real));
     c->flops += n->args.attention.flops;
     if (c->memory) attention_run(n, FORWARD);
     return y;
@@ -1520,7 +1533,7 @@ dual_tensor *dual_cross_entropy(dual_ctx *c, dual_tensor *z, const int32_t *targ
     if (!z->rows || z->base) die(c, "cross-entropy: no rows, or logits that are a view");
     for (size_t r = 0; r < z->rows; r++)
         if (target[r] < 0 || (size_t)target[r] >= z->cols)
-            die(c, "cross-entropy: target %ld of %zu", (long)target[r], z->cols);
+            die(c, "cross-entropy: target %d of %z", (int)target[r], z->cols);
     real *saved = dual_alloc(c, z->rows, sizeof(real));
     if (c->memory) {
         OMP(omp parallel for schedule(static) if (z->rows * z->cols > 5000))
@@ -1541,11 +1554,9 @@ dual_tensor *dual_cross_entropy(dual_ctx *c, dual_tensor *z, const int32_t *targ
         loss->data[0] = (real)(sum / (double)z->rows);
     }
     node *n = record(c, loss, cross_entropy_backward, 1, &z);
-    if (n) {
-        n->saved = saved;
-        n->args.cross_entropy.target = target;
-        n->in_place = 1;
-    }
+    n->saved = saved;
+    n->args.cross_entropy.target = target;
+    n->in_place = 1;
     return loss;
 }
 
@@ -1575,11 +1586,10 @@ static void centre(real *x, size_t groups, size_t cols) {
 dual_tensor *dual_orthogonality(dual_ctx *c, dual_tensor *z, size_t slots, int centred) {
     const size_t rows = z->rows, d = z->cols, pairs = rows * (slots - 1);
     double sum = 0;
-    if (slots < 2 || rows % slots) die(c, "orthogonality: %zu rows by %zu slots", rows, slots);
+    if (slots < 2 || rows % slots) die(c, "orthogonality: %z rows by %z slots", rows, slots);
     dual_tensor *loss = dual_tensor_new(c, 1, 1), *inverse = dual_tensor_new(c, rows, 1);
     dual_tensor *u = dual_tensor_new(c, rows, d), *dx = dual_tensor_new(c, rows, d);
-    node *n = record(c, loss, orthogonality_backward, 1, &z);
-    if (n) n->saved = dx->data;
+    record(c, loss, orthogonality_backward, 1, &z)->saved = dx->data;
     if (!c->memory) return loss;
     for (size_t r = 0; r < rows; r++) { /* inverse: first |z_i|^2, then 1 / |x_i| */
         memcpy(u->data + r * d, z->data + r * z->stride, d * sizeof(real));
@@ -1630,24 +1640,21 @@ int dual_config_check(dual_ctx *c, const dual_config *f) {
     const int large = f->vocab > most || f->layers > 4096 || f->hidden > most ||
                       f->heads > 65536 || f->mlp > most || f->positions > ((size_t)1 << 30);
     if (f->family != DUAL_GPT2 && f->family != DUAL_QWEN3)
-        return dual_failed(c, "config: family must be gpt2 or qwen3");
+        return refuse(c, "config: family must be gpt2 or qwen3");
     if (zero || large)
-        return dual_failed(c, "config: vocab %zu, positions %zu, layers %zu, hidden %zu, heads "
-                           "%zu, key heads %zu, head_dim %zu, mlp %zu: zero or out of range",
-                           f->vocab, f->positions, f->layers, f->hidden, f->heads, f->kv_heads,
-                           f->head_dim, f->mlp);
+        return refuse(c, "config: vocab %z, positions %z, layers %z, hidden %z, heads %z, key "
+                      "heads %z, head_dim %z, mlp %z: zero or out of range", f->vocab, f->positions,
+                      f->layers, f->hidden, f->heads, f->kv_heads, f->head_dim, f->mlp);
     if (f->heads % f->kv_heads)
-        return dual_failed(c, "config: %zu heads cannot share %zu key heads evenly", f->heads,
-                           f->kv_heads);
+        return refuse(c, "config: %z heads cannot share %z key heads", f->heads, f->kv_heads);
     if (f->head_dim > MAX_HEAD_DIM)
-        return dual_failed(c, "config: head_dim %zu, at most %d here", f->head_dim, MAX_HEAD_DIM);
+        return refuse(c, "config: head_dim %z, at most %d here", f->head_dim, MAX_HEAD_DIM);
     if (f->family == DUAL_GPT2 && (f->heads * f->head_dim != f->hidden || f->heads != f->kv_heads))
-        return dual_failed(c, "config: GPT-2 needs hidden %zu = heads %zu x head_dim", f->hidden,
-                           f->heads);
+        return refuse(c, "GPT-2: hidden %z must be heads %z x head_dim", f->hidden, f->heads);
     if (f->family == DUAL_QWEN3 && f->head_dim % 2)
-        return dual_failed(c, "config: head_dim %zu must be even to rotate", f->head_dim);
+        return refuse(c, "config: head_dim %z must be even to rotate", f->head_dim);
     if (!(f->norm_eps > 0) || (f->family == DUAL_QWEN3 && !(f->rope_theta > 0)))
-        return dual_failed(c, "config: norm eps and rope theta must be above 0");
+        return refuse(c, "config: norm eps and rope theta must be above 0");
     return 1;
 }
 
@@ -1658,24 +1665,28 @@ static dual_cache cache_new(dual_ctx *c, size_t layers) {
     return cache;
 }
 
-/* Adds one row to the parameter table. `name` may hold %lu for the layer (small C libraries do not
- * know %zu). */
+/* Adds one row to the parameter table. `name` may hold %z for the layer. */
 static void param(dual_ctx *c, dual_model *m, dual_tensor **slot, const char *name, size_t layer,
                   size_t rows, size_t cols, dual_start start) {
+    const void *const place = m->place ? m->place[m->n_params] : NULL;
     dual_param *p = &m->param[m->n_params++];
-    snprintf(p->name, sizeof p->name, name, (unsigned long)layer);
+    put(p->name, sizeof p->name, name, layer);
     p->vector = start.kind != DUAL_NORMAL;     /* norm weights and biases; matrices start random */
-    *slot = p->tensor = tensor_of(c, rows, cols, p->vector ? DUAL_FULL : m->type);
+    *slot = p->tensor = tensor_of(c, rows, cols, p->vector ? DUAL_FULL : m->type, place);
     p->decay = !p->vector;
     p->start = start;
     p->rate = 1;
 }
 
 dual_model *dual_model_new(dual_ctx *c, const dual_config *f) {
-    return dual_model_kept(c, f, DUAL_FULL);
+    return dual_model_view(c, f, DUAL_FULL, NULL);
 }
 
 dual_model *dual_model_kept(dual_ctx *c, const dual_config *f, int type) {
+    return dual_model_view(c, f, type, NULL);
+}
+
+dual_model *dual_model_view(dual_ctx *c, const dual_config *f, int type, const void *const *place) {
     dual_model *m = describe(c, 1, sizeof *m);
     const size_t d = f->hidden, q = f->heads * f->head_dim, kv = f->kv_heads * f->head_dim;
     /* GPT-2's 0.02 is 0.55 / sqrt(d) at its width of 768; narrow models learn faster with theirs.
@@ -1686,6 +1697,7 @@ dual_model *dual_model_kept(dual_ctx *c, const dual_config *f, int type) {
     const dual_start ones = {DUAL_ONES, 0}, zeros = {DUAL_ZEROS, 0};
     m->config = *f;
     m->type = type;
+    m->place = place;
     m->param = describe(c, 5 + 12 * f->layers, sizeof *m->param);
     m->layer = describe(c, f->layers, sizeof *m->layer);
     if (f->family == DUAL_GPT2) {
@@ -1694,7 +1706,7 @@ dual_model *dual_model_kept(dual_ctx *c, const dual_config *f, int type) {
         for (size_t l = 0; l < f->layers; l++) {
             struct dual_layer *w = &m->layer[l];
 #define LAYER(slot, name, rows, cols, how) param(c, m, &w->slot, PREFIX name, l, rows, cols, how)
-#define PREFIX "transformer.h.%lu."
+#define PREFIX "transformer.h.%z."
             LAYER(norm1_w, "ln_1.weight", 1, d, ones);
             LAYER(norm1_b, "ln_1.bias", 1, d, zeros);
             LAYER(qkv_w, "attn.c_attn.weight", d, 3 * d, normal);    /* Conv1D: [in, out] */
@@ -1715,7 +1727,7 @@ dual_model *dual_model_kept(dual_ctx *c, const dual_config *f, int type) {
         param(c, m, &m->wte, "model.embed_tokens.weight", 0, f->vocab, d, normal);
         for (size_t l = 0; l < f->layers; l++) {
             struct dual_layer *w = &m->layer[l];
-#define PREFIX "model.layers.%lu."
+#define PREFIX "model.layers.%z."
             LAYER(norm1_w, "input_layernorm.weight", 1, d, ones);
             LAYER(q_w, "self_attn.q_proj.weight", q, d, normal);     /* Linear: [out, in] */
             LAYER(k_w, "self_attn.k_proj.weight", kv, d, normal);
@@ -1887,12 +1899,10 @@ static dual_tensor *recomputed_block(dual_ctx *c, dual_pass *p, size_t l, dual_t
     run_block_into(c, p, l, x, kept);
     dual_release(c, mark);
     node *n = record(c, kept[0], recomputed_block_backward, n_in, in);
-    if (n) {
-        n->args.block.pass = p;
-        n->args.block.layer = l;
-        n->more_out[0] = kept[1];
-        n->more_out[1] = kept[2];
-    }
+    n->args.block.pass = p;
+    n->args.block.layer = l;
+    n->more_out[0] = kept[1];
+    n->more_out[1] = kept[2];
     return kept[2];
 }
 
@@ -1904,7 +1914,7 @@ dual_tensor *dual_forward(dual_ctx *c, dual_pass *p) {
     p->cache = cache_new(c, f->layers);
     for (size_t r = 0; r < p->rows; r++)
         if (p->position[r] < 0 || (size_t)p->position[r] >= f->positions)
-            die(c, "%s: position %ld of %zu", p->name, (long)p->position[r], f->positions);
+            die(c, "%s: position %d of %z", p->name, (int)p->position[r], f->positions);
     if (m->wpe) x = dual_add(c, x, dual_gather(c, 1, &p->model->wpe, p->rows, NULL, p->position));
     const size_t layers = p->layers ? p->layers : f->layers;
     for (size_t l = 0; l < layers; l++) {
@@ -1988,9 +1998,9 @@ static const struct { const char *name; dual_injection inject; int base_trained;
 
 dual_system dual_system_preset(const char *name) {
     dual_system s = {.inject = (dual_injection)(DUAL_KV + 1), .latents = SIZE_MAX};
-    snprintf(s.name, sizeof s.name, "%s", name);
+    put(s.name, sizeof s.name, "%s", name);
     for (size_t i = 0; i < COUNT(SYSTEMS); i++)
-        if (!strcmp(name, SYSTEMS[i].name)) {
+        if (same(name, SYSTEMS[i].name)) {
             s.inject = SYSTEMS[i].inject;
             s.base_trained = SYSTEMS[i].base_trained;
             s.latents = 0;
@@ -2077,20 +2087,19 @@ static const char *shape_mismatch(const dual_config *base, const dual_config *co
 int dual_exchange_new(dual_ctx *c, dual_exchange *e, const dual_system *s, dual_model *base,
                       dual_model *coprocessor) {
     *e = (dual_exchange){.system = *s, .base = base};
-    if (s->inject > DUAL_KV) return dual_failed(c, "no system is called %s", s->name);
+    if (s->inject > DUAL_KV) return refuse(c, "no system is called %s", s->name);
     if (dual_system_needs_coprocessor(s)) {
         if (!coprocessor)
-            return dual_failed(c, "%s injection needs a Coprocessor",
-                               dual_injection_name(s->inject));
+            return refuse(c, "%s injection needs a Coprocessor", dual_injection_name(s->inject));
         const char *what = shape_mismatch(&base->config, &coprocessor->config,
                                           s->inject == DUAL_EMBED);
         if (what)
-            return dual_failed(c, "Base and Coprocessor differ in %s: the Coprocessor could not "
-                               "read the Base's cache, or the Base its answer", what);
+            return refuse(c, "Base and Coprocessor differ in %s: the Coprocessor could not read "
+                          "the Base's cache, or the Base its answer", what);
         e->coprocessor = coprocessor;
     }
     const char *why = option_error(s, base->config.layers);
-    if (why) return dual_failed(c, "%s", why);
+    if (why) return refuse(c, "%s", why);
     const dual_model *reader = e->coprocessor ? e->coprocessor : base;     /* of the soft tokens */
     const int one_vector = s->inject == DUAL_PAUSE || s->inject == DUAL_CHAIN;
     if (s->inject != DUAL_NONE) {
@@ -2198,8 +2207,8 @@ static int check_tokens(dual_ctx *c, size_t vocab, const int32_t *token, size_t 
                         const char *where, size_t i) {
     for (size_t j = 0; j < n; j++)
         if (token[j] < 0 || (size_t)token[j] >= vocab)
-            return dual_failed(c, "batch: token %ld of %s %zu is not in the vocabulary of %zu",
-                               (long)token[j], where, i, vocab);
+            return refuse(c, "batch: token %d of %s %z is not in the vocabulary of %z",
+                          (int)token[j], where, i, vocab);
     return 1;
 }
 
@@ -2211,22 +2220,19 @@ static int check_group(dual_ctx *c, const dual_exchange *e, const dual_batch *b,
     const size_t positions = group->prefix + slots + cue + group->n_target;
     const int unsorted = g > 0 && group->sequence < b->group[g - 1].sequence;
     if (group->sequence >= b->n_sequences || group->prefix > b->length[group->sequence] || unsorted)
-        return dual_failed(c, "batch: group %zu: sequence %zu, prefix %zu: out of range or order",
-                           g, group->sequence, group->prefix);
-    if (!cue && e->system.inject == DUAL_KV)
-        return dual_failed(c, "batch: an empty cue cannot work with kv injection: the Base has no "
-                           "state at the latents that could predict the first target; give a cue");
+        return refuse(c, "batch: group %z: sequence %z, prefix %z: out of range or order", g,
+                      group->sequence, group->prefix);
     const int all_dropped = b->ablation.from == DUAL_DROP && N == 1;
     if (!cue && (!has_latent_rows(&e->system) || all_dropped))
-        return dual_failed(c, "batch: an empty cue without latents leaves nothing to predict the "
-                           "first target from; give a cue");
+        return refuse(c, "batch: an empty cue asks the last latent's row to predict the first "
+                      "target, and the Base has none (kv injection never); give a cue");
     if (positions > f->positions)
-        return dual_failed(c, "batch: prompt %zu + latents %zu + cue %zu + targets %zu = %zu "
-                           "positions, the model has %zu", group->prefix, slots, cue,
-                           group->n_target, positions, f->positions);
+        return refuse(c, "batch: prompt %z + latents %z + cue %z + targets %z = %z positions, the "
+                      "model has %z", group->prefix, slots, cue, group->n_target, positions,
+                      f->positions);
     if (e->coprocessor && group->prefix + N > e->coprocessor->config.positions)
-        return dual_failed(c, "batch: prompt %zu + latents %zu, the Coprocessor has %zu positions",
-                           group->prefix, N, e->coprocessor->config.positions);
+        return refuse(c, "batch: prompt %z + latents %z, the Coprocessor has %z positions",
+                      group->prefix, N, e->coprocessor->config.positions);
     return check_tokens(c, f->vocab, group->cue, group->n_cue, "group", g) &&
            check_tokens(c, f->vocab, group->target, group->n_target, "group", g);
 }
@@ -2234,18 +2240,16 @@ static int check_group(dual_ctx *c, const dual_exchange *e, const dual_batch *b,
 int dual_batch_check(dual_ctx *c, const dual_exchange *e, const dual_batch *b) {
     const dual_config *f = &e->base->config;
     if (b->ablation.from == DUAL_DROP && b->ablation.slot >= e->system.latents)
-        return dual_failed(c, "batch: cannot drop latent %zu of %zu", b->ablation.slot,
-                           e->system.latents);
-    if (!b->n_groups) return dual_failed(c, "batch: no group");
+        return refuse(c, "batch: cannot drop latent %z of %z", b->ablation.slot, e->system.latents);
+    if (!b->n_groups) return refuse(c, "batch: no group");
     for (size_t i = 0; i < b->n_sequences; i++) {
         if (b->length[i] > f->positions)
-            return dual_failed(c, "batch: sequence %zu has %zu tokens, the model %zu positions", i,
-                               b->length[i], f->positions);
+            return refuse(c, "batch: sequence %z has %z tokens, the model %z positions", i,
+                          b->length[i], f->positions);
         if (!check_tokens(c, f->vocab, b->text[i], b->length[i], "sequence", i)) return 0;
     }
     if (b->cue_rows && b->cue_rows->cols != f->hidden)
-        return dual_failed(c, "batch: cue rows of %zu columns for a width of %zu",
-                           b->cue_rows->cols, f->hidden);
+        return refuse(c, "batch: cue rows of %z columns, width %z", b->cue_rows->cols, f->hidden);
     for (size_t g = 0; g < b->n_groups; g++)
         if (!check_group(c, e, b, g)) return 0;
     return 1;
@@ -2678,7 +2682,6 @@ static dual_tensor *text_loss(const exchange_state *s) {
     const dual_batch *b = s->batch;
     const dual_pass *p = &s->out->pass[s->e->system.fused ? s->out->n_passes - 1 : 0];
     int32_t *row = integers(s->c, p->rows), *target = integers(s->c, p->rows);
-    dual_tensor *states = p->hidden;
     size_t n = 0;
     for (size_t i = 0; i < b->n_sequences; i++)
         for (size_t j = 1; j < b->length[i]; j++) {
@@ -2686,12 +2689,13 @@ static dual_tensor *text_loss(const exchange_state *s) {
             target[n++] = b->text[i][j];
         }
     if (!n) return NULL;
-    states = dual_gather(s->c, 1, &states, n, NULL, row);
+    dual_tensor *states = dual_gather(s->c, 1, &p->hidden, n, NULL, row);
     return dual_cross_entropy(s->c, dual_logits(s->c, p->model, states), target);
 }
 
-/* sum + weight * term; sum may be NULL */
+/* sum + weight * term, either of which may be NULL */
 static dual_tensor *add_weighted(dual_ctx *c, dual_tensor *sum, double weight, dual_tensor *term) {
+    if (!term) return sum;
     dual_tensor *w = dual_tensor_new(c, 1, 1);
     if (c->memory) w->data[0] = (real)weight;
     term = dual_gain(c, term, w);
@@ -2730,16 +2734,14 @@ void dual_run(dual_ctx *c, dual_exchange *e, const dual_batch *b, dual_outcome *
         die(c, "run: a model's weights are 0; dual_model_init or _load, dual_exchange_init first");
     exchange_state s = {.c = c, .e = e, .batch = b, .out = out};
     dual_pass *p = exchange(&s);
-    size_t targets = 0;
-    for (size_t g = 0; g < b->n_groups; g++) targets += b->group[g].n_target;
-    if (!targets) return;
-    int32_t *row = integers(c, targets), *target = integers(c, targets);
+    int32_t *row = integers(c, p->rows), *target = integers(c, p->rows);
     size_t n = 0;
     for (size_t g = 0; g < b->n_groups; g++)
         for (size_t j = 0; j < b->group[g].n_target; j++) {
             row[n] = s.last_row[g] + (int32_t)j;       /* the cue's last row predicts y_0 */
             target[n++] = b->group[g].target[j];
         }
+    if (!n) return;
     out->logits = dual_logits(c, e->base, dual_gather(c, 1, &p->hidden, n, NULL, row));
     /* one mean over all targets of the batch, not a mean of each group's mean */
     out->target_loss = dual_cross_entropy(c, out->logits, target);
@@ -2747,10 +2749,8 @@ void dual_run(dual_ctx *c, dual_exchange *e, const dual_batch *b, dual_outcome *
     if (c->inference) return;
     if (e->system.text_loss > 0) out->text_loss = text_loss(&s);
     if (e->system.orthogonality > 0) out->penalty = penalty(&s);
-    if (out->text_loss)
-        out->loss = add_weighted(c, out->loss, e->system.text_loss, out->text_loss);
-    if (out->penalty)
-        out->loss = add_weighted(c, out->loss, e->system.orthogonality, out->penalty);
+    out->loss = add_weighted(c, out->loss, e->system.text_loss, out->text_loss);
+    out->loss = add_weighted(c, out->loss, e->system.orthogonality, out->penalty);
 }
 
 /* ==== DECODING ===================================================================================
@@ -2799,8 +2799,8 @@ static decoder start_decoding(exchange_state *s, const dual_pass *speak, size_t 
         d.active[g] = (int32_t)g;
         d.position[g] = speak->position[s->last_row[g]] + 1;
         if ((size_t)d.position[g] + max_new > f->positions + 1)
-            die(c, "generate: %zu tokens from position %ld on, the model has %zu", max_new,
-                (long)d.position[g], f->positions);
+            die(c, "generate: %z tokens from position %d on, the model has %z", max_new,
+                (int)d.position[g], f->positions);
     }
     return d;
 }
@@ -2996,6 +2996,7 @@ double dual_schedule(uint64_t step, uint64_t steps, double warmup, double peak) 
     return peak * 0.5 * (1 + cos(3.141592653589793 * ((double)step - warm) / rest));
 }
 
+#ifndef DUAL_NO_STDIO
 /* ==== JSON =======================================================================================
  * A value is a slice of the text. dual_json_text checks the whole text once: RFC 8259, at most
  * JSON_DEPTH deep, no key twice in an object (readers differ on which of the two counts). All other
@@ -3118,16 +3119,16 @@ static int check_value(checker *k, int depth) {
 
 /* "line 3, column 7: a comma before the end, at: }" */
 static void explain(const char *text, const checker *k, char *why, size_t size) {
-    size_t line = 1, column = 1, shown = 0;
+    size_t line = 1, column = 1, n = 0;
+    char here[25] = "";
     for (const char *p = text; p < k->at; p++) {
         column += ((unsigned char)*p & 0xC0) != 0x80;      /* characters, not bytes */
         if (*p != '\n') continue;
         line++;
         column = 1;
     }
-    while (k->at + shown < k->end && shown < 24 && (unsigned char)k->at[shown] >= 32) shown++;
-    snprintf(why, size, "line %lu, column %lu: %s%s%.*s", (unsigned long)line,
-             (unsigned long)column, k->wrong, shown ? ", at: " : "", (int)shown, k->at);
+    for (; k->at + n < k->end && n < 24 && (unsigned char)k->at[n] >= 32; n++) here[n] = k->at[n];
+    put(why, size, "line %z, column %z: %s%s%s", line, column, k->wrong, n ? ", at: " : "", here);
 }
 
 dual_json dual_json_text(const char *text, size_t length, char *why, size_t size) {
@@ -3238,7 +3239,7 @@ dual_json dual_json_get(dual_json object, const char *key) {
     char name[256];
     if (dual_json_type(object) == '{')
         while (dual_json_each(object, &k, &v))
-            if (dual_json_string(k, name, sizeof name) < sizeof name && !strcmp(name, key))
+            if (dual_json_string(k, name, sizeof name) < sizeof name && same(name, key))
                 return v;
     return slice(NULL, NULL);
 }
@@ -3259,13 +3260,20 @@ double dual_json_number(dual_json j, double fallback) {
     return strtod(replaced(text, '.', *localeconv()->decimal_point), NULL);
 }
 
-#ifndef DUAL_NO_STDIO
 /* ==== FILES ======================================================================================
  * Owns: safetensors in and out, config.json, whole Hugging Face folders. Numbers are assembled byte
  * by byte, whatever the machine's byte order and alignment, and converted in small chunks, so no
  * second copy of a file is held. Files are written under a temporary name, flushed and renamed:
  * after a crash a file is whole, old or new.
  * Refuses: pickles, types other than F64, F32, F16, BF16 and I64, headers that do not add up. */
+
+int dual_failed(dual_ctx *c, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(c->error, sizeof c->error, format, args);
+    va_end(args);
+    return 0;
+}
 
 char *dual_text_read(dual_ctx *c, const char *path, size_t *length) {
     FILE *f = fopen(path, "rb");
@@ -3283,23 +3291,20 @@ char *dual_text_read(dual_ctx *c, const char *path, size_t *length) {
     if (!f) why = "cannot be opened: is the path right?";
     else if (ferror(f)) why = "cannot be read; is it a folder?";
     if (f) fclose(f);
-    if (!why) {
-        text[n] = 0;
-        *length = n;
-        return text;
-    }
+    if (text) text[n] = 0;
+    *length = n;
+    if (!why) return text;
     free(text);
-    dual_failed(c, "%s: %s", path, why);
+    (void)refuse(c, "%s: %s", path, why);
     return NULL;
 }
 
 /* Opens path.tmp for writing; save_end flushes and renames it, or removes it when `good` is 0. */
 static FILE *save_begin(dual_ctx *c, const char *path, char *temporary, size_t size) {
     FILE *f = NULL;
-    if ((size_t)snprintf(temporary, size, "%s.tmp", path) < size) f = fopen(temporary, "wb");
+    if (put(temporary, size, "%s.tmp", path) < size) f = fopen(temporary, "wb");
     if (!f)
-        dual_failed(c, "%s: cannot be written: does the folder exist, and may you write to it?",
-                    path);
+        (void)refuse(c, "%s: cannot be written: does the folder exist, may you write to it?", path);
     return f;
 }
 
@@ -3308,8 +3313,8 @@ static int save_end(dual_ctx *c, FILE *f, const char *path, const char *temporar
     good = fclose(f) == 0 && good;
     if (good && REPLACE(temporary, path)) return 1;
     remove(temporary);
-    return dual_failed(c, "%s: could not be written completely (is the disk full?); the file that "
-                       "was there before is unchanged", path);
+    return refuse(c, "%s: could not be written completely (is the disk full?); the file that was "
+                  "there before is unchanged", path);
 }
 
 int dual_text_save(dual_ctx *c, const char *path, const char *text, size_t length) {
@@ -3381,7 +3386,7 @@ static const char *read_entry(entry *t, dual_json key, dual_json value, uint64_t
     t->begin = (uint64_t)bound[0];
     t->end = (uint64_t)bound[1];
     for (t->type = 0; t->type < OTHER; t->type++)
-        if (!strcmp(t->e.type, TYPES[t->type].name)) break;
+        if (same(t->e.type, TYPES[t->type].name)) break;
     if (t->type < OTHER && t->end - t->begin != (uint64_t)t->e.count * TYPES[t->type].size)
         return "shape and data_offsets disagree";
     return NULL;
@@ -3399,7 +3404,7 @@ static const char *read_header(dual_file *s, uint64_t header_bytes, uint64_t dat
     if (!s->tensor) return "header does not fit in memory";
     for (v = slice(NULL, NULL); dual_json_each(s->json, &k, &v);) {
         char name[16];
-        if (dual_json_string(k, name, sizeof name) == 12 && !strcmp(name, "__metadata__")) continue;
+        if (dual_json_string(k, name, sizeof name) == 12 && same(name, "__metadata__")) continue;
         const char *why = read_entry(&s->tensor[s->n], k, v, data_bytes);
         if (why) return why;
         s->n++;
@@ -3417,7 +3422,7 @@ static const char *read_header(dual_file *s, uint64_t header_bytes, uint64_t dat
 static const char *open_file(dual_file *s, const char *path) {
     static const char broken[] = "is cut short, or not a safetensors file";
     unsigned char word[8];
-    snprintf(s->path, sizeof s->path, "%s", path);
+    put(s->path, sizeof s->path, "%s", path);
     s->f = fopen(path, "rb");
     if (!s->f) return "cannot be opened: is the path right?";
     const int64_t size = SEEK(s->f, 0, SEEK_END) == 0 ? (int64_t)TELL(s->f) : -1;
@@ -3435,7 +3440,7 @@ dual_file *dual_file_open(dual_ctx *c, const char *path) {
     dual_file *s = calloc(1, sizeof *s);
     const char *why = s ? open_file(s, path) : "does not fit in memory";
     if (!why) return s;
-    dual_failed(c, "%s: %s", path, why);
+    (void)refuse(c, "%s: %s", path, why);
     dual_file_close(s);
     return NULL;
 }
@@ -3454,7 +3459,7 @@ dual_entry dual_file_entry(const dual_file *s, size_t i) { return s->tensor[i].e
 
 size_t dual_file_find(const dual_file *s, const char *name) {
     for (size_t i = 0; i < s->n; i++)
-        if (!strcmp(s->tensor[i].e.name, name)) return i;
+        if (same(s->tensor[i].e.name, name)) return i;
     return SIZE_MAX;
 }
 
@@ -3480,14 +3485,14 @@ static int read_tensor(dual_ctx *c, dual_file *s, size_t i, dual_tensor *out) {
     const entry *t = &s->tensor[i];
     unsigned char chunk[8192];
     if (t->type == OTHER)
-        return dual_failed(c, "%s: %s has type %s; only F32 F16 BF16 F64 I64 can be read", s->path,
-                           t->e.name, t->e.type);
+        return refuse(c, "%s: %s has type %s; only F32 F16 BF16 F64 I64 can be read", s->path,
+                      t->e.name, t->e.type);
     const int there = SEEK(s->f, s->data + t->begin, SEEK_SET) == 0;
     const size_t width = TYPES[t->type].size, most = sizeof chunk / width;
     for (size_t done = 0; done < t->e.count;) {
         const size_t n = least(t->e.count - done, most);
         if (!there || fread(chunk, width, n, s->f) != n)
-            return dual_failed(c, "%s: %s is cut short", s->path, t->e.name);
+            return refuse(c, "%s: %s is cut short", s->path, t->e.name);
         for (size_t k = 0; k < n; k++) {
             const unsigned char *at = chunk + k * width;
             if (out->half && t->type == out->type) out->half[done + k] = (uint16_t)little(at, 2);
@@ -3510,21 +3515,18 @@ static int write_header(FILE *f, size_t n, const dual_param *const *p, const cha
     const size_t size = 256 + 6 * strlen(note) + n * 400;
     char *header = malloc(size);
     if (!header) return 0;
-    uint64_t offset = 0;
-    size_t at = (size_t)sprintf(header, "{\"__metadata__\":{\"format\":\"pt\",\"note\":\"");
+    size_t offset = 0, at = put(header, size, "{\"__metadata__\":{\"format\":\"pt\",\"note\":\"");
     at += dual_json_quote(note, header + at, size - at);
-    at += (size_t)sprintf(header + at, "\"}");
+    at += put(header + at, size - at, "\"}");
     for (size_t i = 0; i < n; i++) {
         const dual_tensor *t = p[i]->tensor;
-        const uint64_t bytes = (uint64_t)elements(t) * TYPES[t->type].size;
-        if (p[i]->vector) snprintf(shape, sizeof shape, "%lu", (unsigned long)t->cols);
-        else snprintf(shape, sizeof shape, "%lu,%lu", (unsigned long)t->rows,
-                      (unsigned long)t->cols);
-        at += (size_t)snprintf(header + at, size - at, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],"
-                               "\"data_offsets\":[%llu,%llu]}", p[i]->name,
-                               TYPES[t->type].name, shape, (unsigned long long)offset,
-                               (unsigned long long)(offset + bytes));
-        offset += bytes;
+        const size_t from = offset;
+        offset += elements(t) * TYPES[t->type].size;
+        if (p[i]->vector) put(shape, sizeof shape, "%z", t->cols);
+        else put(shape, sizeof shape, "%z,%z", t->rows, t->cols);
+        at += put(header + at, size - at, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],"
+                  "\"data_offsets\":[%z,%z]}", p[i]->name, TYPES[t->type].name, shape, from,
+                  offset);
     }
     header[at++] = '}';
     while (at % 8) header[at++] = ' '; /* the format asks that data start aligned */
@@ -3597,7 +3599,7 @@ static dual_json setting(dual_json j, const char *name) {
 static int setting_is(dual_json j, const char *name, const char *a, const char *b) {
     char word[64];
     dual_json_string(setting(j, name), word, sizeof word);
-    return !dual_json_type(setting(j, name)) || !strcmp(word, a) || !strcmp(word, b);
+    return !dual_json_type(setting(j, name)) || same(word, a) || same(word, b);
 }
 
 static int is_true(dual_json j, const char *name) {
@@ -3607,7 +3609,7 @@ static int is_true(dual_json j, const char *name) {
 static int read_real(dual_ctx *c, dual_json v, const char *path, const char *name, double usual,
                      double *out) {
     *out = dual_json_type(v) ? dual_json_number(v, -1) : usual;
-    return *out > 0 || dual_failed(c, "%s: %s must be a number above 0", path, name);
+    return *out > 0 || refuse(c, "%s: %s must be a number above 0", path, name);
 }
 
 static int read_numbers(dual_ctx *c, dual_json j, const char *path, dual_config *f) {
@@ -3617,7 +3619,7 @@ static int read_numbers(dual_ctx *c, dual_json j, const char *path, dual_config 
         if (!dual_json_type(v) && s[i].optional) continue;
         const double x = dual_json_number(v, -1);
         if (!(x >= 1 && x <= 1e9) || x != floor(x))
-            return dual_failed(c, "%s: %s must be a whole number above 0", path, s[i].name);
+            return refuse(c, "%s: %s must be a whole number above 0", path, s[i].name);
         *(size_t *)(void *)((char *)f + s[i].at) = (size_t)x;
     }
     const char *const eps = FAMILIES[f->family].eps_name;
@@ -3630,10 +3632,10 @@ static int read_gpt2_config(dual_ctx *c, dual_json j, const char *path, dual_con
     f->head_dim = f->hidden / f->heads;
     if (!f->mlp) f->mlp = 4 * f->hidden;
     if (!setting_is(j, "activation_function", "gelu_new", "gelu_pytorch_tanh"))
-        return dual_failed(c, "%s: activation_function must be gelu_new", path);
+        return refuse(c, "%s: activation_function must be gelu_new", path);
     if (is_true(j, "scale_attn_by_inverse_layer_idx") ||
         dual_json_type(dual_json_get(j, "scale_attn_weights")) == 'f')
-        return dual_failed(c, "%s: attention must be scaled by 1/sqrt(head_dim)", path);
+        return refuse(c, "%s: attention must be scaled by 1/sqrt(head_dim)", path);
     return 1;
 }
 
@@ -3649,7 +3651,7 @@ static int read_rope(dual_ctx *c, dual_json j, const char *path, dual_config *f)
         const dual_json part = setting(both[i], "partial_rotary_factor");
         if (!setting_is(both[i], "rope_type", "default", "") || dual_json_number(part, 1) != 1 ||
             !setting_is(both[i], "type", "default", ""))
-            return dual_failed(c, "%s: scaled rotary positions are not supported", path);
+            return refuse(c, "%s: scaled rotary positions are not supported", path);
     }
     if (!dual_json_type(theta)) theta = setting(j, "rope_theta");
     return read_real(c, theta, path, "rope_theta", 10000, &f->rope_theta);
@@ -3660,9 +3662,9 @@ static int read_qwen3_config(dual_ctx *c, dual_json j, const char *path, dual_co
     if (!f->kv_heads) f->kv_heads = f->heads;
     if (!f->head_dim) f->head_dim = f->hidden / f->heads;
     if (is_true(j, "use_sliding_window") || is_true(j, "attention_bias"))
-        return dual_failed(c, "%s: sliding windows and attention biases are not supported", path);
+        return refuse(c, "%s: sliding windows and attention biases are not supported", path);
     if (!setting_is(j, "hidden_act", "silu", "swish"))
-        return dual_failed(c, "%s: hidden_act must be silu", path);
+        return refuse(c, "%s: hidden_act must be silu", path);
     return read_rope(c, j, path, f);
 }
 
@@ -3671,15 +3673,15 @@ int dual_config_read(dual_ctx *c, const char *folder, dual_config *f) {
     size_t n;
     int ok;
     memset(f, 0, sizeof *f);
-    snprintf(path, sizeof path, "%s/config.json", folder);
+    put(path, sizeof path, "%s/config.json", folder);
     char *text = dual_text_read(c, path, &n);
     if (!text) return 0;
     const dual_json j = dual_json_text(text, n, why, sizeof why);
     dual_json_string(dual_json_get(j, "model_type"), family, sizeof family);
-    f->family = !strcmp(family, FAMILIES[DUAL_GPT2].type) ? DUAL_GPT2 : DUAL_QWEN3;
-    if (dual_json_type(j) != '{') ok = dual_failed(c, "%s: not a JSON object: %s", path, why);
-    else if (strcmp(family, FAMILIES[f->family].type) != 0)
-        ok = dual_failed(c, "%s: model_type \"%s\": must be gpt2 or qwen3", path, family);
+    f->family = same(family, FAMILIES[DUAL_GPT2].type) ? DUAL_GPT2 : DUAL_QWEN3;
+    if (dual_json_type(j) != '{') ok = refuse(c, "%s: not a JSON object: %s", path, why);
+    else if (!same(family, FAMILIES[f->family].type))
+        ok = refuse(c, "%s: model_type \"%s\": must be gpt2 or qwen3", path, family);
     else ok = read_numbers(c, j, path, f);
     if (ok) ok = (f->family == DUAL_GPT2 ? read_gpt2_config : read_qwen3_config)(c, j, path, f);
     free(text);
@@ -3688,29 +3690,26 @@ int dual_config_read(dual_ctx *c, const char *folder, dual_config *f) {
 
 static int config_save(dual_ctx *c, const dual_config *f, const char *type, const char *folder) {
     char path[1024], text[2048], theta[32], eps[32];
-    const size_t room = sizeof text;
     const char point = *localeconv()->decimal_point;
     const config_size *s = FAMILIES[f->family].size;
-    const char *const tied = f->tied ? "true" : "false";
     /* GPT-2's end token, Hugging Face's default, which a smaller vocabulary does not have */
     const char *const end = f->family == DUAL_GPT2 && f->vocab > 50256 ? "50256" : "null";
-    snprintf(path, sizeof path, "%s/config.json", folder);
+    put(path, sizeof path, "%s/config.json", folder);
     snprintf(theta, sizeof theta, "%.17g", f->rope_theta);
     snprintf(eps, sizeof eps, "%.9g", f->norm_eps);
-    int n = snprintf(text, room, "{\n  \"architectures\": [\"%s\"],\n  \"model_type\": \"%s\",\n%s",
-                     FAMILIES[f->family].class, FAMILIES[f->family].type,
-                     FAMILIES[f->family].fixed);
+    size_t n = put(text, sizeof text,
+                   "{\n  \"architectures\": [\"%s\"],\n  \"model_type\": \"%s\",\n%s",
+                   FAMILIES[f->family].class, FAMILIES[f->family].type, FAMILIES[f->family].fixed);
     for (size_t i = 0; i < COUNT(FAMILIES[0].size) && s[i].name; i++)
-        n += snprintf(text + n, room - (size_t)n, "  \"%s\": %lu,\n", s[i].name,
-                      (unsigned long)*(const size_t *)(const void *)((const char *)f + s[i].at));
+        n += put(text + n, sizeof text - n, "  \"%s\": %z,\n", s[i].name,
+                 *(const size_t *)(const void *)((const char *)f + s[i].at));
     if (f->family == DUAL_QWEN3)
-        n += snprintf(text + n, room - (size_t)n, "  \"rope_theta\": %s,\n",
-                      replaced(theta, point, '.'));
-    n += snprintf(text + n, room - (size_t)n, "  \"%s\": %s,\n  \"tie_word_embeddings\": %s,\n"
-                  "  \"bos_token_id\": %s,\n  \"eos_token_id\": %s,\n  \"torch_dtype\": \"%s\",\n"
-                  "  \"use_cache\": true\n}\n", FAMILIES[f->family].eps_name,
-                  replaced(eps, point, '.'), tied, end, end, type);
-    return dual_text_save(c, path, text, (size_t)n);
+        n += put(text + n, sizeof text - n, "  \"rope_theta\": %s,\n", replaced(theta, point, '.'));
+    n += put(text + n, sizeof text - n, "  \"%s\": %s,\n  \"tie_word_embeddings\": %s,\n"
+             "  \"bos_token_id\": %s,\n  \"eos_token_id\": %s,\n  \"torch_dtype\": \"%s\",\n"
+             "  \"use_cache\": true\n}\n", FAMILIES[f->family].eps_name,
+             replaced(eps, point, '.'), f->tied ? "true" : "false", end, end, type);
+    return dual_text_save(c, path, text, n);
 }
 
 /* The hub's gpt2, and exports of bare models, have no "transformer." or "model." before a name. */
@@ -3729,10 +3728,10 @@ static int open_shard(dual_ctx *c, const char *folder, dual_json map, const char
         if (!dual_json_type(v)) v = dual_json_get(map, bare(name));
         if (!dual_json_type(v) || dual_json_string(v, file, sizeof file) >= sizeof file ||
             strchr(file, '/') || strchr(file, '\\'))
-            return dual_failed(c, "%s: the index names no file for %s", folder, name);
+            return refuse(c, "%s: the index names no file for %s", folder, name);
     }
-    snprintf(path, sizeof path, "%s/%s", folder, file);
-    if (*open && !strcmp((*open)->path, path)) return 1;
+    put(path, sizeof path, "%s/%s", folder, file);
+    if (*open && same((*open)->path, path)) return 1;
     dual_file_close(*open);
     *open = dual_file_open(c, path);
     return *open != NULL;
@@ -3745,16 +3744,17 @@ int dual_model_load(dual_ctx *c, dual_model *m, const char *folder) {
     unsigned types = 0;                /* of the matrices, a bit each */
     int ok = 1;
     dual_json map = slice(NULL, NULL);
-    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    if (m->place) return refuse(c, "%s: cannot be loaded into a view of other weights", folder);
+    put(path, sizeof path, "%s/model.safetensors", folder);
     FILE *whole = fopen(path, "rb");   /* goes before an index, as in transformers */
-    snprintf(path, sizeof path, "%s/model.safetensors.index.json", folder);
+    put(path, sizeof path, "%s/model.safetensors.index.json", folder);
     FILE *parts = whole ? NULL : fopen(path, "rb");
     if (whole) fclose(whole);
     if (parts) fclose(parts);
     char *index = parts ? dual_text_read(c, path, &length) : NULL;
     if (parts && !index) return 0;
     if (index) map = dual_json_get(dual_json_text(index, length, why, sizeof why), "weight_map");
-    if (index && !dual_json_type(map)) ok = dual_failed(c, "%s: %s", path, why);
+    if (index && !dual_json_type(map)) ok = refuse(c, "%s: %s", path, why);
     for (size_t i = 0; ok && i < m->n_params; i++) {
         const dual_param *p = &m->param[i];
         ok = open_shard(c, folder, map, p->name, &file);
@@ -3762,19 +3762,19 @@ int dual_model_load(dual_ctx *c, dual_model *m, const char *folder) {
         size_t at = dual_file_find(file, p->name);
         if (at == SIZE_MAX) at = dual_file_find(file, bare(p->name));
         if (at == SIZE_MAX) {
-            ok = dual_failed(c, "%s: no tensor %s%s", file->path, p->name,
-                             index ? ", though the index names it there" : "");
+            ok = refuse(c, "%s: no tensor %s%s", file->path, p->name,
+                        index ? ", though the index names it there" : "");
             break;
         }
         const dual_entry t = dual_file_entry(file, at);
         if (t.rows != p->tensor->rows || t.cols != p->tensor->cols)
-            ok = dual_failed(c, "%s: %s is [%zu,%zu], the config says [%zu,%zu]", file->path,
-                             p->name, t.rows, t.cols, p->tensor->rows, p->tensor->cols);
+            ok = refuse(c, "%s: %s is [%z,%z], the config says [%z,%z]", file->path, p->name,
+                        t.rows, t.cols, p->tensor->rows, p->tensor->cols);
         else if (numbers(p->tensor)) ok = read_tensor(c, file, at, p->tensor);
         const size_t bad = ok ? dual_not_finite(p->tensor, &first) : 0;
         if (bad)
-            ok = dual_failed(c, "%s: %s: %zu of %zu numbers are NaN or infinite, the first at "
-                             "index %zu", file->path, p->name, bad, t.count, first);
+            ok = refuse(c, "%s: %s: %z of %z numbers are NaN or infinite, the first at index %z",
+                        file->path, p->name, bad, t.count, first);
         if (!p->vector) types |= 1u << file->tensor[at].type;
     }
     m->file_type = DUAL_FULL;
@@ -3789,9 +3789,9 @@ int dual_model_save(dual_ctx *c, const dual_model *m, const char *folder, const 
     char path[1024];
     static const char *const torch_dtype[] = {"float32", "float16", "bfloat16"};   /* by type */
     const dual_param **all = calloc(m->n_params, sizeof *all);
-    if (!all) return dual_failed(c, "%s: no memory to write it", folder);
+    if (!all) return refuse(c, "%s: no memory to write it", folder);
     for (size_t i = 0; i < m->n_params; i++) all[i] = &m->param[i];
-    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    put(path, sizeof path, "%s/model.safetensors", folder);
     const int ok = dual_file_save(c, path, m->n_params, all, note) &&
                    config_save(c, &m->config, torch_dtype[m->type], folder);
     free(all);

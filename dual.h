@@ -2,7 +2,7 @@
  * cache, thinks over N_L soft tokens and answers with latents. Needs a C99 compiler, libc, libm.
  *
  * Method: "Exploring System 1 and 2 communication for latent reasoning in LLMs", arXiv 2510.00494,
- * on top of Liu et al. 2024, arXiv 2412.17747. README.md explains it, dual.c implements it.
+ * on top of Liu et al. 2024, arXiv 2412.17747. README.md explains it, also in PyTorch's words.
  *
  * From tests/example.c, a whole program:
  *    static unsigned char memory[1 << 20];               // all that is made lives in this block
@@ -39,13 +39,6 @@
  *    size_t answer_length;                               // tokens before the end token
  *    dual_sampling greedy = {.max_new = 3, .end = -1};   // no end token: 3 tokens
  *    dual_generate(&c, &e, &batch, &greedy, answer, &answer_length);
- *
- * PyTorch's words:
- *   past_key_values  dual_pass.seen in, .cache out       loss.backward()         dual_backward
- *   inputs_embeds    dual_pass.input                     optimizer.step()        dual_adamw_step
- *   position_ids     dual_pass.position                  torch.no_grad()         ctx->inference = 1
- *   attention_mask   dual_seen.begin and .end, per row   gradient checkpointing  ctx->recompute = 1
- *   state_dict()     dual_model.param, n_params of them
  *
  * Conventions. An activation is a matrix of rows, [rows, cols], row-major. A batch is ragged: its
  * sequences lie one after another, without padding. Memory comes from one block and goes back by
@@ -87,7 +80,7 @@ void dual_done(dual_ctx *);                               /* after counting: fre
 void *dual_alloc(dual_ctx *, size_t count, size_t size);  /* not cleared; NULL while counting */
 dual_mark dual_mark_here(const dual_ctx *);
 void dual_release(dual_ctx *, dual_mark);                 /* forget all made since the mark */
-int dual_failed(dual_ctx *, const char *format, ...);     /* sets error, returns 0 */
+int dual_failed(dual_ctx *, const char *format, ...);     /* as printf; sets error, returns 0 */
 void dual_threads(int n);      /* 0: leave it to OpenMP. Before counting: a thread takes memory */
 
 /* ---- random numbers: splitmix64, one word of state ------------------------------------------- */
@@ -108,7 +101,7 @@ typedef struct dual_tensor {
     uint16_t *half; int type;      /* a weight of 16 bits has its numbers here, data is NULL */
     struct dual_tensor *base;      /* a view's owner, else NULL */
     size_t offset;                 /* a view's first element in it */
-    int needs_grad;
+    int needs_grad, constant;      /* constant: numbers of a dual_model_view, never written */
 } dual_tensor;
 
 dual_tensor *dual_tensor_new(dual_ctx *, size_t rows, size_t cols);      /* not cleared */
@@ -175,6 +168,7 @@ typedef struct {
 typedef struct dual_model {
     dual_config config;
     int type, file_type;           /* of its matrices; the same in the files last loaded from */
+    const void *const *place;      /* NULL, or the table of a view */
     size_t n_params;
     dual_param *param;             /* the one table: allocation, init, files, optimiser */
     struct dual_layer *layer;
@@ -206,6 +200,9 @@ int dual_config_read(dual_ctx *, const char *folder, dual_config *);     /* conf
 int dual_config_check(dual_ctx *, const dual_config *);   /* refuses impossible shapes */
 dual_model *dual_model_new(dual_ctx *, const dual_config *);
 dual_model *dual_model_kept(dual_ctx *, const dual_config *, int type);  /* matrices in 16 bits */
+/* A model whose numbers stay where they are, in flash or a mapped file: place[i] has param[i]'s,
+ * dual_real, or 16 bits where the matrices are of such a type. It is read, never changed. */
+dual_model *dual_model_view(dual_ctx *, const dual_config *, int type, const void *const *place);
 void dual_model_init(dual_model *, dual_rng);             /* random weights, std 0.55/sqrt(d) */
 void dual_model_copy(dual_model *to, const dual_model *from);
 /* Other types than the model's are widened or rounded. Counting: checks all, reads no number. */
@@ -308,8 +305,11 @@ typedef struct {
     double beta1, beta2, eps, decay, clip;                /* 0.9 0.95 1e-8 0.1 1.0 */
     uint64_t step;
 } dual_adamw;
+/* Points into the exchange, which from here on must stay where it is. */
 void dual_adamw_new(dual_ctx *, dual_adamw *, dual_exchange *);
-/* One step over all trained tensors, then their gradients are 0. Returns the norm before clip. */
+/* One step over all trained tensors, then their gradients are 0. Returns the norm before clip.
+ * Several processes: between dual_backward and dual_adamw_step sum each tensor's grad over the
+ * processes, weighted by its share of the targets. */
 double dual_adamw_step(dual_ctx *, dual_adamw *, double rate);
 /* Linear warm-up over max(1, warmup*steps) (step 0 is at 1/warm-up of the peak), cosine to 0. */
 double dual_schedule(uint64_t step, uint64_t steps, double warmup, double peak);

@@ -4,9 +4,11 @@
  *   eval choices RUN FILE   multiple choice by log-likelihood
  *   eval perplexity RUN FILE   of each token ahead, with the latents and without
  *   eval compare RUN...     all runs on the same problems: every pair, and the method's sentences
+ *   eval report RUN...      that comparison as a page of pictures, report.html
  *   eval generate RUN       the answer to a prompt, or to each of a file
  *   eval latents RUN        do the slots hold different things? (overlap of their subspaces)
  *   eval trace RUN          every row of every pass: what it is, where it stands, what it sees
+ *   eval page RUN           a web page that holds the run: trace and its latents, to look at
  *   eval tokens DIR FILE    token ids of a text, and back
  *
  * Commands only: options are read, data/eval/ computes, the result is printed. Results go to
@@ -17,9 +19,12 @@
 #include "data/eval/multiple_choice.h"
 #include "data/eval/latents_report.h"
 #include "data/eval/perplexity.h"
+#include "data/eval/report_page.h"
 #include "data/eval/samples.h"
 #include "data/eval/trace.h"
 #include "data/files/files.h"
+#include "data/files/system.h"
+#include "data/page/embed.h"
 #include "data/runs/cli.h"
 #include "data/runs/platform.h"
 #include <math.h>
@@ -43,11 +48,12 @@ static void *must_room(dual_ctx *c, size_t count, size_t size) {
 
 typedef struct {
     char split[16], data[RUN_PATH], file[RUN_PATH], answers[RUN_PATH], dump[RUN_PATH];
-    char broken[8], from[24], against[200], prompt[8192], answer[1024];
+    char broken[8], from[24], against[200], prompt[8192], answer[1024], other[8192];
+    char page[RUN_PATH], out[RUN_PATH], svg[RUN_PATH];
     size_t count, samples, sequences, prompts, k, max_new, latents, groups, ahead, sequence, seed;
     size_t threads;
     double temperature;
-    int json, csv, markdown, no_analysis, help;
+    int json, csv, markdown, no_analysis, attention, tables, help;
     const char *text;              /* of tokens; NULL: not given */
     int whole, plain, decode;
 } settings;
@@ -93,14 +99,20 @@ static const option PERPLEXITY[] = {
     ENTRY("sequence", OPTION_SIZE, sequence, "0", "tokens per sequence; 0: as trained"),
     BROKEN, FROM, AT_TEST, SEED, JSON, COMMON
 };
+#define COMPARING SPLIT, DATA, BROKEN, COUNT, PROMPTS, \
+    ENTRY("no-analysis", OPTION_FLAG, no_analysis, "0", "leave the latents' analysis out"), \
+    ENTRY("against", OPTION_TEXT, against, "", \
+          "an arm: all others less that one; empty: every pair of arms")
 static const option COMPARE[] = {
-    SPLIT, DATA, BROKEN, COUNT, PROMPTS,
-    ENTRY("no-analysis", OPTION_FLAG, no_analysis, "0", "leave the latents' analysis out"),
-    ENTRY("against", OPTION_TEXT, against, "",
-          "an arm: all others less that one; empty: every pair of arms"),
+    COMPARING,
     ENTRY("markdown", OPTION_FLAG, markdown, "0", "tables as Markdown"),
     ENTRY("csv", OPTION_FLAG, csv, "0", "one CSV table of arms, runs, sentences and pairs"),
     JSON, COMMON
+};
+static const option REPORT[] = {
+    COMPARING, ENTRY("out", OPTION_TEXT, out, "report.html", "the page"),
+    ENTRY("svg", OPTION_TEXT, svg, "", "folder for each picture alone, NAME.svg"),
+    ENTRY("tables", OPTION_FLAG, tables, "0", "print what compare prints, too"), COMMON
 };
 static const option GENERATE[] = {
     PROMPT, ENTRY("file", OPTION_TEXT, file, "", "or a file of questions, one a line"),
@@ -114,6 +126,18 @@ static const option LATENTS[] = {
 };
 static const option TRACE[] = {
     PROMPT, ENTRY("answer", OPTION_TEXT, answer, "", "y; without it the run's own greedy answer"),
+    FROM, ENTRY("other", OPTION_TEXT, other, "",
+                "the prompt whose latents swapped and mean take; empty: a fresh problem"),
+    AT_TEST, SEED,
+    ENTRY("attention", OPTION_FLAG, attention, "0", "with --json: every head's weights too"),
+    JSON, COMMON
+};
+
+static const option PAGE[] = {
+    ENTRY("out", OPTION_TEXT, out, "", "the file to write (required)"),
+    ENTRY("page", OPTION_TEXT, page, "build/dual.html", "the page that make page wrote"),
+    ENTRY("prompt", OPTION_TEXT, prompt, "", "the question it begins with; empty: a test problem"),
+    ENTRY("other", OPTION_TEXT, other, "", "the one that lends its latents; empty: the next one"),
     COMMON
 };
 
@@ -134,22 +158,10 @@ static countdown_split parse_split(const settings *set) {
 }
 
 static dual_ablation parse_ablation(const settings *set) {
-    dual_ablation ablation;
-    char *end;
-    memset(&ablation, 0, sizeof ablation);
-    ablation.seed = set->seed;
-    for (int i = DUAL_RIGHT; i < DUAL_DROP; i++)
-        if (!strcmp(set->from, ablation_name((dual_source)i))) {
-            ablation.from = (dual_source)i;
-            return ablation;
-        }
-    if (!strncmp(set->from, "drop:", 5) && set->from[5] >= '0' && set->from[5] <= '9') {
-        ablation.from = DUAL_DROP;
-        ablation.slot = (size_t)strtoull(set->from + 5, &end, 10);
-        if (!*end) return ablation;
-    }
-    cli_fail(2, "--latents-from: \"%s\" is not one of right swapped mean noise zero drop:I",
-             set->from);
+    dual_ablation ablation = {.seed = set->seed};
+    if (!ablation_parse(set->from, &ablation))
+        cli_fail(2, "--latents-from: \"%s\" is not one of right swapped mean noise zero drop:I",
+                 set->from);
     return ablation;
 }
 
@@ -322,7 +334,7 @@ static void samples_table(const samples_result *of) {
 }
 
 static void score_tallies_table(const settings *set, task_kind kind, const score_tallies *t) {
-    char label[40], key[8];
+    char label[40], key[16];
     report_tally(stdout, "accuracy [95 %]", t->all);
     report_tally(stdout, "  + and - suffice", t->simple);
     report_tally(stdout, "  needs * or /", t->other);
@@ -673,21 +685,26 @@ static void open_all(dual_ctx *c, const settings *set, comparison *k, size_t n_r
     refuse_against(k, set->against);
 }
 
+static void measure_all(dual_ctx *c, const settings *set, comparison *k, findings *all,
+                        size_t n_runs, const char **folder) {
+    parse_prompts(set);
+    open_all(c, set, k, n_runs, folder);
+    for (size_t i = 0; i < k->n_groups; i++) read_group(c, set, k, &k->groups[i]);
+    const int terminal = run_is_terminal(2);
+    for (size_t i = 0; i < k->n_entries; i++) {
+        fprintf(stderr, terminal ? "\r%s\033[K" : "%s\n", k->entries[i].folder);
+        must(comparison_measure(c, k, &k->entries[i]), c);
+    }
+    if (terminal) fprintf(stderr, "\r\033[K");
+    must(comparison_make_arms(c, k) && findings_make(c, k, set->against, all), c);
+}
+
 static void compare(dual_ctx *c, const settings *set, size_t n_runs, const char **folder) {
     comparison k;
     findings all;
-    parse_prompts(set);
     if (set->csv + set->markdown + set->json > 1)
         cli_fail(2, "--csv, --markdown and --json: one of them");
-    open_all(c, set, &k, n_runs, folder);
-    for (size_t i = 0; i < k.n_groups; i++) read_group(c, set, &k, &k.groups[i]);
-    const int terminal = run_is_terminal(2);
-    for (size_t i = 0; i < k.n_entries; i++) {
-        fprintf(stderr, terminal ? "\r%s\033[K" : "%s\n", k.entries[i].folder);
-        must(comparison_measure(c, &k, &k.entries[i]), c);
-    }
-    if (terminal) fprintf(stderr, "\r\033[K");
-    must(comparison_make_arms(c, &k) && findings_make(c, &k, set->against, &all), c);
+    measure_all(c, set, &k, &all, n_runs, folder);
     if (set->json) {
         json_writer j = report_begin(stdout, "compare", COMPARE, set);
         report_comparison_json(&j, &k, &all);
@@ -696,6 +713,34 @@ static void compare(dual_ctx *c, const settings *set, size_t n_runs, const char 
     else must(report_comparison(c, stdout, &k, &all, set->markdown), c);
     fflush(stdout);                    /* the warnings stand below, where both go to one place */
     if (!set->json) report_warnings(stderr, &k);
+    findings_free(&all);
+    comparison_free(&k);
+}
+
+/* ==== REPORT ================================================================================== */
+
+/* Before any work; what is there stays as it is, and what was not there is not left behind. */
+static void check_page(dual_ctx *c, const char *file, const char *svg) {
+    FILE *there = fopen(file, "rb");
+    if (!*file) cli_fail(2, "--out: the name of a page is required");
+    if (data_is_special(file)) cli_fail(1, "--out: %s is there and no file, it stays", file);
+    must(output_check(c, "--out", file), c);
+    if (there) fclose(there);
+    else remove(file);
+    if (*svg && !data_make_folder(svg)) cli_fail(1, "--svg: the folder %s cannot be made", svg);
+}
+
+static void report(dual_ctx *c, const settings *set, size_t n_runs, const char **folder) {
+    comparison k;
+    findings all;
+    check_page(c, set->out, set->svg);
+    measure_all(c, set, &k, &all, n_runs, folder);
+    if (set->tables) must(report_comparison(c, stdout, &k, &all, 0), c);
+    fflush(stdout);
+    report_warnings(stderr, &k);
+    must(report_page_save(c, &k, &all, set->out, set->svg), c);
+    printf("%sThe page with %zu run%s: %s\n", set->tables ? "\n" : "", k.n_entries,
+           k.n_entries == 1 ? "" : "s", set->out);
     findings_free(&all);
     comparison_free(&k);
 }
@@ -713,7 +758,7 @@ static void open_prompt(dual_ctx *c, const loaded_run *loaded, const prompt_opti
 static prompt_answer *open_prompts(dual_ctx *c, const settings *set, const loaded_run *loaded,
                                    char *text, size_t *n) {
     prompt_options how = {set->prompt, parse_ablation(set), set->temperature, set->seed,
-                          set->max_new, 0};
+                          set->max_new, 0, NULL};
     size_t lines = 1;
     for (const char *at = text; at && *at; at++) lines += *at == '\n';
     prompt_answer *list = must_room(c, lines, sizeof *list);
@@ -813,41 +858,57 @@ static void generate(dual_ctx *c, const settings *set, size_t n_runs, const char
 static void print_pass(const trace_view *v, size_t which) {
     const loaded_run *loaded = v->loaded;
     const dual_pass *p = &v->out->pass[which];
-    const int last = which + 1 == v->out->n_passes;
+    const size_t rows = trace_rows(p);
     char what[40], sees[160], state[16], likeliest[80];
     printf("\n%zu. %s: %s, %zu row%s", which + 1, p->name,
-           p->model == loaded->r.coprocessor ? "Coprocessor" : "Base", p->rows,
-           p->rows == 1 ? "" : "s");
+           p->model == loaded->r.coprocessor ? "Coprocessor" : "Base", rows, rows == 1 ? "" : "s");
     if (p->cache_only) printf(" up to the last K and V");
     printf("; %s\n", trace_recorded(loaded, p));
     printf("   hands over %s\n", trace_hands_over(loaded, v->out, which));
     printf("%4s %-10s %4s  %-31s %7s %7s%s\n", "row", "what", "pos", "sees", "|input|", "|state|",
-           last ? "  likeliest next" : "");
-    for (size_t r = 0; r < p->rows; r++) {
+           p->hidden ? "  likeliest next" : "");
+    for (size_t r = 0; r < rows; r++) {
         trace_row(loaded, p, r, v->n_x, what, sizeof what);
         trace_sees(loaded, v->out, p, r, sees, sizeof sees);
         snprintf(state, sizeof state, "-");
         if (p->hidden) snprintf(state, sizeof state, "%.2f", trace_norm(p->hidden, r));
         *likeliest = 0;
-        if (last && trace_predicts(p, r, v->n_x))
-            trace_likeliest(&loaded->task, v->logits, r, likeliest, sizeof likeliest);
+        if (trace_predicts(p, r, v->n_x))
+            trace_likeliest(&loaded->task, v->logits[which], r, likeliest, sizeof likeliest);
         printf("%4zu %-10s %4ld  %-31s %7.2f %7s%s\n", r, what, (long)p->position[r], sees,
                trace_norm(p->input, r), state, likeliest);
     }
 }
 
+/* The latents, where they are not the prompt's own. */
+static void print_replaced(const prompt_answer *p) {
+    const dual_ablation *a = &p->how.ablation;
+    if (a->from == DUAL_RIGHT) return;
+    printf("latents: %s", ablation_name(a->from));
+    if (a->from == DUAL_DROP) printf(", without slot %zu", a->slot);
+    if (p->n_rows > 1) printf(", with those of \"%s\"", p->rows[1].row.question);
+    printf("\n");
+}
+
+typedef struct {
+    const settings *set;
+    const char *folder;
+} trace_output;
+
 static void print_trace(const trace_view *v, void *to) {
     char system[400], gradient[160];
     (void)to;
     run_describe_system(&v->loaded->r.system, system, sizeof system);
-    printf("%s: %s\nx: %s\ny: %s%s\n\n", v->loaded->r.set.out, system, v->prompt->how.text, v->y,
+    printf("%s: %s\nx: %s\ny: %s%s\n", v->loaded->r.set.out, system, v->prompt->how.text, v->y,
            v->given ? "" : "    (its own greedy answer)");
-    printf("row      number within its pass          S, s  trained vectors; Z the Coprocessor's "
+    print_replaced(v->prompt);
+    printf("\n"
+           "row      number within its pass          S, s  trained vectors; Z the Coprocessor's "
            "answer\npos      position                        Base  cached rows of the Base's read\n"
            "sees     keys this row attends to        Cop   cached rows of the Coprocessor\n"
            "|input|  norm, before any position       own   rows of this very pass\n"
            "|state|  norm after the final norm; -    det.  a copy that lets no gradient back\n"
-           "         where the pass stops at K and V\n");
+           "         where the pass stops at K and V other what replaces the Coprocessor's rows\n");
     for (size_t i = 0; i < v->out->n_passes; i++) print_pass(v, i);
     trace_gradient(&v->loaded->r.system, gradient, sizeof gradient);
     printf("\ngradient: %s\nloss of y, mean over its %zu tokens: %.4f\n", gradient, v->row->n_y,
@@ -855,16 +916,59 @@ static void print_trace(const trace_view *v, void *to) {
     if (*v->grade) printf("grade of y: %s\n", v->grade);
 }
 
+static void print_trace_json(const trace_view *v, void *to) {
+    const trace_output *output = to;
+    json_writer j = begin_json("trace", TRACE, output->set, v->loaded, output->folder);
+    trace_json(&j, v);
+    json_close(&j, '}');
+}
+
 static void trace(dual_ctx *c, const settings *set, size_t n_runs, const char **folder) {
     loaded_run loaded;
     prompt_answer prompt;
-    const prompt_options how = {.text = set->prompt, .seed = set->seed};
+    trace_output output = {set, folder[0]};
+    const prompt_options how = {.text = set->prompt, .ablation = parse_ablation(set),
+                                .seed = set->seed, .other = set->other};
+    const trace_options shown = {set->answer, set->attention};
     (void)n_runs;
     if (!*set->prompt) cli_fail(2, "--prompt \"numbers: 3 7 12 target: 57\" is required");
+    if (set->attention && !set->json) cli_fail(2, "--attention is for --json: it fits no table");
+    if (*set->other && !ablation_mixes(how.ablation.from))
+        cli_fail(2, "--other is for --latents-from swapped and mean, not %s", set->from);
     open_run(c, set, folder[0], &loaded);
     open_prompt(c, &loaded, &how, NULL, &prompt);
-    must(trace_run(c, &loaded, &prompt, set->answer, print_trace, NULL), c);
+    must(trace_run(c, &loaded, &prompt, &shown, set->json ? print_trace_json : print_trace,
+                   &output), c);
     prompt_close(&prompt);
+    loaded_run_close(&loaded);
+}
+
+/* ==== PAGE ==================================================================================== */
+
+/* The prompts that were not given are the first test problems. */
+static void choose_prompts(dual_ctx *c, const loaded_run *loaded, settings *set) {
+    problem_set rows;
+    if (*set->prompt && *set->other) return;
+    if (!loaded->task.generated)
+        cli_fail(2, "--prompt and --other are required: --task %s makes no problems of its own",
+                 task_name(loaded->task.kind));
+    must(problems_read(c, loaded, COUNTDOWN_TEST, "", 2, &rows), c);
+    if (!*set->prompt) snprintf(set->prompt, sizeof set->prompt, "%s", rows.at[0].row.question);
+    if (!*set->other)
+        snprintf(set->other, sizeof set->other, "%s", rows.at[rows.n - 1].row.question);
+    problems_free(&rows);
+}
+
+static void page(dual_ctx *c, const settings *set, size_t n_runs, const char **folder) {
+    loaded_run loaded;
+    settings asked = *set;
+    (void)n_runs;
+    if (!*set->out) cli_fail(2, "--out FILE.html is required: where the page is written");
+    open_run(c, set, folder[0], &loaded);
+    choose_prompts(c, &loaded, &asked);
+    must(page_embed(c, &loaded, asked.prompt, asked.other, asked.page, asked.out), c);
+    printf("%s: %s, step %llu; open it in a browser\n", set->out, folder[0],
+           (unsigned long long)loaded.r.step);
     loaded_run_close(&loaded);
 }
 
@@ -987,10 +1091,13 @@ static const command COMMANDS[] = {
     {"compare", "RUN...", "runs on the same problems: every pair, and the method's sentences; "
      "intervals over seeds from 3 seeds on, verdicts from 5", COMPARE,
      SIZE_MAX, compare},
+    {"report", "RUN...", "what compare finds as one page of pictures, tables and sentences", REPORT,
+     SIZE_MAX, report},
     {"generate", "RUN --prompt TEXT", "the answer to a prompt, or to each of a file", GENERATE, 1,
      generate},
     {"latents", "RUN", "do the latents hold different things?", LATENTS, 1, latents},
     {"trace", "RUN --prompt TEXT", "every row of every pass, and what it sees", TRACE, 1, trace},
+    {"page", "RUN --out FILE", "a web page that shows the run's passes and latents", PAGE, 1, page},
     {"tokens", "DIR FILE", "token ids of a text, line by line; DIR holds a tokenizer", TOKENS, 2,
      tokens},
 };
@@ -1005,8 +1112,8 @@ static void help(const command *c) {
 static const command *find_command(const char *name) {
     option names[N_COMMANDS + 1];
     if (!name) {
-        fprintf(stderr, "usage: eval score|choices|perplexity|compare|generate|latents|trace|"
-                "tokens RUN [options], or eval --help\n");
+        fprintf(stderr, "usage: eval score|choices|perplexity|compare|report|generate|latents|"
+                "trace|page|tokens RUN [options], or eval --help\n");
         return NULL;
     }
     memset(names, 0, sizeof names);
@@ -1053,6 +1160,7 @@ static int run_command(const command *it, int argc, char **argv) {
 int main(int argc, char **argv) {
     int status = 0;
     cli_program = "eval";
+    run_hold_streams();
     run_spin_briefly(argv);
     if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
         printf("usage: eval COMMAND RUN [options]; RUN is a folder made by train\n");

@@ -485,9 +485,9 @@ static void keep_best(job *j, double score) {
     if ((size_t)snprintf(path, sizeof path, "%s/best", j->r.set.out) >= sizeof best.set.out)
         cli_fail(1, "%s: path too long for its best/", j->r.set.out);
     strcpy(best.set.out, path);
-    if (!data_make_folder(path) || !run_lock(&j->c, path) || !run_save_settings(&j->c, &best.set) ||
-        !run_save(&j->c, &best, &j->adamw))
-        cli_fail(1, "%s: %s", path, *j->c.error ? j->c.error : "this folder cannot be made");
+    if (!run_exists(j->r.set.out) || !data_make_folder(path) || !run_lock(&j->c, path) ||
+        !run_save_settings(&j->c, &best.set) || !run_save(&j->c, &best, &j->adamw))
+        cli_fail(1, "%s: %s", path, *j->c.error ? j->c.error : "its folder is gone, or read-only");
     if (!tokenizer_save(j->task.tokens, path, error, sizeof error)) cli_fail(1, "%s", error);
 }
 
@@ -856,6 +856,7 @@ int main(int argc, char **argv) {
     static job j;
     const run_settings *set = &j.r.set;
     cli_program = "train";
+    run_hold_streams();
     run_spin_briefly(argv);
     ranks_begin(&argc, &argv);
     j.best = NAN;

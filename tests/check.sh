@@ -14,14 +14,14 @@ cap README.md 300
 matmul=$(awk '/^\/\* ==== /{inside = /^\/\* ==== MATMUL /} inside{n++} END{print n}' dual.c)
 [ "$matmul" -le 260 ] || say "the section MATMUL of dual.c is over 260 lines"
 
-wide=$(awk 'length($0) > 100 {print FILENAME ":" FNR}' *.c *.h data/*/*.c data/*/*.h tests/*.c tests/*.h)
+wide=$(awk 'length($0) > 100 {print FILENAME ":" FNR}' *.c *.h data/*/*.c data/*/*.h tests/*.c tests/*.h tests/*/*.[ch])
 [ -z "$wide" ] || say "wider than 100: $wide"
 # A function begins where a line at the margin ends with ") {" and ends at the next lone brace.
 tall=$(awk '/^[a-z].*\) \{$/ || /^ +.*\) \{$/ && open == "" && last ~ /,$/ {open = FILENAME ":" FNR; from = FNR}
     /^}$/ && open != "" {cap = FILENAME == "dual.c" ? 70 : 60
         if (FNR - from + 1 > cap) print open, FNR - from + 1 " lines"
         open = ""}
-    {last = $0}' $ours tests/*.c)
+    {last = $0}' $ours tests/*.c tests/*/*.c)
 [ -z "$tall" ] || say "functions over a screen: $tall"
 # a ?: inside another, or directly behind its colon, outside comments and strings
 nested=$(sed -e 's/"\([^"\\]\|\\.\)*"/""/g' -e "s/'[^']'/0/g" -e 's/\/\*.*\*\// /' $ours |
@@ -40,7 +40,7 @@ quoted=$(sed -n 's/^ \*    //p' dual.h | head -n "$(echo "$code" | wc -l)")
 flags="-std=c99 -Wall -Wextra -pedantic -Wvla -Wshadow -Wconversion -Wsign-conversion -fopenmp -I."
 for cc in gcc clang; do
     command -v $cc > /dev/null || { echo "check: $cc is not here, skipped"; continue; }
-    for f in $ours tests/*.c; do
+    for f in $ours tests/*.c tests/cortex-m/weights.c; do
         case $f in tests/bench.c) reals=float ;; *) reals="float double" ;; esac
         for real in $reals; do
             # -O2: some warnings come only from an optimiser that follows values

@@ -73,7 +73,7 @@ expect 2 'facts 0.5 and --solved 0.6 are shares of the same samples: together' .
 expect 2 'stage 0 has no latents, so with a frozen Base nothing would' ./train --steps-shown curriculum --latents-per-stage 1 --base $work/base --system liu --context 48 --out $work/x
 expect 0 'step=12' ./train --objective lm --sequence 9 $small --steps 12 --out $work/short
 expect 2 'solved is for .*would do nothing' ./train --task text --objective lm --data $work --solved 0.6 --out $work/x
-expect 2 'hidden .* = heads' ./train --width 30 --heads 4 --out $work/x
+expect 2 'hidden 30 must be heads 4' ./train --width 30 --heads 4 --out $work/x
 expect 2 'positions, the model has' ./train --context 12 --out $work/x
 expect 2 'real, file or bf16' ./train --system liu --base-stored half --out $work/x
 expect 2 'cannot be trained' ./train --system h2 --base-stored file --out $work/x
@@ -95,6 +95,16 @@ if [ -w /dev/full ]; then
     full $base --out $work/full
     full $base --brief --out $work/full-brief
 else echo "skipped: a full standard output (no /dev/full)"; fi
+
+# a closed stream is not the next file that is opened: what is printed never ends in the lock
+expect 1 'cannot be written to standard output' sh -c "$base --out $work/closed >&-"
+expect 0 'step=12' sh -c "$base --out $work/closed-err 2>&-"
+expect 0 'step=12' sh -c "$base --out $work/closed-in <&-"
+expect 1 '^$' sh -c "$base --out $work/closed-all <&- >&- 2>&-"
+expect 1 '^$' sh -c "./eval tokens $work/closed --text 1 >&- 2>&-"
+expect 1 '^$' grep -rl step= $work/closed $work/closed-all
+expect 0 'step=12' $base --resume --out $work/closed
+same $work/closed/state.safetensors $work/closed-err/state.safetensors
 
 # ---- the whole path: Base, every system, scoring
 expect 0 'gate: |step=12' $base --out $work/base
@@ -147,6 +157,40 @@ for runs in "$work/h2 $work/h2-latents" "$work/h2-latents $work/h2"; do
     expect 0 '^latents=5: 24 of 2,955 test problems' ./eval compare $work/none $runs --count 24 --no-analysis
     expect 0 '^h2:5 - h2:3 ' ./eval compare $work/none $runs --count 24 --no-analysis
 done
+# the report: the numbers of compare, whatever a folder is called; what is refused leaves nothing
+strange="$work/<b>&\"'$(printf '\351')"
+cp -r $work/liu "$strange"
+few="--count 24 --prompts 32"
+page="./eval report $work/none $strange $work/h2 $work/h2-latents $few"
+expect 0 'The page with 5 runs: .*/page.html$' $page --svg $work/svg --out $work/page.html
+cp $work/page.html $work/page-once.html
+expect 0 '^h2:5 - h2:3 ' $page --tables --out $work/page.html
+same $work/page-once.html $work/page.html
+expect 0 '/&#60;b&#62;&#38;&#34;&#39;.xE9</dt>' cat $work/page.html
+for p in accuracy curves budget overlap latents swapped; do expect 0 '^</svg>$' tail -n 1 $work/svg/$p.svg; done
+./eval compare $work/none $strange $work/h2 $work/h2-latents $few --json 2> $work/said |
+    awk '/^      "name"/ { gsub(/[",]/, ""); name = $2 } /^      "accuracy":/ { on = 1 }
+         on && /"(share|low|high)"/ && n < 3 { x[++n] = 100 * $2 }
+         /^      "loss"/ { printf "%s %.1f [%5.1f, %5.1f] %.4f\n", name, x[1], x[2], x[3], $2; n = on = 0 }' |
+    sort -u > $work/numbers
+expect 0 '^5$' sh -c "wc -l < $work/numbers | tr -d ' '"
+sed -n 's/^<tr><th scope="row" class="left">\([^<]*\)<[^>]*><td>[0-9]*<[^>]*><td>\([0-9]*\.[0-9]\)<.*<td>\(\[[^]]*\]\)<.*<td>\([0-9]\.[0-9]\{4\}\)<.*/\1 \2 \3 \4/p' $work/page.html |
+    sort -u > $work/numbers-of-page
+same $work/numbers $work/numbers-of-page
+if python3 -c 'import xml.dom.minidom' 2> $work/said; then
+    expect 0 '^well formed$' python3 -c 'import sys, xml.dom.minidom as m
+for f in sys.argv[1:]: m.parse(f)
+print("well formed")' $work/page.html $work/svg/*.svg
+else echo "skipped: the report read by another XML parser (no python3)"; fi
+expect 2 'no RUN given' ./eval report
+expect 1 'is there and no file' $page --out $work
+expect 1 '--out: .*/no/x.html cannot be written' $page --out $work/no/x.html
+expect 1 '--svg: the folder .* cannot be made' $page --out $work/x.html --svg $work/page.html
+[ -e $work/x.html ] && bad "a refused report left a page" || ok
+(trap '' XFSZ; ulimit -f 8; $page --out $work/page.html > $work/said 2>&1; echo "status $?" >> $work/said)
+expect 0 'page.html: could not be written completely' cat $work/said
+expect 0 '^status 1$' cat $work/said
+same $work/page-once.html $work/page.html
 expect 0 '^numbers=4: 24 of [0-9,]+ test problems' ./eval compare $work/h2 $work/h2-numbers --count 24 --no-analysis
 expect 0 '^left out: 1 pair of arms that answer different problems' ./eval compare $work/h2 $work/h2-numbers --count 24 --no-analysis
 expect 0 ' {4}(correct: it is|(malformed|wrong (numbers|value)|no end token).* 57 is wanted$)' ./eval generate $work/h2 --prompt 'numbers: 3 7 12 target: 57'
@@ -171,6 +215,31 @@ expect 2 'one of --prompt and --file' ./eval generate $work/h2 --file $work/prom
 expect 2 'one of --prompt and --file' ./eval generate $work/h2
 expect 0 'H_off' ./eval latents $work/h1 --prompts 32
 expect 0 'think' ./eval trace $work/liu --prompt 'numbers: 3 7 12 target: 60'
+asked='numbers: 3 7 12 target: 57'
+document trace $work/h2 --prompt "$asked" --attention
+expect 0 '^  "gradient": "loss -> speak .Base. -> Z -> think' cat $work/out.json
+expect 0 '^latents: zero$' ./eval trace $work/h2 --prompt "$asked" --latents-from zero
+expect 0 '^latents: swapped, with those of "numbers: 1 2 3 target: 10"$' ./eval trace $work/h2 --prompt "$asked" --latents-from swapped --other 'numbers: 1 2 3 target: 10'
+expect 0 ' other 0-2, own 0 ' ./eval trace $work/h1 --prompt "$asked" --latents-from swapped
+expect 2 'attention is for --json' ./eval trace $work/h2 --prompt "$asked" --attention
+expect 2 'other is for --latents-from' ./eval trace $work/h2 --prompt "$asked" --other "$asked"
+expect 1 'this run has no latents' ./eval trace $work/none --prompt "$asked" --latents-from zero
+expect 1 'drop|latent' ./eval trace $work/h2 --prompt "$asked" --latents-from drop:7
+# a run in a page; make check-page looks at what it shows
+printf '<p>\n<script type="application/json" id="run">null</script>\n</p>\n' > $work/template.html
+expect 0 'open it in a browser' ./eval page $work/h2 --page $work/template.html --out $work/page.html
+expect 0 '^<script type="application/json" id="run">."task":"countdown","step":12,.*"files":.*"weights":..*</script>$' cat $work/page.html
+expect 0 '^</p>$' tail -n 1 $work/page.html
+expect 1 'holds a run already' ./eval page $work/h2 --page $work/page.html --out $work/page-2.html
+expect 1 'make page writes build/dual.html' ./eval page $work/h2 --page $work/nowhere.html --out $work/page-2.html
+expect 1 'out: .*nowhere/page.html cannot be written' ./eval page $work/h2 --page $work/template.html --out $work/nowhere/page.html
+expect 2 'out FILE.html is required' ./eval page $work/h2
+# what trace says is what generate answers
+for from in right swapped zero drop:0; do
+    ./eval trace $work/h2 --prompt "$asked" --latents-from $from | sed -n 's/^grade of y: //p' > $work/traced
+    ./eval generate $work/h2 --prompt "$asked" --latents-from $from | sed -n '1s/^.*    //p' > $work/generated
+    same $work/traced $work/generated
+done
 for from in right swapped mean noise zero drop:1; do
     expect 0 'accuracy' ./eval score $work/h2 --count 24 --latents-from $from
 done
@@ -321,6 +390,14 @@ expect 0 'step=400' ./train --resume --out $work/killed --quiet --log-every 7 --
 same $work/straight/state.safetensors $work/killed/state.safetensors
 losses $work/killed
 same $work/straight/losses $work/killed/losses
+
+# a folder that was emptied or removed meanwhile is not filled with half a run
+for keep in "" "--keep-best"; do
+    begun $work/emptied $long $keep --score-points 200
+    rm $work/emptied/run.json
+    wait $pid; [ $? -eq 1 ] && ok || bad "$keep: a run whose run.json was removed did not fail"
+    rm -rf $work/emptied
+done
 
 # ---- one program at a time trains into a folder; what a crashed one left blocks nobody
 begun $work/held $long
@@ -492,6 +569,8 @@ expect 0 'step=8' $gsm --steps-shown all --steps 8 --max-new 16 --system none --
 for run in gsm-none gsm-all; do
     expect 0 'problems that training can have seen: 12 of 12' ./eval score $work/$run --data $work/gsm.jsonl --max-new 16
 done
+expect 0 'The page with [12] runs?: ' ./eval report $work/gsm-none --data $work/gsm.jsonl --count 4 --prompts 8 --out $work/page.html
+expect 1 'gsm-none: another task' ./eval report $work/none $work/gsm-none --out $work/x.html
 expect 0 'no number' ./eval score $work/gsm-none --data $work/gsm.jsonl --latents 2 --latents-from zero --max-new 8
 expect 1 'no more' ./eval score $work/gsm-none --data $work/gsm.jsonl --latents 5
 expect 1 'with --data' ./eval score $work/gsm-none

@@ -21,7 +21,7 @@ gcc-O2           | gcc | gcc -O2 -msse2 | | $native bits wide
 gcc-native       | gcc | gcc -O3 -march=native -fopenmp | | $native bits wide
 gcc-avx2         | gcc | gcc -O3 -mavx2 -mfma | | parity bits wide
 gcc-avx512       | gcc | gcc -O3 -mavx512f -mfma | | parity bits wide
-gcc-block-16     | gcc | gcc -O2 -DDUAL_BLOCK=16 | | basics ops parity double
+gcc-block-16     | gcc | gcc -O2 -DDUAL_BLOCK=16 | | basics ops systems options gradients training decoding refusals parity double
 clang-O0         | clang | clang -O0 | | $native bits
 clang-native     | clang | clang -O3 -march=native | | $native bits wide
 tcc              | tcc | tcc | | $native bits
@@ -41,6 +41,7 @@ g++              | g++ | g++ | | header
 clang++          | clang | clang++ | | header
 windows          | gcc | gcc -O2 | | $native bits
 mingw            | gcc-mingw-w64-x86-64 wine | x86_64-w64-mingw32-gcc -O2 -static | wine | $native bits
+cortex-m         | gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm | arm-none-eabi-gcc | qemu-system-arm | board
 wasm             | clang lld wasi-libc libclang-rt-14-dev-wasm32 nodejs | clang --target=wasm32-wasi --sysroot=/usr -O2 -Qunused-arguments -D_WASI_EMULATED_SIGNAL -Wl,-z,stack-size=1048576 -lwasi-emulated-signal | node --no-warnings --no-liftoff tests/wasi.mjs | parity double bits
 EOF
 }
@@ -134,6 +135,11 @@ one() {
                   *avx2) grep -q avx2 /proc/cpuinfo || skip "this processor has no AVX2" ;; esac
     command -v "${cc%% *}" > /dev/null || skip "no ${cc%% *}"
     [ -z "$emulator" ] || command -v "${emulator%% *}" > /dev/null || skip "no ${emulator%% *}"
+    if [ "$tests" = board ]; then      # has no system to run the other tests on
+        sh tests/cortex-m/run.sh --check > /dev/null || skip "no newlib"
+        counted board make -s cortex-m
+        return
+    fi
     echo 'int main(void) { return 0; }' > "$here/try.c"
     $cc "$here/try.c" -o "$here/try$exe" 2> /dev/null || skip "${cc%% *} has no libc, or not these flags"
     $emulator "$here/try$exe" > /dev/null 2>&1 || skip "its programs do not run here"

@@ -41,6 +41,8 @@ if [ -n "$DUAL_REFERENCE" ]; then
 else echo "skipped: a larger reference tree (DUAL_REFERENCE names none)"; fi
 run statistics "$build/test_statistics-f32"
 run evaluation "$build/test_eval-f32" "$build" ${DUAL_DATA:+"$DUAL_DATA"}
+run "bare metal's symbols" sh tests/cortex-m/symbols.sh "$build"
+run report "$build/test_report-f32" "$build"
 run drivers sh tests/drivers.sh "$build"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -1,7 +1,7 @@
 /* test_decoding.c - what evaluation relies on. Decoding with the cache chooses from the logits that
  * dual_run gives when it is fed the same tokens; sampling draws from softmax(logits / temperature);
  * ablations feed what they say instead of a group's own latents; a Base kept in 16 bits cannot be
- * told from one that holds the same numbers as reals.
+ * told from one that holds the same numbers as reals, nor a view from what it views.
  *
  *   cc -std=c99 -O2 tests/test_decoding.c dual.c -lm -o t && ./t */
 #include "exchange.h"
@@ -306,7 +306,7 @@ static void test_ablations(void) {
     }
 }
 
-/* ---- a Base of 16-bit weights ---------------------------------------------------------------- */
+/* ---- a Base of 16-bit weights, and a view ---------------------------------------------------- */
 
 enum { KEPT_NEW = 4, KEPT_TOKENS = GROUPS * KEPT_NEW, KEPT_NUMBERS = KEPT_TOKENS * (VOCAB + 1) };
 
@@ -375,6 +375,37 @@ static void start_from_kept(fixture *f, dual_model *kept, const char *what) {
     free(soft);
 }
 
+static dual_model *viewed;
+/* A model that reads another's numbers where they lie. */
+static dual_model *view_of(dual_ctx *c, const dual_model *m) {
+    const void **place = dual_alloc(c, m->n_params, sizeof *place);
+    for (size_t i = 0; i < m->n_params; i++) {
+        const dual_tensor *t = m->param[i].tensor;
+        place[i] = t->type == DUAL_FULL ? (const void *)t->data : t->half;
+    }
+    return dual_model_view(c, &m->config, m->type, place);
+}
+
+static void train_first(dual_ctx *c, int unused) {
+    (void)unused;
+    dual_need_grad(c, viewed->param[0].tensor);
+}
+
+/* Nothing may change a view's numbers. */
+static void leave_view(fixture *f, dual_model *view, const char *what) {
+    dual_tensor *const t = view->param[0].tensor;
+    const dual_real before = dual_number(t, 1);
+    dual_model_init(view, dual_rng_seed(4, 4));
+    check_that(dual_number(t, 1) == before, "%s: init has written into a view", what);
+    dual_model_copy(view, f->coprocessor);
+    check_that(dual_number(t, 1) == before, "%s: copy has written into a view", what);
+    check_that(!dual_model_load(&f->c, view, ".") && strstr(f->c.error, "view"),
+               "%s: expected no loading into a view, got \"%s\"", what, f->c.error);
+    viewed = view;
+    check_that(check_ends(&f->c, train_first, 0) && strstr(check_last_words, "view"),
+               "%s: expected no gradient for a view, got \"%s\"", what, check_last_words);
+}
+
 static void kept_base(int shape, const char *name, int type) {
     const dual_config config = shape_config(shape);
     const char *what = label(shape, name, type == DUAL_F16 ? "F16" : "BF16");
@@ -386,6 +417,10 @@ static void kept_base(int shape, const char *name, int type) {
     round_base(&f, kept, &data.batch, what);
     compare_kept(&f, kept, &data.batch, what);
     start_from_kept(&f, kept, what);
+    compare_kept(&f, view_of(&f.c, kept), &data.batch, what);
+    compare_kept(&f, view_of(&f.c, f.base), &data.batch, what);
+    leave_view(&f, view_of(&f.c, kept), what);
+    leave_view(&f, view_of(&f.c, f.base), what);
     fixture_close(&f);
 }
 

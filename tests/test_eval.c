@@ -23,7 +23,7 @@ static void text_is(const char *got, const char *expected, const char *what) {
 
 /* What was written to a stream of the test's own, which ends here. */
 static const char *text_of(FILE *stream) {
-    static char text[60000];
+    static char text[200000];
     rewind(stream);
     const size_t n = fread(text, 1, sizeof text - 1, stream);
     text[n] = 0;
@@ -1140,6 +1140,76 @@ static void test_trace_passes(void) {
                "recorded: trains the Base; the answer\n");
 }
 
+/* One block by hand from the weights that attention_of gives: x + (weights V) W_o, then the MLP.
+ * It must be what the next block gets. */
+static dual_tensor *block_by_hand(dual_ctx *c, const dual_pass *p, const attention_map *a,
+                                  size_t l, dual_tensor *x) {
+    const dual_model *m = p->model;
+    const size_t hd = m->config.head_dim;
+    dual_tensor *w[12], *sum = dual_tensor_new(c, p->rows, m->config.hidden);
+    for (size_t i = 0; i < 12; i++) w[i] = m->param[2 + 12 * l + i].tensor;
+    memset(sum->data, 0, sum->rows * sum->cols * sizeof *sum->data);
+    for (size_t h = 0; h < a->heads; h++)
+        for (size_t r = 0; r < p->rows; r++) {
+            const dual_real *weight = a->weight + ((l * a->heads + h) * a->rows + r) * a->keys;
+            double total = 0;
+            for (size_t i = 0, at = 0; i < p->n_seen; i++) {
+                const dual_seen *seen = &p->seen[i];
+                const dual_tensor *v = (seen->cache ? seen->cache : &p->cache)->v[l];
+                for (int32_t k = seen->begin[r]; k < seen->end[r]; k++, at++) {
+                    for (size_t j = h * hd; j < (h + 1) * hd; j++)
+                        sum->data[r * sum->cols + j] +=
+                            weight[at] * v->data[(size_t)k * v->stride + j];
+                    total += (double)weight[at];
+                }
+            }
+            check_close(total, 1, 1e-5, "shares of layer %lu, head %lu, row %lu", (unsigned long)l,
+                        (unsigned long)h, (unsigned long)r);
+        }
+    x = dual_add(c, x, dual_linear(c, sum, w[4], w[5], DUAL_IN_OUT));
+    sum = dual_layernorm(c, x, w[6], w[7], m->config.norm_eps);
+    sum = dual_gelu(c, dual_linear(c, sum, w[8], w[9], DUAL_IN_OUT));
+    return dual_add(c, x, dual_linear(c, sum, w[10], w[11], DUAL_IN_OUT));
+}
+
+static void attention_is(dual_ctx *c, const dual_pass *pass) {
+    dual_tensor *trace[3];
+    dual_pass p = *pass;
+    attention_map a;
+    check_that(attention_of(c, pass, &a), "attention: %s", c->error);
+    check_size(a.layers, 2 - (size_t)(p.cache_only != 0), "layers with queries");
+    p.trace = trace;
+    dual_forward(c, &p);
+    for (size_t l = 0; l < a.layers; l++) {
+        const dual_tensor *y = block_by_hand(c, &p, &a, l, trace[l]);
+        double most = 0;
+        for (size_t i = 0; i < y->rows * y->cols; i++)
+            most = fmax(most, fabs((double)y->data[i] - (double)trace[l + 1]->data[i]));
+        check_close(most, 0, 1e-5, "%s: block %lu by hand", p.name, (unsigned long)l);
+    }
+}
+
+static void test_trace_attention(void) {
+    static const char *const systems[] = {"none", "liu", "h1"};
+    for (size_t k = 0; k < 3; k++) {
+        dual_ctx c;
+        dual_outcome out;
+        run_prompts p;
+        void *memory = check_begin(&c, 8 << 20);
+        loaded_run it = tiny(&c, systems[k], "");
+        example row = row_of(&it, "3 7", "10");
+        run_prompts_fill(&p, &it.task, &row, 1, 1);
+        c.inference = 1;
+        dual_exchange e = loaded_run_exchange(&c, &it);
+        dual_run(&c, &e, &p.batch, &out);
+        for (size_t i = 0; i < out.n_passes; i++) attention_is(&c, &out.pass[i]);
+        free(row.packed);
+        free(row.text);
+        tokenizer_free(it.task.tokens);
+        check_end(&c, memory);
+    }
+}
+
 static void test_trace_words(void) {
     static const char *const ways[][2] = {
         {"none", "loss -> speak (Base)"},
@@ -1460,10 +1530,12 @@ static void judged(const prompt_answer *p, const char *y, int ended, const char 
 }
 
 static void test_prompts(void) {
+    const trace_options given = {"1+2*3", 0}, unknown = {"apples", 0}, its_own = {"", 0};
     dual_ctx c;
     prompt_answer p;
     char text[200] = "";
-    prompt_options how = {"numbers: 1 2 3 target: 6", {DUAL_SWAPPED, 0, 0}, 0, 1, 0, 0};
+    prompt_options how = {"numbers: 1 2 3 target: 6", {DUAL_SWAPPED, 0, 0}, 0, 1, 0, 0,
+                          NULL};
     void *memory = check_begin(&c, 1 << 12);
     loaded_run it = must_open(&c, path_of("h2"));
     check_that(prompt_open(&c, &it, &how, &p), "a prompt: %s", c.error);
@@ -1485,15 +1557,84 @@ static void test_prompts(void) {
     how.text = "numbers: 1 2 3 target: 6";
     how.ablation.from = DUAL_RIGHT;
     check_that(prompt_open(&c, &it, &how, &p), "a prompt: %s", c.error);
-    check_that(trace_run(&c, &it, &p, "1+2*3", seen, text), "traced: %s", c.error);
+    check_that(trace_run(&c, &it, &p, &given, seen, text), "traced: %s", c.error);
     text_is(text, "1+2*3 <end> | wrong value: it is 7, 6 is wanted | 3 passes, given",
             "a given answer");
-    check_refused(&c, trace_run(&c, &it, &p, "apples", seen, text), "an answer of unknown words");
-    check_that(trace_run(&c, &it, &p, "", seen, text), "its own answer: %s", c.error);
+    check_refused(&c, trace_run(&c, &it, &p, &unknown, seen, text), "an answer of unknown words");
+    check_that(trace_run(&c, &it, &p, &its_own, seen, text), "its own answer: %s", c.error);
     check_that(strstr(text, "3 passes") && !strstr(text, "given"), "its own answer");
     prompt_close(&p);
     how.text = "numbers: apples";
     check_refused(&c, prompt_open(&c, &it, &how, &p), "a prompt of unknown words");
+    loaded_run_close(&it);
+    check_end(&c, memory);
+}
+
+/* The loss and the document of a trace with latents from elsewhere. */
+typedef struct { double loss; FILE *to; } traced_loss;
+
+static void keep_loss(const trace_view *v, void *to) {
+    traced_loss *out = to;
+    out->loss = v->loss;
+    json_writer j = json_begin(out->to);
+    json_open(&j, NULL, '{');
+    trace_json(&j, v);
+    json_close(&j, '}');
+}
+
+static double traced(loaded_run *it, dual_source from, const char *other, const char **text) {
+    static const trace_options how = {"1+2*3", 1};
+    const prompt_options asked = {.text = "numbers: 1 2 3 target: 6", .ablation = {from, 1, 5},
+                                  .other = other};
+    traced_loss out = {0, stream()};
+    prompt_answer p;
+    dual_ctx c;
+    dual_init(&c, NULL, 0);
+    if (!prompt_open(&c, it, &asked, &p)) check_fatal(c.error);
+    if (!trace_run(&c, it, &p, &how, keep_loss, &out)) check_fatal(c.error);
+    prompt_close(&p);
+    *text = text_of(out.to);
+    return out.loss;
+}
+
+/* What the document says of the first row of the last pass. */
+static dual_json first_spoken(const char *text) {
+    const dual_json passes = dual_json_get(dual_json_text(text, strlen(text), NULL, 0), "passes");
+    dual_json key, pass = {NULL, NULL}, last = {NULL, NULL}, row = {NULL, NULL};
+    while (dual_json_each(passes, &key, &pass)) last = pass;
+    dual_json_each(dual_json_get(last, "rows"), &key, &row);
+    return row;
+}
+
+static void test_trace_latents(void) {
+    dual_ctx c;
+    const char *text;
+    void *memory = check_begin(&c, 1 << 12);
+    static const char *const names[] = {"h2", "h1", "soft"};
+    for (size_t k = 0; k < 3; k++) {
+        loaded_run it = must_open(&c, path_of(names[k]));
+        const double right = traced(&it, DUAL_RIGHT, NULL, &text);
+        const int learned = !strcmp(names[k], "soft");
+        check_close(traced(&it, DUAL_SWAPPED, "numbers: 1 2 3 target: 6", &text), right, 1e-6,
+                    "%s: latents of the same prompt", names[k]);
+        const double other = traced(&it, DUAL_SWAPPED, "numbers: 30 9 7 target: 93", &text);
+        check_that((fabs(other - right) > 1e-6) != learned, "%s: another prompt's", names[k]);
+        check_that(strstr(text, "\"latents_of\": \"numbers: 30 9 7 target: 93\"") != NULL,
+                   "whose they are: %s", text);
+        check_that(fabs(traced(&it, DUAL_ZERO, NULL, &text) - right) > 1e-6, "zeros");
+        check_that(fabs(traced(&it, DUAL_DROP, NULL, &text) - right) > 1e-6, "one dropped");
+        loaded_run_close(&it);
+    }
+    loaded_run it = must_open(&c, path_of("h1"));
+    traced(&it, DUAL_ZERO, NULL, &text);
+    check_that(strstr(text, "\"owner\": \"other\"") && !strstr(text, "\"owner\": \"Cop\""),
+               "h1: replaced keys are of no pass: %s", text);
+    traced(&it, DUAL_RIGHT, NULL, &text);
+    check_that(strstr(text, "\"owner\": \"Cop\"") && !strstr(text, "\"owner\": \"other\""),
+               "h1: its own are the Coprocessor's: %s", text);
+    char word[8] = "";
+    dual_json_string(dual_json_get(first_spoken(text), "kind"), word, sizeof word);
+    text_is(word, "cue", "h1 speaks from the cue on");
     loaded_run_close(&it);
     check_end(&c, memory);
 }
@@ -1750,10 +1891,13 @@ int main(int argc, char **argv) {
     test_report_json();
     test_report_begin();
     test_trace_passes();
+    test_trace_attention();
     test_trace_words();
     test_trace_tokens();
     make_run(path_of("h2"), "countdown", "answer", "h2", "");
     make_run(path_of("none"), "countdown", "answer", "none", "");
+    make_run(path_of("h1"), "countdown", "answer", "h1", "");
+    make_run(path_of("soft"), "countdown", "answer", "soft", "");
     make_run(path_of("bytes"), "gsm8k", "answer", "h2", "");
     make_run(path_of("text"), "text", "pretrain", "h2", "");
     make_run(path_of("text-none"), "text", "pretrain", "none", "");
@@ -1762,6 +1906,7 @@ int main(int argc, char **argv) {
     test_likelihood();
     test_answers();
     test_prompts();
+    test_trace_latents();
     test_choices_run();
     test_choices_cut();
     if (argc > 2) test_choices_cut_real(argv[2]);

@@ -9,6 +9,7 @@
 #include "../data/runs/header.h"
 #include "../data/runs/json.h"
 #include "../data/runs/cost.h"
+#include "../data/runs/log.h"
 #include "../data/runs/platform.h"
 #include "../data/runs/run.h"
 #include "../data/runs/scoring.h"
@@ -567,6 +568,75 @@ static void test_gate(void) {
     }
 }
 
+/* ---- Clocks ---------------------------------------------------------------------------------- */
+
+static void test_clocks(void) {
+    char said[16];
+    const double at = data_never_back(data_seconds() + 10);
+    check_close(data_never_back(at - 500) - at, 0, 1e-6, "a clock that is set back stands still");
+    check_close(data_never_back(at - 497) - at, 3, 1e-6, "and goes on from there");
+    run_duration(-1e9, said, sizeof said);
+    check_that(!strcmp(said, "0m00s"), "less than no time is %s", said);
+    run_duration(1e300, said, sizeof said);
+    check_that(!strcmp(said, "11574074074d01h"), "longer than can be said is %s", said);
+}
+
+static void ignore_score(void *what, uint64_t step, double score) {
+    (void)what;
+    (void)step;
+    (void)score;
+}
+
+/* What somebody wrote in a log's seconds is no reason not to go on. */
+static void test_seconds_of_a_log(void) {
+    static const char *const seconds[] = {"-86400.0", "nan", "-inf", "1e300", "", "soon"};
+    char folder[440], text[200];
+    snprintf(folder, sizeof folder, "%s.log", scratch);
+    check_that(data_make_folder(folder), "a folder for a log");
+    for (size_t i = 0; i < sizeof seconds / sizeof *seconds; i++) {
+        dual_ctx c;
+        run_log l;
+        memset(&l, 0, sizeof l);
+        dual_init(&c, NULL, 0);
+        snprintf(text, sizeof text, "step,..\n1,2,3,4,,6,2.5,\n2,2,3,4,,6,%s,\n", seconds[i]);
+        write_text(".log/log.csv", text);
+        const double before = run_log_begin(&c, &l, folder, 9, 0, ignore_score, NULL);
+        check_that(before >= 0 && before <= 2.5, "seconds \"%s\" are taken for %g", seconds[i],
+                   before);
+        free(l.text);
+    }
+    remove(write_text(".log/log.csv", ""));
+    remove(folder);
+}
+
+/* A vocabulary needs no number that cannot come: the rows are counted as long as they are. */
+static void test_few_numbers(void) {
+    static const char list[] = "<end>\n\\n\nnumbers:\ntarget:\n+\n-\n*\n/\n(\n)\n=\n1\n2\n3\n"
+                                "###\n";
+    run_settings set = settings_of("countdown");
+    char error[300];
+    snprintf(set.tokenizer, sizeof set.tokenizer, "%s.few", scratch);
+    snprintf(set.range, sizeof set.range, "1-3");
+    snprintf(set.targets, sizeof set.targets, "1-3");
+    snprintf(set.numbers, sizeof set.numbers, "2");
+    check_that(data_make_folder(set.tokenizer), "a folder for a vocabulary");
+    write_text(".few/vocab.txt", list);
+    run_task t = open_task(&set, NULL);
+    size_t longest = 0;
+    for (uint64_t step = 0; step < 20; step++) {
+        run_batch b;
+        if (!run_batch_make(&set, &t, step, &b, error, sizeof error)) check_fatal(error);
+        for (size_t i = 0; i < b.batch.n_sequences; i++)
+            if (b.batch.length[i] > longest) longest = b.batch.length[i];
+        run_batch_free(&b);
+    }
+    check_that(longest == t.max_x, "the longest question has %zu words, %zu were expected", longest,
+               t.max_x);
+    run_task_close(&t);
+    remove(write_text(".few/vocab.txt", ""));
+    remove(set.tokenizer);
+}
+
 int main(int argc, char **argv) {
     if (argc < 2) {
         printf("usage: test_runs FOLDER\n");
@@ -588,5 +658,8 @@ int main(int argc, char **argv) {
     test_memory_check();
     test_large_seed();
     test_gate();
+    test_clocks();
+    test_seconds_of_a_log();
+    test_few_numbers();
     return check_done();
 }

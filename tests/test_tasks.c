@@ -63,7 +63,7 @@ static void test_table(void) {
 static void test_set(void) {
     task_set set = {0};
     for (int i = 0; i < 300; i++) {
-        char question[20];
+        char question[24];
         snprintf(question, sizeof question, "question %d", i);
         check_that(task_put(&set, question, strlen(question)), "a question");
         for (int k = 0; k < i % 3; k++) check_that(task_put(&set, "step and more", 4), "a step");

@@ -192,6 +192,9 @@ static void test_bytes(void) {
                "all bytes come back");
     ids[0] = words_id(w, "<byte 0>");                  /* no text has these two */
     ids[1] = words_end(w);
+    const int32_t far[2] = {INT32_MIN, INT32_MAX};     /* the first was undefined, not wrong */
+    check_that(words_decode(w, far, 2, out, sizeof out) == 6 && !strcmp(out, "<?><?>"),
+               "ids far away: expected \"<?><?>\", got \"%s\"", out);
     check_that(words_decode(w, ids, 2, out, sizeof out) == 6 && !strcmp(out, "<?><?>"),
                "a NUL and <end>: expected \"<?><?>\", got \"%s\"", out);
     words_free(w);

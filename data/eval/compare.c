@@ -2,7 +2,6 @@
 #include "compare.h"
 #include "../files/files.h"
 #include "families.h"
-#include "latents_report.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -227,16 +226,19 @@ static double count_passes(dual_ctx *c, const loaded_run *loaded, const example 
     return (double)out.n_passes;
 }
 
+/* Done twice, like all work: what counting left is freed. */
 static int analyse_latents(dual_ctx *c, loaded_run *loaded, const problem_set *fresh,
-                           double *number) {
-    latents_report report;
-    const int ok = latents_measure(c, loaded, fresh->at, fresh->n, BY_VARIANCE, 1, &report);
-    number[FLOOR] = report.at[0].floor;
+                           run_entry *e) {
+    latents_report *report = &e->latents;
+    latents_report_free(report);
+    const int ok = latents_measure(c, loaded, fresh->at, fresh->n, BY_VARIANCE, 1, report);
+    free(report->states);
+    report->states = NULL;
+    e->number[FLOOR] = report->at[0].floor;
     if (loaded->latents > 1) {
-        number[H_OFF] = report.at[0].h_off;
-        number[SILHOUETTE] = report.at[0].silhouette;
+        e->number[H_OFF] = report->at[0].h_off;
+        e->number[SILHOUETTE] = report->at[0].silhouette;
     }
-    latents_report_free(&report);
     return ok;
 }
 
@@ -252,7 +254,7 @@ static int entry_work(dual_ctx *c, loaded_run *loaded, void *job) {
     number[PASSES] = count_passes(c, loaded, j->own);
     if (!e->implied) number[TRAINED] = (double)dual_exchange_trained(&loaded->r.exchange);
     if (!loaded->latents || !j->k->analyse) return 1;
-    return analyse_latents(c, loaded, j->fresh, number);
+    return analyse_latents(c, loaded, j->fresh, e);
 }
 
 /* The problems with y as the run learns it: steps shown or not, its own stage. */
@@ -287,35 +289,52 @@ static void training_flops(const run *r, double *all, double *step) {
     *step = flops[run_stage_of(&r->set, r->set.steps)];
 }
 
-void read_curve(const char *log, double steps, double *at) {
-    double off[4] = {0.05, 0.05, 0.05, 0.05};
+/* The next scored row of a log.csv; returns what follows it. NULL: there is none. */
+static const char *next_scored(const char *log, scored_point *out) {
     while (*log) {
         const char *field = log;
-        const double step = strtod(log, NULL);
         int comma = 0;
+        out->step = strtod(log, NULL);
         for (; comma < 4 && *field && *field != '\n'; field++) comma += *field == ',';
-        const int scored = comma == 4 && (*field == '.' || (*field >= '0' && *field <= '9'));
-        for (int q = 0; scored && q < 4; q++) {
-            const double apart = fabs(step / steps - 0.25 * (q + 1));
-            if (!(apart < off[q])) continue;
-            off[q] = apart;
-            at[q] = strtod(field, NULL);
-        }
         log += strcspn(log, "\n");
         log += *log == '\n';
+        if (comma < 4 || !(*field == '.' || (*field >= '0' && *field <= '9'))) continue;
+        out->accuracy = strtod(field, NULL);
+        return log;
     }
+    return NULL;
 }
 
-static void add_curve(run_entry *e) {
+void read_curve(const char *log, double steps, double *at) {
+    double off[4] = {0.05, 0.05, 0.05, 0.05};
+    scored_point p;
+    while ((log = next_scored(log, &p)) != NULL)
+        for (int q = 0; q < 4; q++) {
+            const double apart = fabs(p.step / steps - 0.25 * (q + 1));
+            if (!(apart < off[q])) continue;
+            off[q] = apart;
+            at[q] = p.accuracy;
+        }
+}
+
+/* There need not be a log. */
+static int add_curve(dual_ctx *c, run_entry *e) {
     char path[RUN_PATH + 16];
-    dual_ctx c;                        /* for its line about an error: there need not be a log */
-    size_t length;
-    dual_init(&c, NULL, 0);
+    dual_ctx own;                      /* for its line about an error */
+    scored_point p;
+    size_t length, n = 0;
+    dual_init(&own, NULL, 0);
     snprintf(path, sizeof path, "%s/log.csv", e->folder);
-    char *log = dual_text_read(&c, path, &length);
-    if (log) read_curve(log, (double)e->set.steps, &e->number[AT_25]);
+    char *log = dual_text_read(&own, path, &length);
+    dual_done(&own);
+    if (!log) return 1;
+    read_curve(log, (double)e->set.steps, &e->number[AT_25]);
+    for (const char *at = log; (at = next_scored(at, &p)) != NULL;) n++;
+    e->curve = room_for(c, n, sizeof *e->curve);
+    for (const char *at = log; e->curve && e->n_curve < n;)
+        at = next_scored(at, &e->curve[e->n_curve++]);
     free(log);
-    dual_done(&c);
+    return e->curve != NULL;
 }
 
 /* With the run open: scores, then what its training took. */
@@ -334,8 +353,7 @@ static int measure_opened(dual_ctx *c, const comparison *k, run_entry *e, loaded
     if (!ok || e->implied) return ok;
     e->step = loaded->r.step;
     training_flops(&loaded->r, &e->number[FLOPS], &e->number[STEP_FLOPS]);
-    add_curve(e);
-    return 1;
+    return add_curve(c, e);
 }
 
 int comparison_measure(dual_ctx *c, comparison *k, run_entry *e) {
@@ -362,6 +380,45 @@ static estimate estimate_share(const double *value, size_t seeds, size_t problem
     e.low = e.over_seeds ? fmax(0, e.low) : wilson_low(e.mean * n, n);
     e.high = e.over_seeds ? fmin(1, e.high) : wilson_high(e.mean * n, n);
     return e;
+}
+
+/* The runs that were scored at that very step. */
+static arm_point point_at(const comparison *k, const arm *a, double step) {
+    arm_point p = {step, 0, 1, 0, 0};
+    for (const run_entry *e = k->entries + a->first; e < k->entries + a->first + a->n; e++)
+        for (const scored_point *s = e->curve; s < e->curve + e->n_curve; s++) {
+            if (fabs(s->step - step) > 0.5) continue;
+            p.seeds++;
+            p.mean += (s->accuracy - p.mean) / (double)p.seeds;
+            p.low = fmin(p.low, s->accuracy);
+            p.high = fmax(p.high, s->accuracy);
+        }
+    return p;
+}
+
+/* A run that stopped at an earlier stage of a curriculum has other slots. */
+static void mean_overlap(const comparison *k, arm *a) {
+    double n = 0;
+    for (const run_entry *e = k->entries + a->first; e < k->entries + a->first + a->n; e++) {
+        if (!e->latents.H || e->latents.slots != a->slots) continue;
+        n++;
+        for (size_t i = 0; i < a->slots * a->slots; i++)
+            a->H[i] += (e->latents.H[i] - a->H[i]) / n;
+    }
+}
+
+/* What pictures show of an arm. */
+static int settle_pictures(dual_ctx *c, const comparison *k, arm *a) {
+    const run_entry *first = &k->entries[a->first];
+    a->n_curve = first->n_curve;
+    a->curve = room_for(c, a->n_curve, sizeof *a->curve);
+    for (size_t i = 0; a->curve && i < a->n_curve; i++)
+        a->curve[i] = point_at(k, a, first->curve[i].step);
+    if (!a->curve || !first->latents.H) return a->curve != NULL;
+    a->slots = first->latents.slots;
+    a->H = room_for(c, a->slots * a->slots, sizeof *a->H);
+    if (a->H) mean_overlap(k, a);
+    return a->H != NULL;
 }
 
 /* The means, and the accuracy with its interval. */
@@ -392,7 +449,7 @@ int comparison_make_arms(dual_ctx *c, comparison *k) {
         a->n = 1;
     }
     for (arm *a = k->arms; a < k->arms + k->n_arms; a++)
-        if (!settle_arm(c, k, a)) return 0;
+        if (!settle_arm(c, k, a) || !settle_pictures(c, k, a)) return 0;
     return 1;
 }
 
@@ -400,6 +457,12 @@ void comparison_free(comparison *k) {
     for (size_t i = 0; i < k->n_entries; i++) {
         free(k->entries[i].right);
         free(k->entries[i].swapped);
+        free(k->entries[i].curve);
+        latents_report_free(&k->entries[i].latents);
+    }
+    for (size_t i = 0; i < k->n_arms; i++) {
+        free(k->arms[i].curve);
+        free(k->arms[i].H);
     }
     for (size_t i = 0; i < k->n_groups; i++) {
         problems_free(&k->groups[i].problems);

@@ -7,6 +7,7 @@
  * another task. */
 #ifndef COMPARE_H
 #define COMPARE_H
+#include "latents_report.h"
 #include "score.h"
 #include "statistics.h"
 
@@ -15,6 +16,10 @@ enum {
     FLOOR, SILHOUETTE, NUMBERS
 };
 extern const char *const NUMBER_NAMES[NUMBERS];    /* as in JSON */
+
+typedef struct { double step, accuracy; } scored_point;
+/* A mean over seeds, and what holds it: of a curve the lowest and the highest seed. */
+typedef struct { double x, mean, low, high; size_t seeds; } arm_point;
 
 typedef struct {                   /* one run */
     char folder[RUN_PATH];
@@ -29,12 +34,18 @@ typedef struct {                   /* one run */
     size_t group;                  /* the problems it answers */
     double number[NUMBERS];        /* NAN: does not apply */
     unsigned char *right, *swapped;         /* [problems] 1: solved; swapped may be NULL */
+    latents_report latents;        /* without its states; no H: not analysed */
+    scored_point *curve;           /* every scored row of its log.csv */
+    size_t n_curve;
 } run_entry;
 
 typedef struct {                   /* all runs of one label: entries first .. first + n - 1 */
     size_t first, n;
     double number[NUMBERS];        /* means over the runs */
     estimate accuracy;             /* of shares */
+    arm_point *curve;              /* where its first run was scored while training */
+    size_t n_curve, slots;
+    double *H;                     /* [slots,slots] mean over its runs; NULL: not analysed */
 } arm;
 
 typedef struct {                   /* problems that some runs have in common */

@@ -1,8 +1,8 @@
 /* comparison_report.c: see comparison_report.h. */
 #include "comparison_report.h"
+#include "comparison_tables.h"
 #include "doubts.h"
 #include "families.h"
-#include "table.h"
 #include <math.h>
 #include <string.h>
 
@@ -10,93 +10,23 @@ static const run_entry *first_of(const comparison *k, const arm *a) {
     return &k->entries[a->first];
 }
 
-/* What an interval speaks of. */
-static const char *interval_over(const estimate *e) {
-    return e->over_seeds ? "seeds" : "problems";
-}
-
 /* ---- Tables -------------------------------------------------------------------------------- */
 
-static void human_cell(table *t, double x) {
-    char text[24] = "-";
-    if (isfinite(x)) run_human(x, text, sizeof text);
-    table_cell(t, "%s", text);
-}
-
-/* In a table "problems" goes without saying: most intervals are, where there are few seeds. */
-static void over_cell(table *t, const estimate *e) {
-    const char *over = interval_over(e);
-    table_cell(t, "%s", strcmp(over, "problems") ? over : "-");
-}
-
-static void accuracy_row(table *t, const comparison *k, const arm *a) {
-    const dual_system *system = &first_of(k, a)->system;
-    const int same = system->latents && latents_are_fixed(system);
-    table_cell(t, "%s", first_of(k, a)->label);
-    table_cell(t, "%zu", a->n);
-    table_number(t, "%.1f", 100 * a->accuracy.mean);
-    table_number(t, "%.1f", 100 * a->accuracy.spread);
-    table_cell(t, "[%5.1f, %5.1f]", 100 * a->accuracy.low, 100 * a->accuracy.high);
-    over_cell(t, &a->accuracy);
-    if (same) table_cell(t, "=");
-    else table_number(t, "%.1f", 100 * a->number[SWAPPED]);
-    table_number(t, "%.4f", a->number[LOSS]);
-    for (int quarter = 0; quarter < 4; quarter++)
-        table_number(t, "%.1f", 100 * a->number[AT_25 + quarter]);
-}
-
-static void cost_row(table *t, const comparison *k, const arm *a) {
-    table_cell(t, "%s", first_of(k, a)->label);
-    human_cell(t, a->number[TRAINED]);
-    table_number(t, "%.0f", a->number[PASSES]);
-    human_cell(t, a->number[STEP_FLOPS]);
-    human_cell(t, a->number[FLOPS]);
-    table_number(t, "%.4f", a->number[H_OFF]);
-    table_number(t, "%.3f", a->number[FLOOR]);
-    table_number(t, "%+.3f", a->number[SILHOUETTE]);
-}
-
-static void finding_row(table *t, const finding *f, int is_pair) {
-    const estimate *e = &f->share;
-    char half[16] = "?";
-    if (isfinite(e->low)) snprintf(half, sizeof half, "%.1f", 50 * (e->high - e->low));
-    if (!is_pair) table_cell(t, "%s", f->claim);
-    table_cell(t, "%s", f->formula);
-    table_cell(t, "%+.1f +- %s", 100 * e->mean, half);
-    over_cell(t, e);
-    table_number(t, "%.1f", 100 * e->spread);
-    table_number(t, "%.2g", e->p);
-    table_number(t, "%.2g", f->corrected);
-    if (strstr(f->why, "seed")) table_cell(t, "%s (%s)", f->verdict, f->why);
-    else if (*f->why) table_cell(t, "%s (%s; %zu seeds)", f->verdict, f->why, e->seeds);
-    else table_cell(t, "%s (%zu seeds)", f->verdict, e->seeds);
-}
-
-static int findings_table(FILE *to, const finding *at, size_t n, const family *of, int is_pair,
+static int print_findings(FILE *to, const finding *at, size_t n, const family *of, int is_pair,
                           int markdown) {
-    table t = table_begin(is_pair ? "|points, 95 %|over|spread|p|Holm|above 0?"
-                                  : "||points, 95 %|over|spread|p|Holm|true?",
-                          is_pair ? 1 | 1 << 6 : 3 | 1 << 7);
-    for (size_t i = 0; i < n; i++)
-        if (at[i].family == of) finding_row(&t, &at[i], is_pair);
+    table t = findings_table(at, n, of, is_pair);
     if (t.cells > t.columns) fprintf(to, "\n");
     return table_end(&t, to, markdown);
 }
 
 static int family_tables(FILE *to, const comparison *k, const family *f, int markdown) {
-    table right = table_begin("|seeds|right|spread|95 %|over|swapped|loss|at 25|50|75|100", 1);
-    table cost = table_begin("|trained|passes|FLOPs/step|FLOPs|H_off|floor|silhouette", 1);
+    table right = accuracy_table(k, f), cost = cost_table(k, f);
     const problem_group *g = &k->groups[k->entries[f->like].group];
     char problems[RUN_PATH + 120];
     problems_title(&g->problems, problems, sizeof problems);
     if (*f->title) fprintf(to, "%s%s: ", markdown ? "## " : "", f->title);
     fprintf(to, "%s, the same for all; accuracies in %%\n%s\n", problems,
             problems_note(&g->problems));
-    for (const arm *a = k->arms; a < k->arms + k->n_arms; a++) {
-        if (!family_has(k, f, a) || first_of(k, a)->group != k->entries[f->like].group) continue;
-        accuracy_row(&right, k, a);
-        cost_row(&cost, k, a);
-    }
     int ok = table_end(&right, to, markdown);
     if (k->kind == TASK_COUNTDOWN)
         fprintf(to, "\nRandom expressions are right in %.1f %%.\n", 100 * g->floor);
@@ -121,10 +51,10 @@ int report_comparison(dual_ctx *c, FILE *to, const comparison *k, const findings
     for (const family *f = k->families; f < end; f++) {
         if (f > k->families) fprintf(to, "\n");
         ok &= family_tables(to, k, f, markdown);
-        ok &= findings_table(to, all->sentences, all->n_sentences, f, 0, markdown);
-        ok &= findings_table(to, all->pairs, all->n_pairs, f, 1, markdown);
+        ok &= print_findings(to, all->sentences, all->n_sentences, f, 0, markdown);
+        ok &= print_findings(to, all->pairs, all->n_pairs, f, 1, markdown);
     }
-    ok &= findings_table(to, all->pairs, all->n_pairs, NULL, 1, markdown);
+    ok &= print_findings(to, all->pairs, all->n_pairs, NULL, 1, markdown);
     explain(to);
     if (all->n_sentences + all->n_pairs)
         fprintf(to, "A yes or no needs 5 seeds and a p below 0.05 after Holm's correction, "

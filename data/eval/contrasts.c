@@ -21,6 +21,7 @@ const contrast CONTRASTS[] = {
     {"one model is better", "soft - h2", {PLUS("soft"), MINUS("h2")}},
     {"Coprocessor helps", "liu - prompt", {PLUS("liu"), MINUS("prompt")}},
     {"better at equal FLOPs", "h2 - none@flops", {PLUS("h2"), MINUS("none@flops")}},
+    {"better at equal FLOPs", "h2 - soft@flops", {PLUS("h2"), MINUS("soft@flops")}},
     {"content matters", "liu - liu swapped", {PLUS("liu"), MINUS_SWAPPED("liu")}},
     {"content matters", "h1 - h1 swapped", {PLUS("h1"), MINUS_SWAPPED("h1")}},
     {"content matters", "h2 - h2 swapped", {PLUS("h2"), MINUS_SWAPPED("h2")}},

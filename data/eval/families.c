@@ -121,14 +121,16 @@ static void shown_value(const option *o, const run_entry *e, char *out, size_t s
     else snprintf(out, size, "%s=%.60s", o->name, option_is(o, "data") && last ? last + 1 : value);
 }
 
-static void make_label(const comparison *k, run_entry *e) {
+void entry_label(const comparison *k, const run_entry *e, const char *without, char *out,
+                 size_t size) {
     char value[120];
-    snprintf(e->label, sizeof e->label, "%s", e->name);
+    snprintf(out, size, "%s", e->name);
     for (size_t i = 0; i < k->n_varying; i++) {
-        if (!option_applies(k->varying[i], e)) continue;
-        shown_value(k->varying[i], e, value, sizeof value);
-        append(e->label, sizeof e->label, ":");
-        append(e->label, sizeof e->label, value);
+        const option *o = k->varying[i];
+        if (!option_applies(o, e) || (without && option_is(o, without))) continue;
+        shown_value(o, e, value, sizeof value);
+        append(out, size, ":");
+        append(out, size, value);
     }
 }
 
@@ -269,7 +271,8 @@ int families_arrange(dual_ctx *c, comparison *k) {
                                "compared", VARYING_MOST);
         k->varying[k->n_varying++] = o;
     }
-    for (size_t i = 0; i < k->n_entries; i++) make_label(k, &k->entries[i]);
+    for (run_entry *e = k->entries; e < k->entries + k->n_entries; e++)
+        entry_label(k, e, NULL, e->label, sizeof e->label);
     sort_entries(k);
     return refuse_twice(c, k) && find_groups(c, k) && find_families(c, k);
 }
@@ -303,6 +306,18 @@ const run_entry *entry_labelled(const comparison *k, const char *label) {
         found = e;
     }
     return found;
+}
+
+const arm *series_arm(const comparison *k, const arm *a, size_t i) {
+    char name[200], other[200];
+    entry_label(k, &k->entries[a->first], "latents", name, sizeof name);
+    for (const arm *b = k->arms; b < k->arms + k->n_arms; b++) {
+        entry_label(k, &k->entries[b->first], "latents", other, sizeof other);
+        if (strcmp(name, other)) continue;
+        if (b < a) return NULL;
+        if (!i--) return b;
+    }
+    return NULL;
 }
 
 int arms_are_close(const comparison *k, const arm *a, const arm *b) {

@@ -24,8 +24,13 @@ int family_has(const comparison *, const family *, const arm *);
 const arm *family_arm(const comparison *, const family *, const char *name);
 /* An entry by the label of its arm or, if only one arm has it, its name; NULL: there is none. */
 const run_entry *entry_labelled(const comparison *, const char *label);
+/* The i-th of the arms that differ from this one in N_L alone, itself among them. NULL: there are
+ * no more, or this one is not the first of them. */
+const arm *series_arm(const comparison *, const arm *, size_t i);
 /* Both differ only in what varies, or only in the system. */
 int arms_are_close(const comparison *, const arm *, const arm *);
+/* The label but for what it says of that option; NULL: all of it. */
+void entry_label(const comparison *, const run_entry *, const char *without, char *out, size_t);
 /* An option's value as it counts in a comparison: by content where it names a file. */
 void entry_value(const option *, const run_entry *, char *out, size_t size);
 int option_is(const option *, const char *names);      /* one of names, with blanks between them */

@@ -25,6 +25,8 @@ static int encode_prompt(dual_ctx *c, const loaded_run *loaded, const char *text
 /* Another prompt, to take latents from. */
 static int add_another(dual_ctx *c, const loaded_run *loaded, prompt_answer *p) {
     problem_set other;
+    const char *given = p->how.other;
+    if (given && *given) return encode_prompt(c, loaded, given, &p->rows[p->n_rows++]);
     if (!loaded->task.generated)
         return dual_failed(c, "--latents-from %s: --task %s has no generator to take another "
                            "prompt from; eval score and choices mix the rows of a file",

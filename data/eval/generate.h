@@ -14,6 +14,8 @@ typedef struct {
     uint64_t seed;
     size_t max_new;                /* 0: as trained */
     size_t line;                   /* of a file of prompts; 0: it is --prompt */
+    const char *other;             /* whose latents a mixing ablation takes; NULL, "": those of a
+                                      fresh problem */
 } prompt_options;
 
 typedef struct {

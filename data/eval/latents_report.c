@@ -45,12 +45,13 @@ int latents_measure(dual_ctx *c, loaded_run *loaded, const example *rows, size_t
     if (z) {
         out->H = work_room(c, slots * slots, sizeof *out->H);
         out->norms = work_room(c, slots, sizeof *out->norms);
+        out->plane = work_room(c, n * slots, 2 * sizeof *out->plane);
     }
     out->prompts = n;
     out->slots = slots;
     out->sizes = sizes;
     const int ok = latents_analyse(c, z, n, slots, out->width, sizes, ks, out->at, out->H,
-                                   out->norms, silhouette, NULL, NULL);
+                                   out->norms, silhouette, out->plane, out->part);
     free(silhouette);
     out->states = z;
     return ok;
@@ -78,6 +79,7 @@ void latents_report_free(latents_report *report) {
     free(report->H);
     free(report->norms);
     free(report->states);
+    free(report->plane);
     memset(report, 0, sizeof *report);
 }
 

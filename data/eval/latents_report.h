@@ -14,6 +14,8 @@ typedef struct {
     latents_view at[LATENTS_SIZES];
     double *H, *norms;                 /* [slots,slots] of at[0]; [slots] */
     double *states;                    /* [prompts,slots,width] what was analysed */
+    double *plane, part[2];            /* [prompts,slots,2] on the first two principal axes, about
+                                        * the mean of all; their parts of the variance */
 } latents_report;
 
 /* Within work. k: size of each slot's subspace, or BY_VARIANCE; sizes: how many of at[]. While

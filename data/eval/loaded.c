@@ -86,7 +86,20 @@ int loaded_run_to_base(loaded_run *loaded) {
 
 /* ---- Working with it ----------------------------------------------------------------------- */
 
+/* Of a run of the same shape, tensor by tensor. */
+static void copy_weights(dual_exchange *to, dual_exchange *from) {
+    dual_param *p;
+    char owner;
+    for (size_t i = 0; (p = dual_exchange_param(to, i, &owner)) != NULL; i++) {
+        const dual_param *q = dual_exchange_param(from, i, &owner);
+        memcpy(p->tensor->data, q->tensor->data,
+               p->tensor->rows * p->tensor->cols * sizeof *p->tensor->data);
+    }
+}
+
 static int load_weights(dual_ctx *c, loaded_run *loaded) {
+    if (loaded->weights) copy_weights(&loaded->r.exchange, loaded->weights);
+    if (loaded->weights) return 1;
     if (*loaded->untouched) return models_load(c, loaded->r.base, loaded->untouched);
     return run_load(c, &loaded->r, loaded->r.set.out, NULL);
 }
@@ -141,6 +154,21 @@ int loaded_run_check_ablation(dual_ctx *c, const loaded_run *loaded, dual_ablati
 const char *ablation_name(dual_source from) {
     static const char *const names[] = {"right", "swapped", "mean", "noise", "zero", "drop"};
     return names[from];
+}
+
+int ablation_parse(const char *text, dual_ablation *ablation) {
+    const uint64_t seed = ablation->seed;
+    char *end = NULL;
+    *ablation = (dual_ablation){DUAL_RIGHT, 0, seed};
+    for (int i = DUAL_RIGHT; i < DUAL_DROP; i++)
+        if (!strcmp(text, ablation_name((dual_source)i))) {
+            ablation->from = (dual_source)i;
+            return 1;
+        }
+    if (strncmp(text, "drop:", 5) || text[5] < '0' || text[5] > '9') return 0;
+    ablation->from = DUAL_DROP;
+    ablation->slot = (size_t)strtoull(text + 5, &end, 10);
+    return !*end;
 }
 
 int ablation_mixes(dual_source from) { return from == DUAL_SWAPPED || from == DUAL_MEAN; }

@@ -27,6 +27,7 @@ typedef struct {
     run_task task;                 /* without the file it was trained on: not needed to evaluate */
     size_t stage, latents;         /* of the curriculum where it stands; N_L to evaluate with */
     char untouched[RUN_PATH + 16]; /* not "": the folder of the Base that stands in for the run */
+    dual_exchange *weights;        /* not NULL: in memory, taken in place of the files' */
 } loaded_run;
 
 /* broken: "fatal", "skip", or "" for what the run was trained with; latents: N_L, or AS_TRAINED. */
@@ -48,6 +49,8 @@ size_t loaded_run_positions(const loaded_run *, size_t n_x);
 int loaded_run_check_ablation(dual_ctx *, const loaded_run *, dual_ablation);
 
 const char *ablation_name(dual_source);             /* right swapped mean noise zero drop */
+/* The same words, and drop:I for slot I. 0: it is none of them. */
+int ablation_parse(const char *text, dual_ablation *);
 int ablation_mixes(dual_source);                   /* swapped, mean: latents of other prompts */
 
 /* Zeroed memory. NULL: there is none left; within work that ends in c->fatal. */

@@ -54,7 +54,9 @@ static size_t width_of(const table *t, size_t column) {
     return width;
 }
 
-static int is_left(const table *t, size_t column) { return (int)(t->left >> column & 1); }
+static int is_left(const table *t, size_t column) {
+    return column < 8 * sizeof t->left && (t->left >> column & 1);
+}
 
 /* A column that has "-" in every row says nothing, and a screen has 80 of them. */
 static int is_empty(const table *t, size_t column) {
@@ -92,4 +94,34 @@ int table_end(table *t, FILE *to, int markdown) {
     free(t->cell);
     memset(t, 0, sizeof *t);
     return ok;
+}
+
+/* The corner above the names holds nothing. */
+static const char *tag_of(const char *cell, size_t row, size_t column) {
+    if (!row && *cell) return "th scope=\"col\"";
+    return row && !column ? "th scope=\"row\"" : "td";
+}
+
+static void add_row(const table *t, markup *p, size_t row) {
+    markup_add(p, "<tr>");
+    for (size_t i = 0; i < t->columns; i++) {
+        const char *cell = t->cell[row * t->columns + i], *tag = tag_of(cell, row, i);
+        if (is_empty(t, i)) continue;
+        markup_add(p, "<%s%s>", tag, is_left(t, i) ? " class=\"left\"" : "");
+        markup_text(p, cell);
+        markup_add(p, "</%.2s>", tag);
+    }
+    markup_add(p, "</tr>\n");
+}
+
+void table_into_page(table *t, markup *p, const char *heading) {
+    p->failed |= t->failed;
+    if (!t->failed && t->cells > t->columns) {
+        markup_line(p, "h3", heading);
+        markup_add(p, "<div class=\"wide\" tabindex=\"0\"><table>\n");
+        for (size_t row = 0; row < t->cells / t->columns; row++) add_row(t, p, row);
+        markup_add(p, "</table></div>\n");
+    }
+    free(t->cell);
+    memset(t, 0, sizeof *t);
 }

@@ -1,7 +1,8 @@
 /* table.h: a table that grows cell by cell and is printed when its widths are known: as text, or as
- * Markdown. */
+ * Markdown, or into a page. */
 #ifndef TABLE_H
 #define TABLE_H
+#include "../runs/markup.h"
 #include <stdio.h>
 
 enum { TABLE_CELL = 424 };
@@ -19,5 +20,6 @@ void table_number(table *, const char *format, double);        /* "-" where it i
 /* Prints and frees it, nothing if it has no row; as text without columns that hold "-" alone. 0: it
  * had no memory. */
 int table_end(table *, FILE *, int markdown);
+void table_into_page(table *, markup *, const char *heading);
 
 #endif

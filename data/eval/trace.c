@@ -78,9 +78,20 @@ void trace_row(const loaded_run *loaded, const dual_pass *p, size_t r, size_t n_
     else snprintf(out, size, "thought %ld", slot);
 }
 
+static int only_reads(const dual_pass *p) { return !strcmp(p->name, "read"); }
+
+int trace_is_recorded(const loaded_run *loaded, const dual_pass *p) {
+    const dual_system *system = &loaded->r.system;
+    return is_coprocessor(loaded, p) || system->base_trained || !only_reads(p);
+}
+
+int trace_gradient_returns(const loaded_run *loaded, const dual_pass *p) {
+    return trace_is_recorded(loaded, p) && !(only_reads(p) && loaded->r.system.detach);
+}
+
 const char *trace_recorded(const loaded_run *loaded, const dual_pass *p) {
     const dual_system *system = &loaded->r.system;
-    const int read = !strcmp(p->name, "read");
+    const int read = only_reads(p);
     if (is_coprocessor(loaded, p)) return "recorded: trains the Coprocessor and S";
     if (!system->base_trained && read) return "not recorded: the Base is frozen";
     if (!system->base_trained) return "recorded: frozen, but gradient passes through it";
@@ -100,27 +111,62 @@ void trace_gradient(const dual_system *s, char *out, size_t size) {
              middle[s->inject], learned, cache);
 }
 
-/* Whether two caches hold the same keys in some layer: a cache that was handed on may lack some. */
-static int share_keys(const dual_cache *a, const dual_cache *b, size_t layers) {
-    for (size_t l = 0; l < layers; l++)
-        if (a->k[l] && a->k[l] == b->k[l]) return 1;
+/* Whether two caches share keys in some layer (a cache that was handed on may lack some): the very
+ * tensors, or a detached copy's numbers. */
+enum { SAME_TENSORS, SAME_NUMBERS };
+static int share_keys(const dual_cache *a, const dual_cache *b, size_t layers, int how) {
+    for (size_t l = 0; l < layers; l++) {
+        if (!a->k[l] || !b->k[l]) continue;
+        if (a->k[l] == b->k[l]) return 1;
+        if (how == SAME_NUMBERS && a->k[l]->data == b->k[l]->data) return 1;
+    }
     return 0;
 }
 
-/* Whose cache it is, and by how much its rows' numbers are shifted. */
-static const char *owner_of(const loaded_run *loaded, const dual_outcome *out,
-                            const dual_seen *seen, long *shift) {
-    *shift = 0;
-    if (!seen->cache) return "own";
-    for (size_t k = 0; k < out->n_passes; k++) {
-        const dual_pass *p = &out->pass[k];
-        if (!share_keys(seen->cache, &p->cache, loaded->r.shape.layers)) continue;
-        if (is_coprocessor(loaded, p)) return "Cop";
-        if (strcmp(p->name, "think")) return "Base";
-        *shift = -1 - (long)p->token[0];       /* a pass of one row: name it by the thought's */
-        return "thought";                      /* number */
+/* The pass that made a cache, -1: none, it was made anew. */
+static int maker_of(const loaded_run *loaded, const dual_outcome *out, const dual_cache *cache,
+                    int how) {
+    for (size_t k = 0; k < out->n_passes; k++)
+        if (share_keys(cache, &out->pass[k].cache, loaded->r.shape.layers, how)) return (int)k;
+    return -1;
+}
+
+static void find_owner(const loaded_run *loaded, const dual_outcome *out, const dual_pass *p,
+                       const dual_cache *cache, trace_range *range) {
+    range->shift = 0;
+    range->owner = "own";
+    range->pass = (int)(p - out->pass);
+    if (!cache) return;
+    range->pass = maker_of(loaded, out, cache, SAME_TENSORS);
+    range->owner = "other";
+    if (range->pass < 0) {
+        range->pass = maker_of(loaded, out, cache, SAME_NUMBERS);
+        if (range->pass >= 0) range->owner = "det. Base";
+        return;
     }
-    return "det. Base";                        /* no pass owns it: it is the detached copy */
+    const dual_pass *maker = &out->pass[range->pass];
+    range->owner = is_coprocessor(loaded, maker) ? "Cop" : "Base";
+    if (is_coprocessor(loaded, maker) || strcmp(maker->name, "think")) return;
+    range->owner = "thought";                  /* a pass of one row: name it by the thought's */
+    range->shift = -1 - (long)maker->token[0]; /* number */
+}
+
+size_t trace_ranges(const loaded_run *loaded, const dual_outcome *out, const dual_pass *p, size_t r,
+                    trace_range *ranges, size_t most) {
+    size_t n = 0;
+    for (size_t i = 0; i < p->n_seen && n < most; i++) {
+        const dual_seen *seen = &p->seen[i];
+        trace_range *last = n ? &ranges[n - 1] : NULL, *range = &ranges[n];
+        if (seen->begin[r] == seen->end[r]) continue;
+        find_owner(loaded, out, p, seen->cache, range);
+        range->from = seen->begin[r];
+        range->to = seen->end[r];
+        if (last && last->pass == range->pass && last->owner == range->owner &&
+            last->to == range->from)
+            last->to = range->to;
+        else n++;
+    }
+    return n;
 }
 
 /* Appends "OWNER a-b" for the rows from .. to-1. */
@@ -136,21 +182,20 @@ static size_t append_range(const char *owner, long from, long to, char *out, siz
 
 void trace_sees(const loaded_run *loaded, const dual_outcome *out, const dual_pass *p, size_t r,
                 char *text, size_t size) {
-    const char *shown = NULL;              /* the range that is not written yet */
-    long from = 0, to = -1, shift;
+    trace_range range[TRACE_RANGES];
+    const size_t ranges = trace_ranges(loaded, out, p, r, range, TRACE_RANGES);
+    const char *shown = NULL;              /* what is not written yet */
+    long from = 0, to = -1;
     size_t n = 0;
     *text = 0;
-    for (size_t i = 0; i < p->n_seen; i++) {
-        const dual_seen *seen = &p->seen[i];
-        if (seen->begin[r] == seen->end[r]) continue;
-        const char *owner = owner_of(loaded, out, seen, &shift);
-        const long begin = seen->begin[r] + shift, end = seen->end[r] + shift;
-        if (!shown || strcmp(shown, owner) || begin != to) {
+    for (size_t i = 0; i < ranges; i++) {
+        const long begin = range[i].from + range[i].shift;
+        if (!shown || strcmp(shown, range[i].owner) || begin != to) {
             n = append_range(shown, from, to, text, size, n);
-            shown = owner;
+            shown = range[i].owner;
             from = begin;
         }
-        to = end;
+        to = range[i].to + range[i].shift;
     }
     append_range(shown, from, to, text, size, n);
 }
@@ -179,21 +224,32 @@ static size_t largest(const dual_real *x, size_t n, size_t most, size_t *top) {
     return found;
 }
 
+/* What a row would say next: the likeliest tokens and their shares, without those that round to
+ * 0 %. Returns how many. */
+enum { LIKELIEST = 3 };
+static size_t likeliest(const dual_tensor *logits, size_t r, size_t *top, double *share) {
+    const dual_real *x = logits->data + r * logits->stride;
+    const size_t found = largest(x, logits->cols, LIKELIEST, top);
+    double sum = 0;
+    size_t n = 0;
+    for (size_t v = 0; v < logits->cols; v++) sum += exp((double)(x[v] - x[top[0]]));
+    for (; n < found; n++) {
+        share[n] = exp((double)(x[top[n]] - x[top[0]])) / sum;
+        if (100 * share[n] < 0.5) break;
+    }
+    return n;
+}
+
 void trace_likeliest(const run_task *task, const dual_tensor *logits, size_t r, char *text,
                      size_t size) {
-    const dual_real *x = logits->data + r * logits->stride;
-    size_t top[3] = {0, 0, 0}, n = 0;
-    const size_t found = largest(x, logits->cols, 3, top);
-    double sum = 0;
+    size_t top[LIKELIEST] = {0, 0, 0}, n = 0;
+    double share[LIKELIEST];
     char word[SPELLED];
-    for (size_t v = 0; v < logits->cols; v++) sum += exp((double)(x[v] - x[top[0]]));
+    const size_t found = likeliest(logits, r, top, share);
     *text = 0;
-    for (size_t i = 0; i < found && n < size; i++) {
-        const double percent = 100 * exp((double)(x[top[i]] - x[top[0]])) / sum;
-        if (percent < 0.5) break;
+    for (size_t i = 0; i < found && n < size; i++)
         n += (size_t)snprintf(text + n, size - n, "%s%s %.0f%%", i ? ", " : "  ",
-                              spell(task, (int32_t)top[i], word), percent);
-    }
+                              spell(task, (int32_t)top[i], word), 100 * share[i]);
 }
 
 const char *trace_hands_over(const loaded_run *loaded, const dual_outcome *out, size_t which) {
@@ -208,23 +264,133 @@ const char *trace_hands_over(const loaded_run *loaded, const dual_outcome *out, 
 }
 
 int trace_predicts(const dual_pass *p, size_t r, size_t n_x) {
-    if ((size_t)p->position[r] < n_x) return 0;
-    return p->token[r] >= 0 || (r + 1 < p->rows && p->token[r + 1] >= 0);
+    return p->hidden && (size_t)p->position[r] >= n_x;
+}
+
+size_t trace_rows(const dual_pass *p) { return (size_t)p->segment_start[1]; }
+
+/* ---- JSON ---------------------------------------------------------------------------------- */
+
+static void json_token(json_writer *j, const char *key, const run_task *task, int32_t id) {
+    char word[SPELLED];
+    json_text(j, key, spell(task, id, word));
+}
+
+static void json_sees(json_writer *j, const trace_view *v, const dual_pass *p, size_t r) {
+    trace_range range[TRACE_RANGES];
+    const size_t n = trace_ranges(v->loaded, v->out, p, r, range, TRACE_RANGES);
+    json_open(j, "sees", '[');
+    for (size_t i = 0; i < n; i++) {
+        json_open(j, NULL, '{');
+        json_text(j, "owner", range[i].owner);
+        json_number(j, "pass", range[i].pass < 0 ? NAN : (double)range[i].pass);
+        json_number(j, "from", (double)range[i].from);
+        json_number(j, "to", (double)(range[i].to - 1));
+        json_close(j, '}');
+    }
+    json_close(j, ']');
+}
+
+/* Layers, in them heads, in them a weight for each key in the order of `sees`. */
+static void json_attention(json_writer *j, const trace_view *v, size_t which, size_t r) {
+    const attention_map *a = &v->attention[which];
+    const dual_pass *p = &v->out->pass[which];
+    size_t keys = 0;
+    for (size_t i = 0; i < p->n_seen; i++)
+        keys += (size_t)(p->seen[i].end[r] - p->seen[i].begin[r]);
+    json_open(j, "attention", '[');
+    for (size_t l = 0; l < a->layers; l++) {
+        json_open(j, NULL, '[');
+        for (size_t h = 0; h < a->heads; h++) {
+            const dual_real *weight = a->weight + ((l * a->heads + h) * a->rows + r) * a->keys;
+            json_open(j, NULL, '[');
+            for (size_t k = 0; k < keys; k++) json_number(j, NULL, (double)weight[k]);
+            json_close(j, ']');
+        }
+        json_close(j, ']');
+    }
+    json_close(j, ']');
+}
+
+static const char *kind_of_row(const dual_pass *p, size_t r, size_t n_x) {
+    if (p->token[r] < 0) return "latent";
+    if ((size_t)p->position[r] < n_x) return "prompt";
+    return strcmp(part_of_row(p, r, n_x), " (cue)") ? "answer" : "cue";
+}
+
+static void json_row(json_writer *j, const trace_view *v, size_t which, size_t r) {
+    const dual_pass *p = &v->out->pass[which];
+    char what[40];
+    json_open(j, NULL, '{');
+    trace_row(v->loaded, p, r, v->n_x, what, sizeof what);
+    json_text(j, "what", what);
+    json_text(j, "kind", kind_of_row(p, r, v->n_x));
+    json_number(j, "position", p->position[r]);
+    json_sees(j, v, p, r);
+    json_number(j, "input", trace_norm(p->input, r));
+    json_number(j, "state", p->hidden ? trace_norm(p->hidden, r) : NAN);
+    json_open(j, "likeliest", '[');
+    if (p->hidden) {
+        size_t top[LIKELIEST] = {0, 0, 0};
+        double share[LIKELIEST];
+        const size_t n = likeliest(v->logits[which], r, top, share);
+        for (size_t i = 0; i < n; i++) {
+            json_open(j, NULL, '{');
+            json_token(j, "token", &v->loaded->task, (int32_t)top[i]);
+            json_number(j, "share", share[i]);
+            json_close(j, '}');
+        }
+    }
+    json_close(j, ']');
+    if (v->attention) json_attention(j, v, which, r);
+    json_close(j, '}');
+}
+
+static void json_pass(json_writer *j, const trace_view *v, size_t which) {
+    const dual_pass *p = &v->out->pass[which];
+    json_open(j, NULL, '{');
+    json_text(j, "name", p->name);
+    json_text(j, "model", is_coprocessor(v->loaded, p) ? "Coprocessor" : "Base");
+    json_flag(j, "cache_only", p->cache_only);
+    json_flag(j, "recorded", trace_is_recorded(v->loaded, p));
+    json_flag(j, "gradient_returns", trace_gradient_returns(v->loaded, p));
+    json_text(j, "trains", trace_recorded(v->loaded, p));
+    json_text(j, "hands_over", trace_hands_over(v->loaded, v->out, which));
+    json_open(j, "rows", '[');
+    for (size_t r = 0; r < trace_rows(p); r++) json_row(j, v, which, r);
+    json_close(j, ']');
+    json_close(j, '}');
+}
+
+void trace_json(json_writer *j, const trace_view *v) {
+    const prompt_answer *prompt = v->prompt;
+    char gradient[160];
+    json_text(j, "prompt", prompt->how.text);
+    json_text(j, "y", v->y);
+    json_flag(j, "given", v->given);
+    if (prompt->n_rows > 1) json_text(j, "latents_of", prompt->rows[1].row.question);
+    json_open(j, "passes", '[');
+    for (size_t i = 0; i < v->out->n_passes; i++) json_pass(j, v, i);
+    json_close(j, ']');
+    trace_gradient(&v->loaded->r.system, gradient, sizeof gradient);
+    json_text(j, "gradient", gradient);
+    json_number(j, "loss", v->loss);
+    json_text(j, "grade", v->grade);
 }
 
 /* ---- Running ------------------------------------------------------------------------------- */
 
 typedef struct {
     prompt_answer *prompt;
-    int given;
+    const trace_options *how;
     trace_show *show;
     void *to;
 } trace_job;
 
 /* Shows the passes while the context holds them. */
-static int show(dual_ctx *c, const loaded_run *loaded, const trace_job *j, const dual_outcome *out,
-                const dual_tensor *logits, size_t n_x) {
-    const example *row = j->prompt->rows;
+static int show(dual_ctx *c, const trace_job *j, trace_view *v) {
+    const loaded_run *loaded = v->loaded;
+    const example *row = v->row = j->prompt->rows;
     const int ended = row->n_y > 0 && row->y[row->n_y - 1] == loaded->task.end;
     size_t length;
     char *y = tokens_shown(c, &loaded->task, row->y, row->n_y);
@@ -233,9 +399,12 @@ static int show(dual_ctx *c, const loaded_run *loaded, const trace_job *j, const
     if (ok) {
         prompt_judgement judgement;
         prompt_judge(j->prompt, graded, length, ended, &judgement);
-        const trace_view v = {loaded, j->prompt, out, logits, n_x, row, j->given,
-                              (double)out->loss->data[0], y, judgement.words};
-        j->show(&v, j->to);
+        v->prompt = j->prompt;
+        v->given = *j->how->answer != 0;
+        v->loss = (double)v->out->loss->data[0];
+        v->y = y;
+        v->grade = judgement.words;
+        j->show(v, j->to);
     }
     free(y);
     free(graded);
@@ -253,17 +422,39 @@ static int answer_itself(dual_ctx *c, loaded_run *loaded, prompt_answer *p) {
     return 1;
 }
 
+/* What the passes' states would say next, and who looks at whom. */
+static int look_closer(dual_ctx *c, const dual_outcome *out, dual_tensor **logits,
+                       attention_map *attention) {
+    int ok = 1;
+    for (size_t i = 0; ok && i < out->n_passes; i++) {
+        const dual_pass *p = &out->pass[i];
+        logits[i] = p->hidden ? dual_logits(c, p->model, p->hidden) : NULL;
+        if (attention) ok = attention_of(c, p, &attention[i]);
+    }
+    return ok;
+}
+
 static int trace_work(dual_ctx *c, loaded_run *loaded, void *job) {
     const trace_job *j = job;
+    prompt_answer *prompt = j->prompt;
     run_prompts p;
     dual_outcome out;
-    if (!j->given && !answer_itself(c, loaded, j->prompt)) return 0;
+    if (!*j->how->answer && !answer_itself(c, loaded, prompt)) return 0;
     dual_exchange e = loaded_run_exchange(c, loaded);
-    run_prompts_fill(&p, &loaded->task, j->prompt->rows, 1, WITH_TARGETS);
+    run_prompts_fill(&p, &loaded->task, prompt->rows, prompt->n_rows, WITH_TARGETS);
+    p.batch.ablation = prompt->how.ablation;
+    if (!dual_batch_check(c, &e, &p.batch)) return 0;
     c->inference = 1;
     dual_run(c, &e, &p.batch, &out);
-    const dual_tensor *logits = dual_logits(c, loaded->r.base, out.pass[out.n_passes - 1].hidden);
-    return !c->memory || show(c, loaded, j, &out, logits, p.group[0].prefix);
+    dual_tensor **logits = work_room(c, out.n_passes, sizeof(dual_tensor *));
+    attention_map *attention = NULL;
+    if (j->how->attention) attention = work_room(c, out.n_passes, sizeof *attention);
+    trace_view v = {.loaded = loaded, .out = &out, .logits = logits, .attention = attention,
+                    .n_x = p.group[0].prefix};
+    const int ok = look_closer(c, &out, logits, attention) && (!c->memory || show(c, j, &v));
+    free(logits);
+    free(attention);
+    return ok;
 }
 
 /* The given answer as ids, with the end token, in a block of the caller's. */
@@ -278,14 +469,14 @@ static int32_t *encode_answer(dual_ctx *c, const run_task *task, const char *tex
     return y;
 }
 
-int trace_run(dual_ctx *c, loaded_run *loaded, prompt_answer *p, const char *given,
+int trace_run(dual_ctx *c, loaded_run *loaded, prompt_answer *p, const trace_options *how,
               trace_show *shown, void *to) {
-    trace_job job = {p, *given != 0, shown, to};
+    trace_job job = {p, how, shown, to};
     int32_t *y = NULL;
     size_t *most = &p->how.max_new;
     if (*most > 1 && *most > loaded_run_positions(loaded, p->rows->n_x)) (*most)--;
-    if (job.given) {
-        y = encode_answer(c, &loaded->task, given, &p->rows->n_y);
+    if (*how->answer) {
+        y = encode_answer(c, &loaded->task, how->answer, &p->rows->n_y);
         if (!y) return 0;
         p->rows->y = y;
     }

@@ -142,9 +142,10 @@ int models_load(dual_ctx *c, dual_model *m, const char *folder) {
     char said[sizeof c->error], warnings[4096];
     if (dual_model_load(c, m, folder)) {
         models_warnings(c, m, folder, warnings, sizeof warnings);
-        for (const char *line = warnings; *line && c->memory; line = strchr(line, '\n') + 1)
-            fprintf(stderr, "warning: %.*s\n", (int)strcspn(line, "\n"), line);
-        return 1;                      /* counting says nothing: the load itself comes later */
+        if (!c->memory) return 1;      /* counting says nothing: the load itself comes later */
+        for (const char *line = strtok(warnings, "\n"); line; line = strtok(NULL, "\n"))
+            fprintf(stderr, "warning: %s\n", line);
+        return 1;
     }
     const char *hint = instead(folder);
     snprintf(said, sizeof said, "%s", c->error);

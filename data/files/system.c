@@ -14,15 +14,17 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 #define IS_FOLDER(mode) S_ISDIR(mode)
+#define IS_FILE(mode) S_ISREG(mode)
 #elif defined(_WIN32)
 #include <direct.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #define mkdir(path, mode) _mkdir(path)
 #define IS_FOLDER(mode) (((mode) & S_IFMT) == S_IFDIR)
+#define IS_FILE(mode) (((mode) & S_IFMT) == S_IFREG)
 #endif
 
-double data_seconds(void) {
+static double clock_now(void) {
 #ifdef SYSTEM_POSIX
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -33,6 +35,14 @@ double data_seconds(void) {
     return (double)time(NULL);
 #endif
 }
+
+double data_never_back(double clock) {
+    static double shift, last;
+    if (clock + shift < last) shift = last - clock;
+    return last = clock + shift;
+}
+
+double data_seconds(void) { return data_never_back(clock_now()); }
 
 static int make_one_folder(const char *path) {
 #ifdef IS_FOLDER
@@ -56,4 +66,14 @@ int data_make_folder(const char *path) {
             make_one_folder(part);
         }
     return make_one_folder(path);
+}
+
+int data_is_special(const char *path) {
+#ifdef IS_FILE
+    struct stat s;
+    return stat(path, &s) == 0 && !IS_FILE(s.st_mode);
+#else
+    (void)path;
+    return 0;
+#endif
 }

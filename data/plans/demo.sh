@@ -1,7 +1,8 @@
 #!/bin/sh
 # The plan behind `make demo` and `make demo-full`: a Base, then every system from that Base with
-# equal steps, data and latents, then one table. Fixed, never cut by the clock. What is finished is
-# kept, so an interrupted demo goes on where it was. Usage: demo.sh FOLDER [full]
+# equal steps, data and latents, then one table and one page of pictures. Fixed, never cut by the
+# clock. What is finished is kept, so an interrupted demo goes on where it was. Usage:
+# demo.sh FOLDER [full]
 # VERBOSE=1 shows headers and metrics too; each run keeps its header in train.txt.
 dir=$1
 if [ "$2" = full ]; then
@@ -48,7 +49,7 @@ for seed in $seeds; do
     fi
 done
 say "All runs answer the same problems; then their latents are compared."
-./eval compare $runs --against none || exit 1
+./eval report $runs --against none --tables --out "$dir/report.html" || exit 1
 cat << END
 
 Where to look next, for example at h2: what its wrong answers look like, every
@@ -57,5 +58,6 @@ row of every pass for one prompt, and that answer with another prompt's latents:
   ./eval trace $dir/h2-1 --prompt "$prompt"
   ./eval generate $dir/h2-1 --prompt "$prompt" \\
       --latents-from swapped
-$dir/h2-1/train.txt says what was trained, and how.
+$dir/h2-1/train.txt says what was trained, and how. All of it as pictures, for a browser:
+  $dir/report.html
 END

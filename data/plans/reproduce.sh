@@ -2,12 +2,15 @@
 # The paper's comparisons at small scale, with seeds: `make reproduce`, `make reproduce-quick`.
 # Interrupted at any point, the same command goes on from the last checkpoint of each run.
 #
-#   reproduce.sh [PART..]          train what is missing, then write the tables
+#   reproduce.sh [PART..]          train what is missing, write the tables, compare
 #   reproduce.sh --list [PART..]   the same as one shell command a line, in any order or all at once
 #   reproduce.sh --one RUN         one line of that list; what it needs (its Base) comes first
 #   reproduce.sh --rates [PART..]  the sweep of learning rates, into OUT/rates.csv; comes before all
 #   reproduce.sh --tables          OUT/PART.csv and OUT/tables.md from whatever runs are finished
+#   reproduce.sh --compare PART..  OUT/PART-compared.md: ./eval compare of its finished runs
 #   reproduce.sh --runs PART..     folders of the finished runs, for ./eval compare
+#   reproduce.sh --take DIR        goes on from another machine's tables: DIR's rows and rates count
+#                                  as finished here; only a Base that is needed is trained again
 #
 #   QUICK=1    the same matrix small: width 48, 1/6 of the steps, 1/4 of the batch, 2 seeds
 #   JOBS=N     runs side by side, one thread each; as many as there are processors. On 2 cores two
@@ -34,34 +37,40 @@ export QUICK TEXT RUNS OUT SCALE COUNT JOBS RATES
 # are those of one run on one core at 40 GFLOP/s (Zen 3, AVX2, nobody else there), 20 where the
 # passes are very small.
 
-# What each part asks, and its hours on 2 cores with the Bases that no earlier part has made: 14 in
-# all. --rates takes 4 more, of which main's 1.6, solved's 0.4, blocks' 0.6, prosqa's 0.3.
-#   main      3.7  all systems on Countdown 3, from a Base that knows the form and not the task
-#   solved    0.8  the same from a Base that can do part of the task
-#   branch4   1.4  Countdown with 4 numbers
-#   branch5   1.1  Countdown with 5 numbers
-#   budget3   1.1  N_L from 1 to 16, with 3 numbers
-#   budget4   1.3  N_L from 1 to 16, with 4 numbers
-#   blocks    1.0  Qwen-3 in place of GPT-2
+# What each part asks, and its hours on 2 cores with the Bases that no earlier part has made: 10 in
+# all. --rates takes 2 more.
+#   main      1.8  all systems on Countdown 3, from a Base that knows the form and not the task
+#   solved    0.6  the same from a Base that can do part of the task
+#   depth1    0.5  one layer: latents are another pass through it
+#   longer    0.8  the same for four times as long, at equal FLOPs; a single model of two layers
+#   wide      0.9  one larger model, with as many parameters as Base and Coprocessor
+#   branch4   0.9  Countdown with 4 numbers
+#   branch5   0.6  Countdown with 5 numbers
+#   budget3   0.5  N_L from 1 to 16, with 3 numbers
+#   budget4   0.6  N_L from 1 to 16, with 4 numbers
+#   blocks    0.7  Qwen-3 in place of GPT-2
 #   prosqa    0.6  ProsQA, with and without curriculum
 #   pretrain  1.7  a text: perplexity of the tokens ahead
 #   finetune  0.4  Countdown from there, or from a Base of that text
-#   shaping   1.0  the penalty on latents that point the same way
-#   reviewers 0.3  what reviewers asked for; other latents and longer problems are in every part
+#   shaping   0.5  the penalty on latents that point the same way
+#   reviewers 0.2  what reviewers asked for; other latents and longer problems are in every part
 #
 # How the sizes were chosen, with seed 101 at a rate of 3e-3. Countdown 3 with numbers 1-50 has
-# 84,405 training problems (1-20: 8,820, nearly all met in 600 steps); on it `none` has 67 % after
-# 2,400 steps, h1 44, liu 29 (30 to 80 were wanted of `none`). The Base passes its gate after 4,000
-# steps (92 % use each number once; 84 % after 2,000). On this ProsQA the steps written out reach
-# 39 % after the Base's 1,500 steps and 59 % after 1,500 more, the answer alone 89 %.
-PARTS="main solved branch4 branch5 budget3 budget4 blocks prosqa pretrain finetune shaping"
-PARTS="$PARTS reviewers"
+# 84,405 training problems (1-20: 8,820, nearly all met in 600 steps). On it `none` has 65 % after
+# 2,400 steps (30 to 80 were wanted), h1 46, liu 34; at twice the batch they have 67, 44 and 29, for
+# twice the time. The Base passes its gate after 4,000 steps of 128 (92 % use each number once; 84 %
+# after 2,000, or at half the batch). On this ProsQA the steps written out reach 39 % after the
+# Base's 1,500 steps and 59 % after 1,500 more, the answer alone 89 %.
+PARTS="main solved depth1 longer wide branch4 branch5 budget3 budget4 blocks prosqa pretrain"
+PARTS="$PARTS finetune shaping reviewers"
 
 # Words in capitals stand for the options that `expand` has for them.
 # Bases: name, minutes, options
 bases() { cat << 'END'
 form3     8.5 LM THREE --context 64 --sequence 32 --batch 128 --steps 4000
 solved3   8.5 LM THREE --context 64 --sequence 32 --batch 128 --steps 4000 --solved 0.3
+shallow   2.4 LM THREE --context 64 --sequence 32 --batch 128 --steps 4000 --layers 1
+two       4.5 LM THREE --context 64 --sequence 32 --batch 128 --steps 4000 --layers 2
 qwen3     8.5 LM THREE --context 64 --sequence 32 --batch 128 --steps 4000 --arch qwen3
 form45   10.0 LM FOUR-FIVE --context 128 --sequence 48 --batch 96 --steps 4000
 stage0    2.3 --task prosqa PROSQA --context 200 --batch 32 --steps 1500 --steps-shown all --lr 3e-3
@@ -74,18 +83,21 @@ prosqa="--nodes 6-10 --path 2-3 --concepts 16 --names 6"
 
 # Parts: name, points of the learning curve, options of all its arms
 parts() { cat << 'END'
-main      8 THREE --batch 128 --steps 2400 --latents 8
-solved    8 THREE --batch 128 --steps 1200 --latents 8
-branch4   4 FOUR --batch 128 --steps 2400 --latents 8
-branch5   4 FIVE --batch 128 --steps 2400 --latents 8
-budget3   4 THREE --batch 128 --steps 2400
-budget4   4 FOUR --batch 128 --steps 2400
-blocks    4 THREE --batch 128 --steps 2400 --latents 8
+main      8 THREE --batch 64 --steps 2400 --latents 8
+solved    8 THREE --batch 64 --steps 1200 --latents 8
+longer    4 THREE --batch 64 --steps 9600 --latents 8
+wide      8 THREE --batch 64 --steps 2400 --latents 8
+depth1    4 THREE --batch 64 --steps 2400 --latents 8
+branch4   4 FOUR --batch 64 --steps 2400 --latents 8
+branch5   4 FIVE --batch 64 --steps 2400 --latents 8
+budget3   4 THREE --batch 64 --steps 2400
+budget4   4 FOUR --batch 64 --steps 2400
+blocks    4 THREE --batch 64 --steps 2400 --latents 8
 prosqa    4 --task prosqa PROSQA --batch 32 --steps 1500 --latents 3
 pretrain  4 PRETRAIN TEXT --batch 16 --steps 1500 --latents 8
 finetune  4 THREE --batch 64 --steps 1200 --latents 8
-shaping   4 THREE --batch 128 --steps 2400 --latents 8
-reviewers 4 THREE --batch 128 --steps 2400 --latents 8
+shaping   4 THREE --batch 64 --steps 2400 --latents 8
+reviewers 4 THREE --batch 64 --steps 2400 --latents 8
 END
 }
 
@@ -93,82 +105,96 @@ END
 # run of the same seed, with its Coprocessor (--from). `= PART/ARM`: that very run, not trained
 # twice.
 arms() { cat << 'END'
-main      none          8  2.0 form3   main/none      --system none
-main      cot           5  4.1 form3   main/cot       --system none --steps-shown all
-main      pause         5  3.2 form3   main/pause     --system pause
-main      soft          8  3.2 form3   main/soft      --system soft
-main      prompt        5  1.8 form3   main/prompt    --system prompt
-main      wide          5  6.5 wide3   main/wide      --system wide
-main      coconut       5  6.8 form3   main/coconut   --system coconut
-main      liu           8  3.1 form3   main/liu       --system liu
-main      h1            8  1.9 form3   main/h1        --system h1
-main      h2            8  4.3 form3   main/h2        --system h2
-main      h1h2          8  2.8 form3   main/h1h2      --system h1h2
-main      none-flops    8  4.3 form3   main/none      --system none --match-flops main/h2
-solved    none          5  1.0 solved3 solved/none    --system none
-solved    soft          5  1.6 solved3 solved/soft    --system soft
-solved    prompt        5  1.0 solved3 solved/prompt  --system prompt
-solved    liu           5  1.6 solved3 solved/liu     --system liu
-solved    h1            5  1.0 solved3 solved/h1      --system h1
-solved    h2            5  2.2 solved3 solved/h2      --system h2
-solved    h1h2          5  1.4 solved3 solved/h1h2    --system h1h2
-branch4   none          5  2.5 form45  main/none      --system none
-branch4   cot           5  5.8 form45  main/cot       --system none --steps-shown all
-branch4   soft          5  3.8 form45  main/soft      --system soft
-branch4   liu           5  3.4 form45  main/liu       --system liu
-branch4   h1            5  2.3 form45  main/h1        --system h1
-branch4   h2            5  4.8 form45  main/h2        --system h2
-branch5   none          5  3.1 form45  main/none      --system none
-branch5   cot           5  7.5 form45  main/cot       --system none --steps-shown all
-branch5   soft          5  4.4 form45  main/soft      --system soft
-branch5   liu           5  3.8 form45  main/liu       --system liu
-branch5   h1            5  2.6 form45  main/h1        --system h1
-branch5   h2            5  5.4 form45  main/h2        --system h2
-budget3   soft-1        3  2.1 form3   main/soft      --system soft --latents 1
-budget3   soft-2        3  2.3 form3   main/soft      --system soft --latents 2
-budget3   soft-4        3  2.6 form3   main/soft      --system soft --latents 4
+main      none          8  1.0 form3   main/none      --system none
+main      cot           5  2.0 form3   main/cot       --system none --steps-shown all
+main      pause         5  1.6 form3   main/pause     --system pause
+main      soft          8  1.6 form3   main/soft      --system soft
+main      prompt        5  0.9 form3   main/prompt    --system prompt
+main      coconut       5  3.4 form3   main/coconut   --system coconut
+main      liu           8  1.6 form3   main/liu       --system liu
+main      h1            8  0.9 form3   main/h1        --system h1
+main      h2            8  2.1 form3   main/h2        --system h2
+main      h1h2          8  1.4 form3   main/h1h2      --system h1h2
+main      none-flops    8  2.1 form3   main/none      --system none --match-flops main/h2
+main      soft-flops    8  2.1 form3   main/soft      --system soft --match-flops main/h2
+solved    none          5  0.5 solved3 solved/none    --system none
+solved    soft          5  0.8 solved3 solved/soft    --system soft
+solved    prompt        5  0.5 solved3 solved/prompt  --system prompt
+solved    liu           5  0.8 solved3 solved/liu     --system liu
+solved    h1            5  0.5 solved3 solved/h1      --system h1
+solved    h2            5  1.1 solved3 solved/h2      --system h2
+solved    h1h2          5  0.7 solved3 solved/h1h2    --system h1h2
+longer    h2            5  3.6 shallow main/h2        --system h2
+longer    none-flops    5  3.6 shallow main/none      --system none --match-flops longer/h2
+longer    deep-flops    5  3.6 two     main/none      --system none --match-flops longer/h2
+longer    soft-flops    5  3.6 shallow main/soft      --system soft --match-flops longer/h2
+wide      none          5    0 form3   main/none      = main/none
+wide      soft          5    0 form3   main/soft      = main/soft
+wide      h2            5    0 form3   main/h2        = main/h2
+wide      wide          5  3.2 wide3   wide/wide      --system wide
+depth1    none          8  0.4 shallow main/none      --system none
+depth1    soft          8  0.6 shallow main/soft      --system soft
+depth1    h2            8  0.9 shallow main/h2        --system h2
+depth1    h1h2          8  0.6 shallow main/h1h2      --system h1h2
+depth1    none-flops    8  0.9 shallow main/none      --system none --match-flops depth1/h2
+depth1    soft-flops    8  0.9 shallow main/soft      --system soft --match-flops depth1/h2
+branch4   none          5  1.2 form45  main/none      --system none
+branch4   cot           5  2.9 form45  main/cot       --system none --steps-shown all
+branch4   soft          5  1.9 form45  main/soft      --system soft
+branch4   liu           5  1.7 form45  main/liu       --system liu
+branch4   h1            5  1.1 form45  main/h1        --system h1
+branch4   h2            5  2.4 form45  main/h2        --system h2
+branch5   none          5  1.6 form45  main/none      --system none
+branch5   cot           5  3.8 form45  main/cot       --system none --steps-shown all
+branch5   soft          5  2.2 form45  main/soft      --system soft
+branch5   liu           5  1.9 form45  main/liu       --system liu
+branch5   h1            5  1.3 form45  main/h1        --system h1
+branch5   h2            5  2.7 form45  main/h2        --system h2
+budget3   soft-1        3  1.1 form3   main/soft      --system soft --latents 1
+budget3   soft-2        3  1.1 form3   main/soft      --system soft --latents 2
+budget3   soft-4        3  1.3 form3   main/soft      --system soft --latents 4
 budget3   soft-8        3    0 form3   main/soft      = main/soft
-budget3   soft-16       3  4.5 form3   main/soft      --system soft --latents 16
-budget3   liu-1         3  1.4 form3   main/liu       --system liu --latents 1
-budget3   liu-2         3  1.6 form3   main/liu       --system liu --latents 2
-budget3   liu-4         3  2.1 form3   main/liu       --system liu --latents 4
+budget3   soft-16       3  2.2 form3   main/soft      --system soft --latents 16
+budget3   liu-1         3  0.7 form3   main/liu       --system liu --latents 1
+budget3   liu-2         3  0.8 form3   main/liu       --system liu --latents 2
+budget3   liu-4         3  1.1 form3   main/liu       --system liu --latents 4
 budget3   liu-8         3    0 form3   main/liu       = main/liu
-budget3   liu-16        3  5.2 form3   main/liu       --system liu --latents 16
-budget3   h1-1          3  1.1 form3   main/h1        --system h1 --latents 1
-budget3   h1-2          3  1.2 form3   main/h1        --system h1 --latents 2
-budget3   h1-4          3  1.4 form3   main/h1        --system h1 --latents 4
+budget3   liu-16        3  2.6 form3   main/liu       --system liu --latents 16
+budget3   h1-1          3  0.6 form3   main/h1        --system h1 --latents 1
+budget3   h1-2          3  0.6 form3   main/h1        --system h1 --latents 2
+budget3   h1-4          3  0.7 form3   main/h1        --system h1 --latents 4
 budget3   h1-8          3    0 form3   main/h1        = main/h1
-budget3   h1-16         3  3.0 form3   main/h1        --system h1 --latents 16
-budget3   h2-1          3  2.1 form3   main/h2        --system h2 --latents 1
-budget3   h2-2          3  2.4 form3   main/h2        --system h2 --latents 2
-budget3   h2-4          3  3.0 form3   main/h2        --system h2 --latents 4
+budget3   h1-16         3  1.5 form3   main/h1        --system h1 --latents 16
+budget3   h2-1          3  1.1 form3   main/h2        --system h2 --latents 1
+budget3   h2-2          3  1.2 form3   main/h2        --system h2 --latents 2
+budget3   h2-4          3  1.5 form3   main/h2        --system h2 --latents 4
 budget3   h2-8          3    0 form3   main/h2        = main/h2
-budget3   h2-16         3  6.8 form3   main/h2        --system h2 --latents 16
-budget4   soft-1        3  2.7 form45  main/soft      --system soft --latents 1
-budget4   soft-2        3  2.9 form45  main/soft      --system soft --latents 2
-budget4   soft-4        3  3.2 form45  main/soft      --system soft --latents 4
+budget3   h2-16         3  3.4 form3   main/h2        --system h2 --latents 16
+budget4   soft-1        3  1.4 form45  main/soft      --system soft --latents 1
+budget4   soft-2        3  1.4 form45  main/soft      --system soft --latents 2
+budget4   soft-4        3  1.6 form45  main/soft      --system soft --latents 4
 budget4   soft-8        3    0 form45  main/soft      = branch4/soft
-budget4   soft-16       3  5.1 form45  main/soft      --system soft --latents 16
-budget4   liu-1         3  1.7 form45  main/liu       --system liu --latents 1
-budget4   liu-2         3  1.9 form45  main/liu       --system liu --latents 2
-budget4   liu-4         3  2.4 form45  main/liu       --system liu --latents 4
+budget4   soft-16       3  2.5 form45  main/soft      --system soft --latents 16
+budget4   liu-1         3  0.8 form45  main/liu       --system liu --latents 1
+budget4   liu-2         3  0.9 form45  main/liu       --system liu --latents 2
+budget4   liu-4         3  1.2 form45  main/liu       --system liu --latents 4
 budget4   liu-8         3    0 form45  main/liu       = branch4/liu
-budget4   liu-16        3  5.6 form45  main/liu       --system liu --latents 16
-budget4   h1-1          3  1.4 form45  main/h1        --system h1 --latents 1
-budget4   h1-2          3  1.5 form45  main/h1        --system h1 --latents 2
-budget4   h1-4          3  1.8 form45  main/h1        --system h1 --latents 4
+budget4   liu-16        3  2.8 form45  main/liu       --system liu --latents 16
+budget4   h1-1          3  0.7 form45  main/h1        --system h1 --latents 1
+budget4   h1-2          3  0.8 form45  main/h1        --system h1 --latents 2
+budget4   h1-4          3  0.9 form45  main/h1        --system h1 --latents 4
 budget4   h1-8          3    0 form45  main/h1        = branch4/h1
-budget4   h1-16         3  3.4 form45  main/h1        --system h1 --latents 16
-budget4   h2-1          3  2.6 form45  main/h2        --system h2 --latents 1
-budget4   h2-2          3  2.9 form45  main/h2        --system h2 --latents 2
-budget4   h2-4          3  3.5 form45  main/h2        --system h2 --latents 4
+budget4   h1-16         3  1.7 form45  main/h1        --system h1 --latents 16
+budget4   h2-1          3  1.3 form45  main/h2        --system h2 --latents 1
+budget4   h2-2          3  1.4 form45  main/h2        --system h2 --latents 2
+budget4   h2-4          3  1.8 form45  main/h2        --system h2 --latents 4
 budget4   h2-8          3    0 form45  main/h2        = branch4/h2
-budget4   h2-16         3  7.4 form45  main/h2        --system h2 --latents 16
-blocks    none          5  2.0 qwen3   blocks/none    --system none
-blocks    soft          5  3.2 qwen3   blocks/soft    --system soft
-blocks    liu           5  3.1 qwen3   blocks/liu     --system liu
-blocks    h1            5  1.9 qwen3   blocks/h1      --system h1
-blocks    h2            5  4.3 qwen3   blocks/h2      --system h2
+budget4   h2-16         3  3.7 form45  main/h2        --system h2 --latents 16
+blocks    none          5  1.0 qwen3   blocks/none    --system none
+blocks    soft          5  1.6 qwen3   blocks/soft    --system soft
+blocks    liu           5  1.6 qwen3   blocks/liu     --system liu
+blocks    h1            5  0.9 qwen3   blocks/h1      --system h1
+blocks    h2            5  2.1 qwen3   blocks/h2      --system h2
 prosqa    none          3  1.8 stage0  prosqa/none    --system none
 prosqa    none-c        3  2.0 stage0  prosqa/none    --system none CURRICULUM
 prosqa    cot           3  2.3 stage0  prosqa/none    --system none --steps-shown all
@@ -198,27 +224,27 @@ finetune  h1-pre        3  1.7 pretrain/h1 finetune/liu   --system h1
 finetune  h2            3  1.9 text    finetune/none  --system h2
 finetune  h2-pre        3  1.9 pretrain/h2 finetune/none  --system h2
 shaping   h2            3    0 form3   main/h2        = main/h2
-shaping   h2-plain-.1   3  4.3 form3   main/h2        --system h2 --orthogonality 0.1
-shaping   h2-plain-1    3  4.3 form3   main/h2        --system h2 --orthogonality 1
-shaping   h2-centred-.1 3  4.3 form3   main/h2        --system h2 --orthogonality 0.1 CENTRED
-shaping   h2-centred-1  3  4.3 form3   main/h2        --system h2 --orthogonality 1 CENTRED
+shaping   h2-plain-.1   3  2.1 form3   main/h2        --system h2 --orthogonality 0.1
+shaping   h2-plain-1    3  2.1 form3   main/h2        --system h2 --orthogonality 1
+shaping   h2-centred-.1 3  2.1 form3   main/h2        --system h2 --orthogonality 0.1 CENTRED
+shaping   h2-centred-1  3  2.1 form3   main/h2        --system h2 --orthogonality 1 CENTRED
 shaping   liu           3    0 form3   main/liu       = main/liu
-shaping   liu-plain-.1  3  3.1 form3   main/liu       --system liu --orthogonality 0.1
-shaping   liu-plain-1   3  3.1 form3   main/liu       --system liu --orthogonality 1
-shaping   liu-centred-.1 3  3.1 form3   main/liu       --system liu --orthogonality 0.1 CENTRED
-shaping   liu-centred-1 3  3.1 form3   main/liu       --system liu --orthogonality 1 CENTRED
+shaping   liu-plain-.1  3  1.6 form3   main/liu       --system liu --orthogonality 0.1
+shaping   liu-plain-1   3  1.6 form3   main/liu       --system liu --orthogonality 1
+shaping   liu-centred-.1 3  1.6 form3   main/liu       --system liu --orthogonality 0.1 CENTRED
+shaping   liu-centred-1 3  1.6 form3   main/liu       --system liu --orthogonality 1 CENTRED
 shaping   h1            3    0 form3   main/h1        = main/h1
-shaping   h1-plain-.1   3  2.2 form3   main/h1        --system h1 --orthogonality 0.1 VALUES
-shaping   h1-plain-1    3  2.2 form3   main/h1        --system h1 --orthogonality 1 VALUES
-shaping   h1-centred-.1 3  2.2 form3   main/h1        --system h1 --orthogonality 0.1 CENTRED-VALUES
-shaping   h1-centred-1  3  2.2 form3   main/h1        --system h1 --orthogonality 1 CENTRED-VALUES
+shaping   h1-plain-.1   3  1.1 form3   main/h1        --system h1 --orthogonality 0.1 VALUES
+shaping   h1-plain-1    3  1.1 form3   main/h1        --system h1 --orthogonality 1 VALUES
+shaping   h1-centred-.1 3  1.1 form3   main/h1        --system h1 --orthogonality 0.1 CENTRED-VALUES
+shaping   h1-centred-1  3  1.1 form3   main/h1        --system h1 --orthogonality 1 CENTRED-VALUES
 reviewers liu           3    0 form3   main/liu       = main/liu
 reviewers h1            3    0 form3   main/h1        = main/h1
-reviewers h1-lower      3  1.9 form3   main/h1        --system h1 --kv-layers 0-1
-reviewers h1-upper      3  1.9 form3   main/h1        --system h1 --kv-layers 2-3
+reviewers h1-lower      3  0.9 form3   main/h1        --system h1 --kv-layers 0-1
+reviewers h1-upper      3  0.9 form3   main/h1        --system h1 --kv-layers 2-3
 reviewers h2            3    0 form3   main/h2        = main/h2
-reviewers h2-detached   3  3.8 form3   main/h2        --system h2 --detach-cache
-reviewers h2-fused      3  5.2 form3   main/h2        --system h2 --fused
+reviewers h2-detached   3  1.9 form3   main/h2        --system h2 --detach-cache
+reviewers h2-fused      3  2.6 form3   main/h2        --system h2 --fused
 END
 }
 curriculum="--steps-shown curriculum --stages 3 --reset-optimizer"
@@ -339,7 +365,7 @@ plan() {
 
 machine() { # what another machine's digits may depend on
     cpu=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo 2> /dev/null | head -n 1)
-    vectors=$(grep -o -m 1 -E -w 'avx512f|avx2' /proc/cpuinfo 2> /dev/null | sort | head -n 1)
+    vectors=$(grep -o -m 1 -E -w 'avx512f|avx2' /proc/cpuinfo 2> /dev/null | sort | tail -n 1)
     echo "$(uname -sm) ${cpu:-} ${vectors:-} cc $(cc -dumpversion 2> /dev/null)" |
         tr -s ', ' ' '
 }
@@ -519,9 +545,7 @@ sweep() {
         xargs -P "$JOBS" -n 2 sh "$here" --trial < "$RUNS/rate.plan" || exit 1
     done
     { echo arm,rate,valid
-      for arm in $(swept "$@"); do
-          cat "$RUNS/rate/${arm%/*}/${arm#*/}"@*.csv | sort -t , -k 2,2g
-      done; } > "$OUT/rates.tmp"
+      cat "$RUNS"/rate/*/*.csv | sort -t , -k 1,1 -k 2,2g; } > "$OUT/rates.tmp"
     mv "$OUT/rates.tmp" "$OUT/rates.csv"
 }
 
@@ -543,16 +567,21 @@ rows_of() { # part: the rows one after another, each with its names, part and ar
         sed "1s/^/part,arm,/; 2s/^/$1,$arm,/" "$from/row.csv"
     done
 }
-# One header: rows whose columns differ (fewer points) are put under the names of the first.
+# One header for all rows: every column that some row has, the options last.
 one_header() {
     awk -F, 'BEGIN { OFS = "," }
-        $1 == "part" { for (i in place) delete place[i]
-                       for (i = 1; i <= NF; i++) place[$i] = i
-                       if (!n) { n = NF; for (i = 1; i <= NF; i++) name[i] = $i; print }
+        $1 == "part" { for (i in at) delete at[i]
+                       for (i = 1; i <= NF; i++) {
+                           at[i] = $i
+                           if (!seen[$i]++ && $i != "options") name[++n] = $i
+                       }
                        next }
-        { for (i = 1; i <= n; i++) {
-              value = name[i] in place ? $place[name[i]] : ""
-              printf "%s%s", value, i < n ? OFS : "\n" } }'
+        { rows++; for (i = 1; i <= NF; i++) value[rows, at[i]] = $i }
+        END { if (!rows) exit
+              name[++n] = "options"
+              for (i = 1; i <= n; i++) printf "%s%s", name[i], i < n ? OFS : "\n"
+              for (r = 1; r <= rows; r++)
+                  for (i = 1; i <= n; i++) printf "%s%s", value[r, name[i]], i < n ? OFS : "\n" }'
 }
 # Mean and standard deviation over seeds, in %; H_off and silhouette as they are.
 table_of() {
@@ -609,6 +638,53 @@ tables() {
     mv "$OUT/tables.md.$$" "$OUT/tables.md"
 }
 
+# What the tables cannot say: differences problem by problem, their intervals over seeds and
+# problems. That takes the models, so a part of which some rows were taken is left out.
+runs_of() { # parts: folders of their finished runs
+    for p in "$@"; do finished_of "$p" | cut -d ' ' -f 2-; done |
+        while read -r from; do [ ! -e "$from/trained" ] || echo "$from"; done
+}
+compare() { # parts
+    for p in $PARTS; do
+        part_is_wanted "$p" "$@" && [ "$p" != pretrain ] || continue
+        runs=$(runs_of "$p")
+        [ "$runs" ] || continue
+        if [ "$(echo "$runs" | wc -l)" -lt "$(finished_of "$p" | wc -l)" ]; then
+            say "$p: some of its models are not here; nothing to compare"
+            continue
+        fi
+        ./eval compare $runs --count $COUNT --no-analysis --markdown > "$OUT/$p-compared.$$" \
+            2> "$RUNS/compare.err" || fail "$p: $(tail -n 1 "$RUNS/compare.err")"
+        mv "$OUT/$p-compared.$$" "$OUT/$p-compared.md"
+    done
+}
+
+# Rows of tables as finished runs without their models. A run that is finished here stays.
+take() { # folder of tables
+    [ -e "$1/rates.csv" ] || [ -e "$1/base.csv" ] || fail "--take: there are no tables in $1"
+    for p in base $PARTS; do
+        [ -e "$1/$p.csv" ] || continue
+        { arms | awk -v part="$p" '$1 == part && $7 == "=" { print $2 }'
+          echo; cat "$1/$p.csv"; } | awk -F, -v runs="$RUNS" -v part="$p" '
+            !table && $0 == "" { table = 1; next }
+            !table { shared[$0]; next }
+            { line = $0; sub(/^[^,]*,[^,]*,/, "", line) }
+            !head { head = line; next }
+            !($2 in shared) {
+                to = runs "/" $1 "/" $2 "-" $3
+                if (system("test -e " to "/row.csv") == 0) next
+                system("mkdir -p " to)
+                printf "%s\n%s\n", head, line > (to "/row.csv")
+                close(to "/row.csv")
+                taken++ }
+            END { printf "reproduce: %s: %d rows taken\n", part, taken > "/dev/stderr" }'
+    done
+    [ ! -e "$1/rates.csv" ] || tail -n +2 "$1/rates.csv" | while IFS=, read -r arm rate value; do
+        mkdir -p "$RUNS/rate/${arm%/*}"
+        echo "$arm,$rate,$value" > "$RUNS/rate/${arm%/*}/${arm#*/}@$rate-101.csv"
+    done
+}
+
 # ---- What was asked -----------------------------------------------------------------------------
 
 begin() { # the plan of some parts, when it began, and the minutes of its runs that were done then
@@ -647,8 +723,9 @@ case ${1:-} in
 --trial) trial "$2" "$3" || exit 255 ;;
 --rates) shift; sweep "$@" ;;
 --tables) tables ;;
---runs) shift
-    for p in "$@"; do finished_of "$p" | cut -d ' ' -f 2-; done ;;
+--take) take "$2" ;;
+--compare) shift; compare "$@" ;;
+--runs) shift; runs_of "$@" ;;
 -*) sed -n '2,/^set/p' "$here" | sed '$d; s/^# \{0,1\}//'; exit 2 ;;
 *)
     begin "$@"
@@ -657,5 +734,6 @@ case ${1:-} in
     status=$?
     tables
     [ $status -eq 0 ] || fail "stopped; the same command goes on from here"
-    say "tables: $OUT/tables.md" ;;
+    compare "$@"
+    say "tables: $OUT/tables.md, comparisons: $OUT/*-compared.md" ;;
 esac

@@ -158,12 +158,9 @@ static int make_text(const run_settings *set, run_task *t, uint64_t step, run_ba
     int ok = t->kind == TASK_TEXT || token_block_reserve(&b->own, set->batch * n, error, size);
     for (size_t i = 0; ok && i < set->batch; i++) {
         const uint64_t number = step * set->batch + i;
-        int32_t *own = b->own.at + i * n;
-        const int32_t *text = own;
-        if (t->kind == TASK_TEXT) {
-            text = text_window(t, set, number, n, error, size);
-            ok = text != NULL;
-        } else ok = pack_samples(t, set, number, own, n, error, size);
+        int32_t *own = t->kind == TASK_TEXT ? NULL : b->own.at + i * n;
+        const int32_t *text = own ? own : text_window(t, set, number, n, error, size);
+        ok = text != NULL && (!own || pack_samples(t, set, number, own, n, error, size));
         if (ok && run_is_pretrain(set)) run_group_places(set, number, b->place);
         if (ok) set_text(b, set, i, text);
     }

@@ -102,11 +102,16 @@ size_t run_count_tokens(const run_task *t, const char *text) {
     return n == SIZE_MAX ? 0 : n;
 }
 
-/* The most ids that a whole number up to `most` can take. Words know 0..100 as they are. */
+/* The most ids that a whole number up to `most` can take. Words know 0..100 as they are; a
+ * vocabulary of the user's own may lack some that cannot come. */
 static size_t number_tokens(const run_task *t, double most) {
-    size_t longest = run_count_tokens(t, "99"), n = 3;
-    if (most < 100) return longest;
-    if (run_count_tokens(t, "100") > longest) longest = run_count_tokens(t, "100");
+    size_t longest = 0, n = 3;
+    for (int i = 0; i <= 100 && i <= most; i++) {
+        char number[8];
+        snprintf(number, sizeof number, "%d", i);
+        const size_t ids = run_count_tokens(t, number);
+        if (ids > longest) longest = ids;
+    }
     for (; most > 100 && n <= 10 && pow(10, (double)n - 1) <= most; n++) {
         const size_t ids = run_count_tokens(t, &"9999999999"[10 - n]);
         if (ids > longest) longest = ids;

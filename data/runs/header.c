@@ -50,10 +50,11 @@ void run_human(double x, char *out, size_t size) {
 }
 
 void run_duration(double seconds, char *out, size_t size) {
-    const unsigned long s = (unsigned long)(seconds + 0.5);
-    if (s >= 172800) snprintf(out, size, "%lud%02luh", s / 86400, s / 3600 % 24);
-    else if (s >= 3600) snprintf(out, size, "%luh%02lum", s / 3600, s / 60 % 60);
-    else snprintf(out, size, "%lum%02lus", s / 60, s % 60);
+    const double shown = fmax(0, fmin(seconds + 0.5, 1e15));
+    const unsigned long long s = (unsigned long long)shown;
+    if (s >= 172800) snprintf(out, size, "%llud%02lluh", s / 86400, s / 3600 % 24);
+    else if (s >= 3600) snprintf(out, size, "%lluh%02llum", s / 3600, s / 60 % 60);
+    else snprintf(out, size, "%llum%02llus", s / 60, s % 60);
 }
 
 /* ---- The gate --------------------------------------------------------------------------------

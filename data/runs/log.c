@@ -8,18 +8,9 @@ static void log_path(const char *folder, char path[RUN_PATH + 16]) {
     snprintf(path, RUN_PATH + 16, "%s/log.csv", folder);
 }
 
-static int add_text(run_log *l, const char *line) {
-    const size_t n = strlen(line);
-    if (l->length + n + 1 > l->room) {
-        const size_t room = 2 * l->room + n + 4096;
-        char *more = realloc(l->text, room);
-        if (!more) return 0;
-        l->text = more;
-        l->room = room;
-    }
-    memcpy(l->text + l->length, line, n + 1);
-    l->length += n;
-    return 1;
+static int add_text(run_log *l, const char *text) {
+    markup_add(l, "%s", text);
+    return !l->failed;
 }
 
 int run_log_add(run_log *l, const run_settings *set, const run_log_row *row) {
@@ -49,7 +40,8 @@ static int keep_row(run_log *l, const char *row, uint64_t last, double *seconds,
     if (!step || step > last) return 1;
     if (!add_text(l, row) || !add_text(l, "\n")) return 0;
     const char *score = field(row, SCORE), *time = field(row, SECONDS);
-    if (time) *seconds = strtod(time, NULL);
+    const double took = time ? strtod(time, NULL) : 0;
+    if (took >= 0 && took < 1e15) *seconds = took;     /* else somebody wrote in it */
     if (score && *score != ',') seen(what, step, strtod(score, NULL));
     return 1;
 }

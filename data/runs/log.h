@@ -3,9 +3,10 @@
  * curriculum's, else empty. */
 #ifndef LOG_H
 #define LOG_H
+#include "markup.h"
 #include "settings.h"
 
-typedef struct { char *text; size_t length, room; } run_log;
+typedef markup run_log;
 
 typedef struct {
     uint64_t step;

@@ -8,6 +8,9 @@ int run_is_terminal(int fd);
  * or v2, as containers and batch systems set it); 0: not known. root: what stands before /proc and
  * /sys, "" but in tests. *whose: "the machine has" or "its cgroup allows". */
 double run_memory_limit(const char *root, const char **whose);
-void run_spin_briefly(char **argv);                 /* first thing in main */
+/* First things in main. Where stdin, stdout or stderr is closed, the next file that is opened would
+ * be it, and what is printed would end in that file; after this, printing fails. */
+void run_hold_streams(void);
+void run_spin_briefly(char **argv);
 
 #endif

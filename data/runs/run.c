@@ -194,8 +194,12 @@ static int save_state(dual_ctx *c, run *r, const dual_adamw *o) {
     return ok;
 }
 
-/* Exports first, the state last: until it is renamed the old state still tells everything. */
+/* Exports first, the state last: until it is renamed the old state still tells everything. Without
+ * its run.json nobody could go on with it: then the folder is no longer what it was. */
 int run_save(dual_ctx *c, run *r, dual_adamw *o) {
+    if (!run_exists(r->set.out))
+        return dual_failed(c, "%s/run.json is gone: was the folder removed or emptied?",
+                           r->set.out);
     return save_models(c, r) && save_latents(c, r) && save_state(c, r, o);
 }
 

@@ -397,7 +397,7 @@ static void put(char *out, size_t size, size_t *used, const char *text) {
 static size_t decode_bytes(const words *w, const int32_t *ids, size_t n, char *out, size_t size) {
     size_t used = 0;
     for (size_t i = 0; i < n; i++) {
-        const int32_t byte = ids[i] - w->bytes;
+        const int64_t byte = (int64_t)ids[i] - w->bytes;     /* an id may be any number */
         const char one[2] = {(char)byte, 0};
         put(out, size, &used, byte > 0 && byte < 256 ? one : "<?>");
     }
