@@ -245,7 +245,8 @@ typedef struct {
 static divided in_parts(fixture *f, const dual_batch *batch, size_t parts) {
     batch_means m;
     f->c.peak = f->c.used;
-    if (!run_gradients(&f->c, &f->e, batch, parts, &m)) check_fatal(f->c.error);
+    const batch_share all = {0, parts, parts, NULL};
+    if (!run_gradients(&f->c, &f->e, batch, &all, &m)) check_fatal(f->c.error);
     return (divided){m.loss, m.penalty, take_gradients(&f->e), f->c.peak};
 }
 
