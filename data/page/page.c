@@ -230,7 +230,8 @@ static double train_step(slot_run *s) {
         return NAN;
     }
     dual_exchange e = run_exchange(&s->c, &s->r, s->r.system.latents);
-    const int ok = run_gradients(&s->c, &e, &b.batch, set->accumulate, &means);
+    const batch_share share = run_share(set);
+    const int ok = run_gradients(&s->c, &e, &b.batch, &share, &means);
     if (ok)
         dual_adamw_step(&s->c, &s->adamw,
                         dual_schedule(s->r.step, set->steps, set->warmup, set->rate));
