@@ -1650,7 +1650,7 @@ int dual_config_check(dual_ctx *c, const dual_config *f) {
     if (f->head_dim > MAX_HEAD_DIM)
         return refuse(c, "config: head_dim %z, at most %d here", f->head_dim, MAX_HEAD_DIM);
     if (f->family == DUAL_GPT2 && (f->heads * f->head_dim != f->hidden || f->heads != f->kv_heads))
-        return refuse(c, "config: hidden %z must be heads %z x head_dim", f->hidden, f->heads);
+        return refuse(c, "config: needs hidden %z = heads %z x head_dim", f->hidden, f->heads);
     if (f->family == DUAL_QWEN3 && f->head_dim % 2)
         return refuse(c, "config: head_dim %z must be even to rotate", f->head_dim);
     if (!(f->norm_eps > 0) || (f->family == DUAL_QWEN3 && !(f->rope_theta > 0)))
