@@ -430,7 +430,6 @@ static void note_old_score(void *what, uint64_t step, double score) {
     note_score(what, step, score);
 }
 
-/* Ranks that drift apart would train a model that nobody has. */
 static void check_ranks(const job *j) {
     if (ranks_count() > 1)
         ranks_same(run_fingerprint(&j->r), "its options, data or weights are not rank 0's: all "
@@ -656,7 +655,8 @@ static void print_duration(job *j) {
     size_t scorings = run_is_lm(set) && j->test && j->n_test;     /* its gate */
     char in_all[16], work[16];
     for (size_t i = 1; j->scoring != SCORES_NOTHING && i <= set->score_points; i++)
-        scorings += run_score_step(set, i) > first && run_score_step(set, i) > run_score_step(set, i - 1);
+        if (run_score_step(set, i) > run_score_step(set, i - 1))
+            scorings += run_score_step(set, i) > first;
     const double flops = run_flops(set, j->flops, set->steps) - run_flops(set, j->flops, first);
     const double each = left ? time_step(j) * flops / (double)left : 0;
     const double scoring = scorings ? time_scoring(j) : 0;

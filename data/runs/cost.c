@@ -5,7 +5,7 @@
 #include "ranks.h"
 #include <stdio.h>
 
-/* One training step of a batch, of all ranks, in a counting context. 0: the batch does not fit the run. */
+/* One training step of a batch, of all ranks, in a counting context. 0: the batch does not fit. */
 static int count_step(const run *r, const run_batch *b, double *flops) {
     run copy = *r;
     dual_ctx c;

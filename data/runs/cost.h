@@ -16,8 +16,8 @@ typedef struct { size_t parameters, gradients, moments, tape, scoring, all; } ru
  * or a batch does not fit it; ctx->error says why. */
 int run_count_memory(dual_ctx *, const run *, const run_task *, const example *test, size_t n_test,
                      const token_block *held_out, size_t held_first, run_memory *);
-/* 0: all ranks of this machine take more than --memory, or than the machine or the cgroup has (below
- * `root`, "" but in tests; see platform.h); ctx->error says by how much and what would take less. */
+/* 0: all ranks of this machine take more than --memory, or than the machine or the cgroup has
+ * (below `root`, "" but in tests; see platform.h); ctx->error says what would take less. */
 int run_memory_check(dual_ctx *, const run *, const run_memory *, const char *root);
 
 #endif

@@ -110,8 +110,8 @@ static void collect_all(dual_ctx *c, dual_exchange *e, const dual_batch *b,
     if (c->memory && share->sum) share->sum(all->data, all->rows * all->stride);
 }
 
-/* [groups * N_L, columns of all penalised tensors], with the gradient of weight times penalty, which
- * each process works out for itself: its value is the first one's to tell. */
+/* [groups * N_L, columns of all penalised tensors], with the gradient of weight times penalty,
+ * which each process works out for itself: its value is the first one's to tell. */
 static dual_tensor *centred_penalty(dual_ctx *c, dual_exchange *e, const dual_batch *b,
                                     const batch_share *share, dual_group *group, batch_means *m) {
     const dual_config *f = &e->coprocessor->config;

@@ -1,5 +1,6 @@
-/* ranks.h: processes that train one run together, each on its share of every batch. They do the same
- * steps with the same weights and differ in the sequences they take; rank 0 alone scores and writes.
+/* ranks.h: processes that train one run together, each on its share of every batch. They do the
+ * same steps with the same weights and differ in the sequences they take; rank 0 alone scores and
+ * writes.
  *
  * ranks.c is one process: nothing to wait for, nothing to add. tests/mpi/ranks.c has the same
  * functions over MPI, and a program linked with it is many. */

@@ -63,8 +63,8 @@ int run_skips_broken(const run_settings *);         /* --broken skip */
 enum { RUN_STAGES = 64 };          /* --stages at most */
 size_t run_stage_of(const run_settings *, uint64_t step);
 size_t run_latents_of(const run_settings *, const dual_system *, size_t stage);
-/* The learning rate of a step, and the step at which the i-th of the equal shares of the steps ends,
- * where a score is due. */
+/* The learning rate of a step, and the step at which the i-th of the equal shares of the steps
+ * ends, where a score is due. */
 double run_rate_at(const run_settings *, uint64_t step);
 uint64_t run_score_step(const run_settings *, size_t i);
 int run_is_score_step(const run_settings *, uint64_t step);

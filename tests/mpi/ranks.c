@@ -76,8 +76,8 @@ void ranks_failing(int status) {
     dup2(errors, 2);
 }
 
-/* At exit. The barrier: mpirun ends the job once a rank has ended with a status, and by then the one
- * that says why has said it. */
+/* At exit. The barrier: mpirun ends the job once a rank has ended with a status, and by then the
+ * one that says why has said it. */
 static void end(void) {
     fflush(NULL);
     if (!leaving && count > 1) tell(HAS_ENDED, 0);
@@ -117,14 +117,16 @@ void ranks_begin(int *argc, char ***argv) {
 /* ---- Sums ------------------------------------------------------------------------------------
  * MPI_Allreduce may add in any order, and in another one tomorrow: by message size, by number of
  * ranks, by machine. A run must end in the same bits twice, so the order is fixed here: ranks 0, 1,
- * 2 .. Each rank adds one slice of the numbers and hands the sums to all, so all hold the same bits,
- * and a rank sends and receives 2 (N - 1) / N of the numbers, as in any good all-reduce. */
+ * 2 .. Each rank adds one slice of the numbers and hands the sums to all, so all hold the same
+ * bits, and a rank sends and receives 2 (N - 1) / N of the numbers, as in any good all-reduce. */
 
 /* sent [count, each] holds this rank's numbers; becomes the sums. */
 static void sum_slices(int each) {
     MPI_Alltoall(sent, each, REAL, received, each, REAL, MPI_COMM_WORLD);
-    for (int i = 1; i < count; i++)
-        for (int k = 0; k < each; k++) received[k] += received[(size_t)i * (size_t)each + (size_t)k];
+    for (int i = 1; i < count; i++) {
+        const dual_real *theirs = received + (size_t)i * (size_t)each;
+        for (int k = 0; k < each; k++) received[k] += theirs[k];
+    }
     MPI_Allgather(received, each, REAL, sent, each, REAL, MPI_COMM_WORLD);
 }
 
