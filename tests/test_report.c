@@ -168,7 +168,7 @@ static void put_run(comparison *k, const char *system, size_t latents, size_t se
     e->n_curve = 2;
     e->curve = filled(2, sizeof *e->curve);
     for (size_t i = 0; i < 2; i++) {
-        e->curve[i].step = 50 * (double)(i + 1);
+        e->curve[i].step = 50 * (double)(i + 1) + (double)(seed % 2);    /* as at equal FLOPs */
         e->curve[i].accuracy = e->number[ACCURACY] * (double)(i + 1) / 2;
     }
     if (!strcmp(system, "none")) return;
@@ -304,6 +304,8 @@ static void test_drawing(void) {
     check_close((mark_of(rows, 3) - mark_of(rows, 2)) / unit, 0.5, 0.02, "half of one");
     check_size(count(swapped, "class=\"h\""), 3, "hollow marks: arms with latents");
     check_size(count(curves, "class=\"b\""), 3, "bands of arms with two seeds");
+    for (size_t i = 0; i < k.n_arms; i++)
+        check_size(k.arms[i].curve[0].seeds, k.arms[i].n, "seeds of an arm's first point");
     check_size(count(curves, "(1 seed)"), 1, "arms with one");
     check_size(count(curves, "class=\"o\""), 4 * 3, "all others behind each");
     check_size(count(budget, "class=\"b\""), 1, "h2 alone has two N_L");

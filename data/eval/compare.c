@@ -382,17 +382,29 @@ static estimate estimate_share(const double *value, size_t seeds, size_t problem
     return e;
 }
 
-/* The runs that were scored at that very step. */
+/* Where a run was scored nearest to that step, within 2 % of it: runs of equal FLOPs differ by some
+ * steps from seed to seed. */
+static const scored_point *scored_near(const run_entry *e, double step) {
+    const scored_point *nearest = NULL;
+    double off = 0.02 * step + 0.5;
+    for (const scored_point *s = e->curve; s < e->curve + e->n_curve; s++) {
+        if (fabs(s->step - step) > off) continue;
+        off = fabs(s->step - step);
+        nearest = s;
+    }
+    return nearest;
+}
+
 static arm_point point_at(const comparison *k, const arm *a, double step) {
     arm_point p = {step, 0, 1, 0, 0};
-    for (const run_entry *e = k->entries + a->first; e < k->entries + a->first + a->n; e++)
-        for (const scored_point *s = e->curve; s < e->curve + e->n_curve; s++) {
-            if (fabs(s->step - step) > 0.5) continue;
-            p.seeds++;
-            p.mean += (s->accuracy - p.mean) / (double)p.seeds;
-            p.low = fmin(p.low, s->accuracy);
-            p.high = fmax(p.high, s->accuracy);
-        }
+    for (const run_entry *e = k->entries + a->first; e < k->entries + a->first + a->n; e++) {
+        const scored_point *s = scored_near(e, step);
+        if (!s) continue;
+        p.seeds++;
+        p.mean += (s->accuracy - p.mean) / (double)p.seeds;
+        p.low = fmin(p.low, s->accuracy);
+        p.high = fmax(p.high, s->accuracy);
+    }
     return p;
 }
 
