@@ -126,8 +126,8 @@ enum { VECTOR = 16 / sizeof(real), MR = 6, PACK_A = 1, MC_TILES = 32 };
 #ifndef DUAL_PACK_K
 #define DUAL_PACK_K 256
 #endif
-enum { NR = 2 * VECTOR, SLIM = PACK_A ? NR : VECTOR,
-       FEW = PACK_A ? 4 * NR : SLIM, KC = DUAL_PACK_K, NC_PANELS = 512 / NR };
+enum { NR = 2 * VECTOR, SLIM = PACK_A ? NR : VECTOR, FEW = PACK_A ? 4 * NR : SLIM,
+       TURNED = PACK_A ? FEW : 2 * NR, KC = DUAL_PACK_K, NC_PANELS = 512 / NR };
 #ifndef DUAL_DEEP                      /* what is narrow depends on VECTOR: KC makes sums equal */
 #define DUAL_DEEP (KC * NC_PANELS)
 #endif
@@ -637,7 +637,8 @@ static void matmul_row(dual_ctx *ctx, const real *a, matrix B, size_t N, size_t 
  *     for each stretch of KC steps of k:                                          matmul
  *       for each part of B, nc columns, and each block of A, mc rows:             run_piece
  *         for each panel of the part, NR columns wide and KC deep:
- *           pack it, unless the block of rows before has left it there            pack, panel_use
+ *           pack it, unless it was left there, or A has so few rows that it
+ *           is read where it stands in B                                      pack, panel_use
  *           for each tile of MR rows of A: MR x NR sums in registers              run_tile
  * Each k takes NR numbers of B and MR of A for MR*NR multiply-adds. The NR must lie side by side,
  * step after step; in B itself the next row may be far away. A panel is
@@ -645,16 +646,19 @@ static void matmul_row(dual_ctx *ctx, const real *a, matrix B, size_t N, size_t 
  * With PACK_A, A's rows are packed likewise, [KC][MR]: far apart, they would evict each other from
  * the cache. One thread sums a C(i,j), in the order of k, so the threads do not change its bits. */
 
-/* c = from + sums over `depth` steps of a panel b. a[i]: row i of A, its numbers `step` apart; with
- * PACK_A a[0] is a packed panel. Only in so small a function do all sums stay in registers. */
+/* c = from + sums over `depth` steps of NR columns of B, whose rows are b_step apart: a panel's, or
+ * B's own, of which the next columns are prefetched. a[i]: row i of A, its numbers `step` apart;
+ * with PACK_A a[0] is a packed panel. Only in so small a function do all sums stay in registers. */
 static void kernel_wide(size_t depth, const real *const *a, size_t step, const real *b,
-                        const real *from, size_t from_row, real *c, size_t c_row) {
+                        size_t b_step, const real *from, size_t from_row, real *c, size_t c_row) {
     real s[MR][NR] = {{0}};
-    for (size_t k = 0, at = 0; k < depth; k++, at += PACK_A ? MR : step, b += NR)
+    for (size_t k = 0, at = 0; k < depth; k++, at += PACK_A ? MR : step, b += b_step) {
+        UNROLL for (size_t j = NR; j < 2 * NR; j += 64 / sizeof(real)) PREFETCH(b + j);
         UNROLL for (int i = 0; i < MR; i++)
             UNROLL for (int j = 0; j < NR; j += VECTOR)
                 WHOLE for (int l = j; l < j + VECTOR; l++)
                     s[i][l] += (PACK_A ? a[0][at + (size_t)i] : a[i][at]) * b[l];
+    }
     UNROLL for (size_t i = 0; i < MR; i++)
         UNROLL for (size_t j = 0; j < NR; j++) s[i][j] += from[i * from_row + j];
     UNROLL for (size_t i = 0; i < MR; i++)
@@ -662,9 +666,9 @@ static void kernel_wide(size_t depth, const real *const *a, size_t step, const r
 }
 
 static void kernel_few(size_t depth, const real *const *a, size_t step, const real *b,
-                        const real *from, size_t from_row, real *c, size_t c_row) {
+                       size_t b_step, const real *from, size_t from_row, real *c, size_t c_row) {
     real s[MR][SLIM] = {{0}};
-    ROLLED for (size_t k = 0; k < depth; k++, b += SLIM)
+    ROLLED for (size_t k = 0; k < depth; k++, b += b_step)
         UNROLL for (int i = 0; i < MR; i++)
             UNROLL for (int j = 0; j < SLIM; j += VECTOR)
                 WHOLE for (int l = j; l < j + VECTOR; l++) s[i][l] += a[i][k * step] * b[l];
@@ -738,9 +742,10 @@ typedef struct {
 } gemm;
 
 /* How it is cut up. few_columns: at most FEW, in panels of SLIM; packing A would not pay. streams:
- * one such panel; a tile takes MR rows far apart, so that each is a read stream of its own. */
+ * one such panel; a tile takes MR rows far apart, so that each is a read stream of its own.
+ * in_place: so few tiles that packing B, whose rows are contiguous, would not pay. */
 typedef struct {
-    int few_columns, streams;
+    int few_columns, streams, in_place;
     size_t kc, mc, nc;             /* depth of a panel; rows, columns of a piece, itself a gemm */
 } gemm_plan;
 
@@ -748,6 +753,7 @@ static inline size_t panel_width(const gemm_plan *p) { return p->few_columns ? S
 
 static gemm_plan plan_panels(const gemm *g) {
     gemm_plan p = {.few_columns = g->N <= FEW, .streams = g->N <= SLIM && g->A.col == 1};
+    p.in_place = g->M <= 8 * MR && !p.few_columns && g->B.col == 1 && g->B.type == DUAL_FULL;
     p.kc = least(g->K, p.streams ? DUAL_DEEP : KC);           /* a single panel is deep */
     return p;
 }
@@ -783,7 +789,7 @@ static void store_edge(const gemm *w, real sum[MR][NR], size_t i, size_t apart, 
 
 /* Tile t of the panel b, whose columns begin at j: rows i, i + apart, .. of the piece. */
 INLINE void run_tile(const gemm *w, const gemm_plan *p, size_t tiles, size_t t, size_t j,
-                     const real *a, const real *b) {
+                     const real *a, const real *b, size_t b_step) {
     static const real zero[NR];
     const int packed = PACK_A && !p->few_columns;
     const size_t apart = p->streams ? tiles : 1;
@@ -800,8 +806,8 @@ INLINE void run_tile(const gemm *w, const gemm_plan *p, size_t tiles, size_t t, 
     const int whole = m == MR && n == width && w->c_col == 1;
     if (whole && w->add) from = at;
     else if (whole && w->bias) from = w->bias + j;
-    (p->few_columns ? kernel_few : kernel_wide)(w->K, row, w->A.col, b, from, from == at ? down : 0,
-                                            whole ? at : sum[0], whole ? down : NR);
+    (p->few_columns ? kernel_few : kernel_wide)(w->K, row, w->A.col, b, b_step, from, from == at ?
+                                            down : 0, whole ? at : sum[0], whole ? down : NR);
     if (!whole) store_edge(w, sum, i, apart, m, j, n);
 }
 
@@ -810,30 +816,23 @@ typedef enum { PACK_ONCE, PACK_AND_KEEP, REUSE } panel_use;
 
 static void run_piece(const gemm *w, const gemm_plan *p, real *a, real *b, panel_use use) {
     const size_t tiles = (w->M + MR - 1) / MR, width = panel_width(p), K = w->K;
-    const int keep = use != PACK_ONCE, by_rows = w->B.col == 1;
-    /* up to 8 tiles of rows wait for memory; sequential reads are fastest, of 128 columns */
-    const int many = keep && !p->few_columns && by_rows && tiles <= 8;
-    const size_t at_once = many ? NC_PANELS / 4 * width : width;
-    const size_t share = (by_rows ? K : width) * width / (at_once * tiles) + 1;
-    size_t packed = use == REUSE ? w->N : 0, asked = 0;    /* asked: prefetched of what follows */
+    const size_t share = (w->B.col == 1 ? K : width) / tiles + 1;  /* of what a tile prefetches */
     for (size_t i = 0; PACK_A && !p->few_columns && i < w->M; i += 8 * MR)  /* more would compete */
         pack(a + i * K, transposed(corner(w->A, i, 0)), K, least(w->M - i, 8 * MR), MR, DUAL_FULL);
     for (size_t j = 0; j < w->N; j += width) {
-        if (j == packed) {             /* for one panel a call whose loop over panels vanishes */
-            const matrix B = corner(w->B, 0, j);
-            const size_t one = least(w->N - j, width);
-            if (many) TYPED(pack, B.type, b, B, K, least(w->N - j, at_once), NR);
-            else if (p->few_columns) TYPED(pack, B.type, b, B, K, one, SLIM);
+        const matrix B = corner(w->B, 0, j);
+        const size_t one = least(w->N - j, width);
+        const int there = p->in_place && one == width;         /* where it stands in B */
+        if (!there && use != REUSE) {  /* for one panel a call whose loop over panels vanishes */
+            if (p->few_columns) TYPED(pack, B.type, b, B, K, one, SLIM);
             else TYPED(pack, B.type, b, B, K, one, NR);
-            packed += least(w->N - j, at_once);
-            asked = 0;
         }
-        const size_t ahead = least(w->N - packed, at_once);
-        for (size_t t = 0; t < tiles; t++, asked += share) {
-            if (ahead) prefetch_next(corner(w->B, 0, packed), K, ahead, asked, share);
-            run_tile(w, p, tiles, t, j, a, b);
+        const size_t ahead = there || use == REUSE ? 0 : least(w->N - j - one, width);
+        for (size_t t = 0; t < tiles; t++) {
+            if (ahead) prefetch_next(corner(B, 0, one), K, ahead, t * share, share);
+            run_tile(w, p, tiles, t, j, a, there ? B.at : b, there ? B.row : width);
         }
-        if (keep) b += K * width;
+        if (use != PACK_ONCE) b += K * width;
     }
 }
 
@@ -847,8 +846,8 @@ static void matmul(dual_ctx *ctx, size_t M, size_t N, size_t K, matrix A, matrix
     for (size_t i = 0; row_by_row && i < M; i++)
         matmul_row(ctx, corner(A, i, 0).at, B, N, K, C + i * c_row, add ? C + i * c_row : from);
     if (row_by_row) return;
-    /* Up to SLIM rows would not pay for packing all of B: C^T = B^T A^T then packs A^T instead. */
-    if (M <= SLIM && M < N && B.row == 1 && B.type == DUAL_FULL && A.col == 1)
+    /* Up to TURNED rows would not pay for packing all of B: C^T = B^T A^T packs A^T instead. */
+    if (M <= TURNED && M < N && B.row == 1 && B.type == DUAL_FULL && A.col == 1)
         g = (gemm){N, M, K, 1, c_row, transposed(B), transposed(A), C, g.bias, add};
     gemm_plan p = plan_panels(&g);
     const size_t width = panel_width(&p), threads = (size_t)omp_get_max_threads();
