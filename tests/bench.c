@@ -7,6 +7,7 @@
  *   decode     tokens per second with the cache
  *   memory     counted, and as the system saw it; how it grows
  *   growth     speed against width, layers, T, N_L and M
+ *   threads    speed against their number
  *
  *   build/bench [--only SECTION] [--quick] [--json]       OMP_NUM_THREADS sets the threads
  *
@@ -234,27 +235,28 @@ static double measure_bandwidth(const void *at, size_t bytes, int runs) {
     return best;
 }
 
-static void bench_machine(void) {
-    static const char *const vector =
+static const char *const vector =
 #if defined(__AVX512F__)
-        "AVX-512";
+    "AVX-512";
 #elif defined(__FMA__)
-        "AVX2 and FMA";
+    "AVX2 and FMA";
 #elif defined(__AVX__)
-        "AVX";
+    "AVX";
 #elif defined(__ARM_NEON)
-        "NEON";
+    "NEON";
 #else
-        "no wide vectors";
+    "no wide vectors";
 #endif
-    static const char *const compiler =
+static const char *const compiler =
 #if defined(__clang__)
-        "clang " __clang_version__;
+    "clang " __clang_version__;
 #elif defined(__GNUC__)
-        "gcc " __VERSION__;
+    "gcc " __VERSION__;
 #else
-        "unknown";
+    "unknown";
 #endif
+
+static void bench_machine(void) {
     head("the limits, best of many short runs");
     fprintf(table(), "  %s, %s, %zu threads, numbers of %zu bytes\n", compiler, vector, workers(),
             sizeof(dual_real));
@@ -276,9 +278,11 @@ static const char *const FORM[FORMS] = {"Y = X W^T", "Y = X W", "dX", "dW"};
 static const struct { size_t rows, in, out; } SHAPE[] = {
     {256, 768, 768}, {256, 768, 2304}, {256, 768, 3072}, {256, 3072, 768}, {256, 768, 50257},
     {1024, 128, 128}, {1024, 128, 512}, {1024, 256, 256}, {1024, 256, 1024},
-    {1, 768, 768}, {7, 768, 768}, {33, 768, 768},          /* odd heights: not in the mean */
+    {2, 768, 768}, {7, 768, 768}, {16, 768, 768}, {33, 768, 768}, {64, 768, 768},  /* few rows: */
+    {2, 768, 3072}, {7, 768, 3072}, {16, 768, 3072}, {33, 768, 3072}, {64, 768, 3072},
+    {1, 768, 768},                                                 /* a mean of their own; none */
 };
-enum { SHAPES = sizeof SHAPE / sizeof *SHAPE, MEAN_SHAPES = 9 };
+enum { SHAPES = sizeof SHAPE / sizeof *SHAPE, MANY_ROWS = 9, FEW_ROWS = 10 };
 
 /* C [m,n] (+)= A B as a BLAS wants it, all row-major. */
 typedef struct {
@@ -458,41 +462,56 @@ static product_speed measure_product(size_t rows, size_t in, size_t out, int for
 
 static void mean_line(const char *of, product_speed mean) {
     char name[64];
-    snprintf(name, sizeof name, "mean of %s", of);
+    snprintf(name, sizeof name, "mean of %.50s", of);
     begin_line(name, mean.rate * 1e-9, "GFLOP/s", mean.rate / peak, "peak");
     if (LIBRARIES > 1) keep_peer(name, mean.rate / mean.ratio, mean.ratio, "the better peer");
     end_line();
 }
 
+/* Geometric means over shapes, by form and of all; the worst of them beside a peer. */
+typedef struct {
+    const char *of;
+    double log_rate[FORMS], log_ratio[FORMS], least;
+    char least_name[64];
+} matmul_mean;
+
+static void mean_lines(const matmul_mean *m) {
+    char name[64];
+    double rate = 0, ratio = 0;
+    for (int form = 0; form < FORMS; form++) {
+        snprintf(name, sizeof name, "%s%s", m->of, FORM[form]);
+        mean_line(name, (product_speed){exp(m->log_rate[form]), exp(m->log_ratio[form])});
+        rate += m->log_rate[form] / FORMS;
+        ratio += m->log_ratio[form] / FORMS;
+    }
+    snprintf(name, sizeof name, "%sall", m->of);
+    mean_line(name, (product_speed){exp(rate), exp(ratio)});
+    if (LIBRARIES == 1) return;
+    fprintf(table(), "  least: %s, %.1f %% of the better peer\n", m->least_name, 100 * m->least);
+    snprintf(name, sizeof name, "%sleast", m->of);
+    keep(name, m->least, "", m->least, "the better peer");
+}
+
 static void bench_matmul(void) {
-    double log_rate[FORMS] = {0}, log_ratio[FORMS] = {0}, least_ratio = HUGE_VAL;
-    char name[64], least_name[64] = "";
+    matmul_mean many = {.of = "", .least = HUGE_VAL}, few = {.of = "few rows, ", .least = HUGE_VAL};
+    char name[64];
     head("dual_linear forward and backward; rows x in x out");
     for (size_t s = 0; s < SHAPES; s++)
         for (int form = 0; form < FORMS; form++) {
             const size_t rows = SHAPE[s].rows, in = SHAPE[s].in, out = SHAPE[s].out;
             snprintf(name, sizeof name, "%-9s %4zu x %4zu x %5zu", FORM[form], rows, in, out);
             const product_speed speed = measure_product(rows, in, out, form, name);
-            if (s >= MEAN_SHAPES) continue;
-            log_rate[form] += log(speed.rate) / MEAN_SHAPES;
-            log_ratio[form] += log(speed.ratio) / MEAN_SHAPES;
-            if (speed.ratio < least_ratio) {
-                least_ratio = speed.ratio;
-                snprintf(least_name, sizeof least_name, "%s", name);
-            }
+            if (s >= MANY_ROWS + FEW_ROWS) continue;
+            matmul_mean *const m = s < MANY_ROWS ? &many : &few;
+            const double n = s < MANY_ROWS ? MANY_ROWS : FEW_ROWS;
+            m->log_rate[form] += log(speed.rate) / n;
+            m->log_ratio[form] += log(speed.ratio) / n;
+            if (speed.ratio >= m->least) continue;
+            m->least = speed.ratio;
+            snprintf(m->least_name, sizeof m->least_name, "%s", name);
         }
-    double rate = 0, ratio = 0;
-    for (int form = 0; form < FORMS; form++) {
-        mean_line(FORM[form], (product_speed){exp(log_rate[form]), exp(log_ratio[form])});
-        rate += log_rate[form] / FORMS;
-        ratio += log_ratio[form] / FORMS;
-    }
-    mean_line("all", (product_speed){exp(rate), exp(ratio)});
-    if (LIBRARIES > 1) {
-        fprintf(table(), "  least: %s, %.1f %% of the better peer\n", least_name,
-                100 * least_ratio);
-        keep("least", least_ratio, "", least_ratio, "the better peer");
-    }
+    mean_lines(&many);
+    mean_lines(&few);
 }
 
 /* ---- What is run: a model, a system, a batch of equal sequences ------------------------------ */
@@ -996,12 +1015,65 @@ static void bench_growth(void) {
     }
 }
 
+/* ---- threads: a step's rate by their number ---------------------------------------------------
+ * Where the rate per thread falls, either the peak per thread does so as well (a clock that goes
+ * down, two threads of one core), and the share of the peak stays; or threads wait. */
+
+static void threads_lines(const char *name, dual_config shape, size_t sequences, size_t length) {
+    const size_t all = workers();
+    const plan p = language_model(shape, sequences, length);
+    double alone = 0;
+    for (size_t n = 1; n <= all; n = n < all && 2 * n > all ? all : 2 * n) {
+        char line[64];
+        dual_threads((int)n);
+        const cost r = train_cost(&p, quick ? 2 : 5, 0);
+        const double each = (double)(sequences * length) / r.seconds / (double)n;
+        if (n == 1) alone = each;
+        snprintf(line, sizeof line, "%s, %zu threads", name, n);
+        begin_line(line, each * (double)n, "tokens/s", r.share, "the peak beside it");
+        snprintf(line, sizeof line, "%s, %zu threads, each", name, n);
+        keep(line, each, "tokens/s", each / alone, "one alone");
+        fprintf(table(), "  %5.1f %% of one alone, each", 100 * each / alone);
+        end_line();
+    }
+}
+
+static void bench_threads(void) {
+    head("training steps by the number of threads");
+    threads_lines("GPT-2 124M, 4 x 64", gpt2_124m(), 4, 64);
+    threads_lines("width 256, 16 x 256", gpt2_shape(4, 256, 8, 512), 16, 256);
+}
+
+/* ---- This machine in one line: a row of the table of machines in tests/README.md ------------- */
+
+static const struct { const char *section, *name; } COLUMN[] = {
+    {"matmul", "mean of all"}, {"matmul", "mean of few rows, all"},
+    {"step", "GPT-2 124M"}, {"step", "4 layers, width 256"}, {"exchange", "h2: 1024"},
+    {"exchange", "h2, small passes"}, {"decode", "GPT-2 124M, one stream"},
+    {"decode", "Qwen3-0.6B, one stream"},
+};
+
+static void one_line(void) {
+    fprintf(table(), "\nthis machine, a row for tests/README.md:\n| %s, %s, %zu threads |", vector,
+            compiler, workers());
+    fprintf(table(), " %.0f | %.0f |", figures[1].value, figures[2].value);   /* peak, bandwidth */
+    for (size_t i = 0; i < sizeof COLUMN / sizeof *COLUMN; i++)
+        for (size_t f = 0; f < n_figures; f++)
+            if (!strcmp(figures[f].section, COLUMN[i].section) &&
+                !strncmp(figures[f].name, COLUMN[i].name, strlen(COLUMN[i].name))) {
+                fprintf(table(), " %.0f %% |", 100 * figures[f].share);
+                break;
+            }
+    end_line();
+}
+
 /* ---- Options --------------------------------------------------------------------------------- */
 
 static const struct { const char *name; void (*run)(void); } SECTION[] = {
     {"machine", bench_machine},   {"matmul", bench_matmul}, {"step", bench_step},
     {"exchange", bench_exchange}, {"decode", bench_decode}, {"memory", bench_memory},
-    {"growth", bench_growth},     {"first-row", first_row}, /* the last one only when asked for */
+    {"growth", bench_growth},     {"threads", bench_threads},
+    {"first-row", first_row},          /* only when asked for */
 };
 enum { SECTIONS = sizeof SECTION / sizeof *SECTION, ALL = SECTIONS };
 
@@ -1043,6 +1115,7 @@ int main(int argc, char **argv) {
         section = SECTION[i].name;
         SECTION[i].run();
     }
+    if (only == ALL) one_line();
     if (json) print_json();
     drop_block();
     return 0;
