@@ -367,8 +367,10 @@ int comparison_measure(dual_ctx *c, comparison *k, run_entry *e) {
 
 /* ---- Arms ---------------------------------------------------------------------------------- */
 
+const run_entry *arm_first(const comparison *k, const arm *a) { return &k->entries[a->first]; }
+
 const problem_set *comparison_problems(const comparison *k, const arm *a) {
-    return &k->groups[k->entries[a->first].group].problems;
+    return &k->groups[arm_first(k, a)->group].problems;
 }
 
 /* Within 0..1. Over the problems, and where no run solved any or all solved every one, it is
@@ -421,7 +423,7 @@ static void mean_overlap(const comparison *k, arm *a) {
 
 /* What pictures show of an arm. */
 static int settle_pictures(dual_ctx *c, const comparison *k, arm *a) {
-    const run_entry *first = &k->entries[a->first];
+    const run_entry *first = arm_first(k, a);
     a->n_curve = first->n_curve;
     a->curve = room_for(c, a->n_curve, sizeof *a->curve);
     for (size_t i = 0; a->curve && i < a->n_curve; i++)

@@ -87,6 +87,7 @@ int comparison_measure(dual_ctx *, comparison *, run_entry *);
 int comparison_make_arms(dual_ctx *, comparison *);
 void comparison_free(comparison *);
 
+const run_entry *arm_first(const comparison *, const arm *);     /* of its runs */
 const problem_set *comparison_problems(const comparison *, const arm *);
 int entry_is_base(const run_entry *);              /* a Base on plain text, the wide one not */
 int entries_share_base(const run_entry *, const run_entry *);     /* by content; -1: not known */

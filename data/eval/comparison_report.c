@@ -6,10 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-static const run_entry *first_of(const comparison *k, const arm *a) {
-    return &k->entries[a->first];
-}
-
 /* ---- Tables -------------------------------------------------------------------------------- */
 
 static int print_findings(FILE *to, const finding *at, size_t n, const family *of, int is_pair,
@@ -143,11 +139,11 @@ void report_comparison_csv(FILE *to, const comparison *k, const findings *all) {
     for (const family *f = k->families; f < k->families + k->n_families; f++)
         for (const arm *a = k->arms; a < k->arms + k->n_arms; a++) {
             if (!family_has(k, f, a)) continue;
-            csv_begin(to, "arm", f->title, first_of(k, a)->label, "");
+            csv_begin(to, "arm", f->title, arm_first(k, a)->label, "");
             csv_estimate(to, &a->accuracy);
             csv_numbers(to, a->number);
             fprintf(to, ",,,,,,\n");
-            for (size_t i = 0; i < a->n; i++) csv_run(to, k, f->title, first_of(k, a) + i);
+            for (size_t i = 0; i < a->n; i++) csv_run(to, k, f->title, arm_first(k, a) + i);
         }
     csv_findings(to, "sentence", all->sentences, all->n_sentences);
     csv_findings(to, "pair", all->pairs, all->n_pairs);
@@ -172,7 +168,7 @@ static void numbers_json(json_writer *j, const double *number, const estimate *a
 }
 
 static void arm_json(json_writer *j, const comparison *k, const arm *a) {
-    const run_entry *first = first_of(k, a);
+    const run_entry *first = arm_first(k, a);
     const size_t problems = comparison_problems(k, a)->n;
     json_open(j, NULL, '{');
     json_text(j, "name", first->label);
@@ -238,7 +234,7 @@ static void family_json(json_writer *j, const comparison *k, const family *f) {
     group_json(j, k, &k->groups[k->entries[f->like].group]);
     json_open(j, "arms", '[');
     for (const arm *a = k->arms; a < k->arms + k->n_arms; a++)
-        if (family_has(k, f, a)) json_text(j, NULL, first_of(k, a)->label);
+        if (family_has(k, f, a)) json_text(j, NULL, arm_first(k, a)->label);
     json_close(j, ']');
     json_close(j, '}');
 }

@@ -5,10 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-static const run_entry *first_of(const comparison *k, const arm *a) {
-    return &k->entries[a->first];
-}
-
 const char *interval_over(const estimate *e) {
     return e->over_seeds ? "seeds" : "problems";
 }
@@ -28,9 +24,9 @@ static void over_cell(table *t, const estimate *e) {
 }
 
 static void accuracy_row(table *t, const comparison *k, const arm *a) {
-    const dual_system *system = &first_of(k, a)->system;
+    const dual_system *system = &arm_first(k, a)->system;
     const int same = system->latents && latents_are_fixed(system);
-    table_cell(t, "%s", first_of(k, a)->label);
+    table_cell(t, "%s", arm_first(k, a)->label);
     table_cell(t, "%zu", a->n);
     table_number(t, "%.1f", 100 * a->accuracy.mean);
     table_number(t, "%.1f", 100 * a->accuracy.spread);
@@ -44,7 +40,7 @@ static void accuracy_row(table *t, const comparison *k, const arm *a) {
 }
 
 static void cost_row(table *t, const comparison *k, const arm *a) {
-    table_cell(t, "%s", first_of(k, a)->label);
+    table_cell(t, "%s", arm_first(k, a)->label);
     human_cell(t, a->number[TRAINED]);
     table_number(t, "%.0f", a->number[PASSES]);
     human_cell(t, a->number[STEP_FLOPS]);
@@ -80,7 +76,7 @@ table findings_table(const finding *at, size_t n, const family *of, int is_pair)
 }
 
 static int is_row(const comparison *k, const family *f, const arm *a) {
-    return family_has(k, f, a) && first_of(k, a)->group == k->entries[f->like].group;
+    return family_has(k, f, a) && arm_first(k, a)->group == k->entries[f->like].group;
 }
 
 table accuracy_table(const comparison *k, const family *f) {
@@ -108,14 +104,14 @@ int arm_has_overlap(const comparison *k, const arm *a) { return k && a->H && a->
 int arm_has_slots(const comparison *k, const arm *a) { return k && a->H; }
 
 int arm_has_swapped(const comparison *k, const arm *a) {
-    return isfinite(a->number[SWAPPED]) && !latents_are_fixed(&first_of(k, a)->system);
+    return isfinite(a->number[SWAPPED]) && !latents_are_fixed(&arm_first(k, a)->system);
 }
 
 table curves_table(const comparison *k) {
     table t = table_begin("|steps|seeds|right|lowest seed|highest seed", 1);
     for (const arm *a = k->arms; a < k->arms + k->n_arms; a++)
         for (size_t i = 0; i < a->n_curve && arm_has_curve(k, a); i++) {
-            table_cell(&t, "%s", first_of(k, a)->label);
+            table_cell(&t, "%s", arm_first(k, a)->label);
             table_number(&t, "%.0f", a->curve[i].x);
             table_cell(&t, "%zu", a->curve[i].seeds);
             table_number(&t, "%.1f", 100 * a->curve[i].mean);
@@ -130,8 +126,8 @@ table budget_table(const comparison *k) {
     const arm *b;
     for (const arm *a = k->arms; a < k->arms + k->n_arms; a++)
         for (size_t i = 0; arm_has_budget(k, a) && (b = series_arm(k, a, i)) != NULL; i++) {
-            table_cell(&t, "%s", first_of(k, b)->label);
-            table_cell(&t, "%zu", first_of(k, b)->system.latents);
+            table_cell(&t, "%s", arm_first(k, b)->label);
+            table_cell(&t, "%zu", arm_first(k, b)->system.latents);
             table_cell(&t, "%zu", b->n);
             table_number(&t, "%.1f", 100 * b->accuracy.mean);
             table_cell(&t, "[%5.1f, %5.1f]", 100 * b->accuracy.low, 100 * b->accuracy.high);
@@ -143,7 +139,7 @@ table overlap_table(const comparison *k) {
     table t = table_begin("|variance of slot|subspace of slot|share", 1);
     for (const arm *a = k->arms; a < k->arms + k->n_arms; a++)
         for (size_t i = 0; i < a->slots * a->slots && arm_has_overlap(k, a); i++) {
-            table_cell(&t, "%s", first_of(k, a)->label);
+            table_cell(&t, "%s", arm_first(k, a)->label);
             table_cell(&t, "%zu", i / a->slots + 1);
             table_cell(&t, "%zu", i % a->slots + 1);
             table_number(&t, "%.4f", a->H[i]);
@@ -168,10 +164,10 @@ table slots_table(const comparison *k) {
     table t = table_begin("|slot|axis 1, mean|spread|axis 2, mean|spread", 1);
     for (const arm *a = k->arms; a < k->arms + k->n_arms; a++)
         for (size_t s = 0; s < a->slots; s++) {
-            table_cell(&t, "%s", first_of(k, a)->label);
+            table_cell(&t, "%s", arm_first(k, a)->label);
             table_cell(&t, "%zu", s + 1);
-            slot_cells(&t, &first_of(k, a)->latents, s, 0);
-            slot_cells(&t, &first_of(k, a)->latents, s, 1);
+            slot_cells(&t, &arm_first(k, a)->latents, s, 0);
+            slot_cells(&t, &arm_first(k, a)->latents, s, 1);
         }
     return t;
 }
@@ -180,7 +176,7 @@ table swapped_table(const comparison *k) {
     table t = table_begin("|seeds|right|swapped|right - swapped, points", 1);
     for (const arm *a = k->arms; a < k->arms + k->n_arms; a++) {
         if (!arm_has_swapped(k, a)) continue;
-        table_cell(&t, "%s", first_of(k, a)->label);
+        table_cell(&t, "%s", arm_first(k, a)->label);
         table_cell(&t, "%zu", a->n);
         table_number(&t, "%.1f", 100 * a->accuracy.mean);
         table_number(&t, "%.1f", 100 * a->number[SWAPPED]);

@@ -34,10 +34,6 @@ const contrast CONTRASTS[] = {
 };
 const size_t N_CONTRASTS = sizeof CONTRASTS / sizeof *CONTRASTS;
 
-static const run_entry *first_of(const comparison *k, const arm *a) {
-    return &k->entries[a->first];
-}
-
 static void leave_out(findings *f, const char *format, ...) {
     va_list list;
     va_start(list, format);
@@ -48,7 +44,7 @@ static void leave_out(findings *f, const char *format, ...) {
 /* ---- The value of a sum -------------------------------------------------------------------- */
 
 static const run_entry *run_of_seed(const comparison *k, const arm *a, size_t seed) {
-    for (const run_entry *e = first_of(k, a); e < first_of(k, a) + a->n; e++)
+    for (const run_entry *e = arm_first(k, a); e < arm_first(k, a) + a->n; e++)
         if (e->set.seed == seed) return e;
     return NULL;
 }
@@ -60,17 +56,17 @@ static const run_entry *base_of_seed(const comparison *k, const finding *f, cons
     const run_entry *start = NULL;
     for (size_t t = 0; t < f->n_terms && !start; t++)
         if (f->terms[t].arm != bases) start = run_of_seed(k, f->terms[t].arm, seed);
-    for (const run_entry *b = first_of(k, bases); start && b < first_of(k, bases) + bases->n; b++)
+    for (const run_entry *b = arm_first(k, bases); start && b < arm_first(k, bases) + bases->n; b++)
         if (entries_share_base(b, start) == 1) return b;
     const run_entry *own = run_of_seed(k, bases, seed);
     if (own) return own;
-    return bases->n == 1 ? first_of(k, bases) : NULL;
+    return bases->n == 1 ? arm_first(k, bases) : NULL;
 }
 
 static const run_entry *run_of_term(const comparison *k, const finding *f, size_t term,
                                     size_t seed) {
     const arm *a = f->terms[term].arm;
-    if (f->n_terms > 1 && entry_is_base(first_of(k, a))) return base_of_seed(k, f, a, seed);
+    if (f->n_terms > 1 && entry_is_base(arm_first(k, a))) return base_of_seed(k, f, a, seed);
     return run_of_seed(k, a, seed);
 }
 
@@ -91,7 +87,7 @@ static int value_of_seed(const comparison *k, const finding *f, size_t seed, dou
 /* The arm whose seeds are tried: not the Base, which may be one for all. */
 static const arm *seeds_of(const comparison *k, const finding *f) {
     for (size_t t = 0; t < f->n_terms; t++)
-        if (!entry_is_base(first_of(k, f->terms[t].arm))) return f->terms[t].arm;
+        if (!entry_is_base(arm_first(k, f->terms[t].arm))) return f->terms[t].arm;
     return f->terms[0].arm;
 }
 
@@ -111,7 +107,7 @@ static int measure(dual_ctx *c, const comparison *k, finding *f) {
     double *value = room_for(c, a->n * problems, sizeof *value);
     size_t seeds = 0;
     if (!value) return 0;
-    for (const run_entry *e = first_of(k, a); e < first_of(k, a) + a->n; e++)
+    for (const run_entry *e = arm_first(k, a); e < arm_first(k, a) + a->n; e++)
         seeds += value_of_seed(k, f, e->set.seed, value + seeds * problems) != 0;
     memset(&f->share, 0, sizeof f->share);
     f->share.p = NAN;
@@ -125,7 +121,7 @@ static int measure(dual_ctx *c, const comparison *k, finding *f) {
 
 static int is_swapped_for_nothing(const comparison *k, const finding *f) {
     for (size_t t = 0; t < f->n_terms; t++)
-        if (f->terms[t].swapped && !first_of(k, f->terms[t].arm)->swapped) return 1;
+        if (f->terms[t].swapped && !arm_first(k, f->terms[t].arm)->swapped) return 1;
     return 0;
 }
 
@@ -209,20 +205,20 @@ static void add_pair(const comparison *k, const arm *a, const arm *less, finding
     f->terms[0] = plus;
     f->terms[1] = minus;
     f->n_terms = 2;
-    snprintf(f->formula, sizeof f->formula, "%s - %s", first_of(k, a)->label,
-             first_of(k, less)->label);
+    snprintf(f->formula, sizeof f->formula, "%s - %s", arm_first(k, a)->label,
+             arm_first(k, less)->label);
 }
 
 static void add_pairs(const comparison *k, const arm *against, findings *all) {
     size_t others = 0, far = 0;
     int implied = 0;
     for (const arm *b = k->arms; b < k->arms + k->n_arms; b++) {
-        const int is_implied = first_of(k, b)->implied && b != against;
+        const int is_implied = arm_first(k, b)->implied && b != against;
         implied |= is_implied;
         for (const arm *a = k->arms; a < b && !is_implied; a++) {
-            if (first_of(k, a)->implied && a != against) continue;
+            if (arm_first(k, a)->implied && a != against) continue;
             if (against && a != against && b != against) continue;
-            if (first_of(k, a)->group != first_of(k, b)->group) others++;
+            if (arm_first(k, a)->group != arm_first(k, b)->group) others++;
             else if (!against && !arms_are_close(k, a, b)) far++;
             else if (b == against) add_pair(k, a, b, all);
             else add_pair(k, b, a, all);
@@ -279,16 +275,16 @@ static void tell_seeds(const comparison *k, findings *all) {
     int differ = 0;
     const arm *first = NULL;
     for (const arm *a = k->arms; a < k->arms + k->n_arms; a++) {
-        if (run_is_lm(&first_of(k, a)->set)) continue;
+        if (run_is_lm(&arm_first(k, a)->set)) continue;
         if (!first) first = a;
         differ |= a->n != first->n;
         for (size_t i = 0; i < a->n && a->n == first->n; i++)
-            differ |= first_of(k, a)[i].set.seed != first_of(k, first)[i].set.seed;
+            differ |= arm_first(k, a)[i].set.seed != arm_first(k, first)[i].set.seed;
         snprintf(line + strlen(line), sizeof line - strlen(line), "%s %s", a == first ? "" : ",",
-                 first_of(k, a)->label);
+                 arm_first(k, a)->label);
         for (size_t i = 0; i < a->n; i++)
             snprintf(line + strlen(line), sizeof line - strlen(line), " %zu",
-                     first_of(k, a)[i].set.seed);
+                     arm_first(k, a)[i].set.seed);
     }
     if (differ) leave_out(all, "seeds that not all arms of a difference have:%s", line);
 }
@@ -301,7 +297,7 @@ int findings_make(dual_ctx *c, const comparison *k, const char *against, finding
     const arm *less = NULL;
     memset(all, 0, sizeof *all);
     for (const arm *a = k->arms; a < k->arms + k->n_arms && one; a++)
-        if (!strcmp(first_of(k, a)->label, one->label)) less = a;
+        if (!strcmp(arm_first(k, a)->label, one->label)) less = a;
     all->sentences = room_for(c, k->n_families * N_CONTRASTS + 1, sizeof *all->sentences);
     all->pairs = room_for(c, k->n_arms * k->n_arms, sizeof *all->pairs);
     all->left_out = room_for(c, k->n_families * N_CONTRASTS + LEFT_OUT_BESIDE,

@@ -280,13 +280,13 @@ int families_arrange(dual_ctx *c, comparison *k) {
 /* ---- Looking up ---------------------------------------------------------------------------- */
 
 int family_has(const comparison *k, const family *f, const arm *a) {
-    return entries_are_family(k, &k->entries[a->first], &k->entries[f->like]);
+    return entries_are_family(k, arm_first(k, a), &k->entries[f->like]);
 }
 
 const arm *family_arm(const comparison *k, const family *f, const char *name) {
     const arm *found = NULL;
     for (const arm *a = k->arms; a < k->arms + k->n_arms; a++) {
-        const run_entry *e = &k->entries[a->first];
+        const run_entry *e = arm_first(k, a);
         if (!family_has(k, f, a)) continue;
         if (!strcmp(e->label, name)) return a;
         if (strcmp(e->name, name)) continue;
@@ -310,9 +310,9 @@ const run_entry *entry_labelled(const comparison *k, const char *label) {
 
 const arm *series_arm(const comparison *k, const arm *a, size_t i) {
     char name[200], other[200];
-    entry_label(k, &k->entries[a->first], "latents", name, sizeof name);
+    entry_label(k, arm_first(k, a), "latents", name, sizeof name);
     for (const arm *b = k->arms; b < k->arms + k->n_arms; b++) {
-        entry_label(k, &k->entries[b->first], "latents", other, sizeof other);
+        entry_label(k, arm_first(k, b), "latents", other, sizeof other);
         if (strcmp(name, other)) continue;
         if (b < a) return NULL;
         if (!i--) return b;
@@ -321,6 +321,6 @@ const arm *series_arm(const comparison *k, const arm *a, size_t i) {
 }
 
 int arms_are_close(const comparison *k, const arm *a, const arm *b) {
-    const run_entry *x = &k->entries[a->first], *y = &k->entries[b->first];
+    const run_entry *x = arm_first(k, a), *y = arm_first(k, b);
     return x->group == y->group && (!strcmp(x->name, y->name) || entries_are_family(k, x, y));
 }

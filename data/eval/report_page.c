@@ -6,21 +6,17 @@
 #include <math.h>
 #include <string.h>
 
-typedef struct picture picture;
-struct picture {
+typedef struct picture {
     const char *name, *title, *says, *across;
     const char *missing;               /* said where no arm has it */
     int (*has)(const comparison *, const arm *);
     table (*numbers)(const comparison *);          /* NULL: a family's own tables have them */
-    double (*draw)(markup *, const comparison *, const picture *);       /* returns its height */
-    void (*panel)(markup *, const comparison *, const arm *, const picture *, const svg_panel *);
+    double (*draw)(markup *, const comparison *, const struct picture *); /* its height */
+    void (*panel)(markup *, const comparison *, const arm *, const struct picture *,
+                  const svg_panel *);
     /* Of a line; 0: there are no more. */
     int (*point)(const comparison *, const arm *, size_t i, arm_point *);
-};
-
-static const run_entry *first_of(const comparison *k, const arm *a) {
-    return &k->entries[a->first];
-}
+} picture;
 
 static size_t index_of(const comparison *k, const arm *a) { return (size_t)(a - k->arms); }
 
@@ -40,7 +36,7 @@ static void draw_row(markup *p, const comparison *k, const arm *a, const svg_axi
                      int swaps) {
     const double right = svg_at(x, 100 * a->accuracy.mean);
     const double from = svg_at(x, 100 * (swaps ? a->number[SWAPPED] : a->accuracy.low));
-    svg_words(p, "e", x->from - 10, y + 4, x->from - 14, first_of(k, a)->label);
+    svg_words(p, "e", x->from - 10, y + 4, x->from - 14, arm_first(k, a)->label);
     svg_begin(p, index_of(k, a));
     svg_line(p, "l", from, y, swaps ? right : svg_at(x, 100 * a->accuracy.high), y);
     if (swaps) svg_mark(p, index_of(k, a), 1, from, y);
@@ -54,7 +50,7 @@ static double draw_rows(markup *p, const comparison *k, const picture *it) {
     double longest = 0, most = random ? k->groups->floor : 0.01, y = 8 - ROW / 2.0;
     for (const arm *a = k->arms; a < k->arms + k->n_arms; a++) {
         if (!it->has(k, a)) continue;
-        longest = fmax(longest, (double)strlen(first_of(k, a)->label));
+        longest = fmax(longest, (double)strlen(arm_first(k, a)->label));
         most = fmax(most, fmax(a->accuracy.high, a->number[SWAPPED]));
     }
     const svg_axis x = svg_axis_to(100 * most, fmin(140, 7 * longest + EDGE), end);
@@ -83,7 +79,7 @@ static int budget_point(const comparison *k, const arm *a, size_t i, arm_point *
     const arm *b = series_arm(k, a, i);
     if (!b) return 0;
     const estimate *e = &b->accuracy;
-    const arm_point p = {(double)first_of(k, b)->system.latents, e->mean, e->low, e->high, b->n};
+    const arm_point p = {(double)arm_first(k, b)->system.latents, e->mean, e->low, e->high, b->n};
     *out = p;
     return 1;
 }
@@ -124,7 +120,7 @@ static void line_panel(markup *p, const comparison *k, const arm *a, const pictu
     const int curve = it->point == curve_point;
     char name[200], title[240];
     svg_axis x, y;
-    entry_label(k, first_of(k, a), curve ? NULL : "latents", name, sizeof name);
+    entry_label(k, arm_first(k, a), curve ? NULL : "latents", name, sizeof name);
     snprintf(title, sizeof title, "%s%s", name, curve && a->n == 1 ? " (1 seed)" : "");
     svg_panel_frame(p, at, index_of(k, a), title, it->across, "% right");
     find_axes(k, it, &x, &y);
@@ -141,11 +137,10 @@ static void line_panel(markup *p, const comparison *k, const arm *a, const pictu
 static double draw_panels(markup *p, const comparison *k, const picture *it) {
     const size_t n = count_arms(k, it);
     svg_panel at = {0, 0, 0, 0, 0};
-    size_t panel = 0, longest = 0;
-    for (const arm *a = k->arms; a < k->arms + k->n_arms; a++) {
-        const size_t length = strlen(first_of(k, a)->label);
-        longest = length > longest ? length : longest;
-    }
+    size_t panel = 0;
+    double longest = 0;
+    for (const arm *a = k->arms; a < k->arms + k->n_arms; a++)
+        longest = fmax(longest, (double)strlen(arm_first(k, a)->label));
     for (const arm *a = k->arms; a < k->arms + k->n_arms; a++) {
         if (!it->has(k, a)) continue;
         at = svg_panel_of(panel++, n, n > 4 && longest < 12 ? 3 : 2, it->point ? 0.8 : 1);
@@ -159,7 +154,7 @@ static double draw_panels(markup *p, const comparison *k, const picture *it) {
 static void overlap_panel(markup *p, const comparison *k, const arm *a, const picture *it,
                           const svg_panel *at) {
     const double side = at->w / (double)a->slots;
-    svg_panel_frame(p, at, index_of(k, a), first_of(k, a)->label, it->across, "variance of slot");
+    svg_panel_frame(p, at, index_of(k, a), arm_first(k, a)->label, it->across, "variance of slot");
     for (size_t i = 0; i < a->slots; i++) {
         const double middle = ((double)i + 0.5) * side;
         for (size_t j = 0; j < a->slots; j++) {
@@ -189,13 +184,13 @@ enum { POINTS = 200 };                 /* of a panel, about */
 
 static void slots_panel(markup *p, const comparison *k, const arm *a, const picture *it,
                         const svg_panel *at) {
-    const latents_report *r = &first_of(k, a)->latents;
+    const latents_report *r = &arm_first(k, a)->latents;
     const size_t most = POINTS / r->slots + 1, n = r->prompts < most ? r->prompts : most;
     char across[40], up[40];
     double reach = 1e-9;
     snprintf(across, sizeof across, "%s 1, %.0f %%", it->across, 100 * r->part[0]);
     snprintf(up, sizeof up, "%s 2, %.0f %%", it->across, 100 * r->part[1]);
-    svg_panel_frame(p, at, index_of(k, a), first_of(k, a)->label, across, up);
+    svg_panel_frame(p, at, index_of(k, a), arm_first(k, a)->label, across, up);
     for (size_t i = 0; i < 2 * n * r->slots; i++) reach = fmax(reach, fabs(r->plane[i]));
     svg_axis x = svg_axis_to(reach, 0, 1);
     x.low = -x.high;

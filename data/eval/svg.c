@@ -77,10 +77,10 @@ void svg_mark(markup *p, size_t which, int hollow, double x, double y) {
 svg_axis svg_axis_to(double high, double from, double to) {
     svg_axis a = {0, 1, from, to, 1};
     const double power = pow(10, floor(log10(high / 4))), few = high / 4 / power;
-    a.step = power * 10;
-    if (few <= 5) a.step = power * 5;
-    if (few <= 2) a.step = power * 2;
-    if (few <= 1) a.step = power;
+    const double round[] = {1, 2, 5, 10};
+    size_t i = 0;
+    while (i < 3 && few > round[i]) i++;
+    a.step = power * round[i];
     a.high = a.step * ceil(high / a.step - 1e-9);
     return a;
 }
