@@ -269,6 +269,17 @@ static int judge_all(dual_ctx *c, finding *at, size_t n) {
     return 1;
 }
 
+/* " 1-5 8" */
+static void add_seeds(char *line, size_t room, const run_entry *runs, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const size_t from = runs[i].set.seed, begin = i;
+        while (i + 1 < n && runs[i + 1].set.seed == runs[i].set.seed + 1) i++;
+        const size_t at = strlen(line);
+        if (i == begin) snprintf(line + at, room - at, " %zu", from);
+        else snprintf(line + at, room - at, " %zu-%zu", from, (size_t)runs[i].set.seed);
+    }
+}
+
 /* Where arms have other seeds than others: a difference uses those that its arms share. */
 static void tell_seeds(const comparison *k, findings *all) {
     char line[260] = "";
@@ -282,9 +293,7 @@ static void tell_seeds(const comparison *k, findings *all) {
             differ |= arm_first(k, a)[i].set.seed != arm_first(k, first)[i].set.seed;
         snprintf(line + strlen(line), sizeof line - strlen(line), "%s %s", a == first ? "" : ",",
                  arm_first(k, a)->label);
-        for (size_t i = 0; i < a->n; i++)
-            snprintf(line + strlen(line), sizeof line - strlen(line), " %zu",
-                     arm_first(k, a)[i].set.seed);
+        add_seeds(line, sizeof line, arm_first(k, a), a->n);
     }
     if (differ) leave_out(all, "seeds that not all arms of a difference have:%s", line);
 }

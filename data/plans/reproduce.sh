@@ -629,6 +629,7 @@ tables() {
     mkdir -p "$OUT"
     : > "$OUT/tables.md.$$"
     for p in base $PARTS; do
+        finished_of "$p" | grep -q " $RUNS/$p/" || continue   # none but another part's runs
         rows_of "$p" | one_header > "$OUT/$p.csv.$$"
         if [ -s "$OUT/$p.csv.$$" ]; then
             mv "$OUT/$p.csv.$$" "$OUT/$p.csv"
