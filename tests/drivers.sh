@@ -358,8 +358,8 @@ cmp -s $work/liu-bf16/base/model.safetensors $work/base/base/model.safetensors &
 expect 0 'is finished' $kept --base $work/base --base-stored bf16 --system liu --out $work/liu-bf16 --resume
 expect 0 'think' ./eval trace $work/liu-file --prompt 'numbers: 3 7 12 target: 60'
 expect 0 'liu' ./eval compare $work/base $work/liu-file $work/h1-real --count 24 --prompts 32
-long="./train --base $work/base --batch 16 --latents 3 --system h2 --steps 400 --log-every 7 --save-every 9 --quiet --score-points 1 --score-count 24"
-expect 0 step=400 $long --out $work/straight
+long="./train --base $work/base --batch 16 --latents 3 --system h2 --steps 200 --log-every 7 --save-every 9 --quiet --score-points 1 --score-count 24"
+expect 0 step=200 $long --out $work/straight
 # begun RUN COMMAND...: starts it in the background, waits for its first checkpoint; pid
 begun() {
     run=$1; shift
@@ -379,14 +379,14 @@ if env --default-signal=INT true 2> /dev/null; then
     kill -INT $pid; wait $pid
     [ $? -eq 130 ] && ok || bad "Ctrl-C: status is not 130"
 else echo "skipped: Ctrl-C (env cannot give a background job its default)"; fi
-expect 0 'step=400' $long --out $work/stopped --resume --recompute
+expect 0 'step=200' $long --out $work/stopped --resume --recompute
 same $work/straight/state.safetensors $work/stopped/state.safetensors
 losses $work/straight; losses $work/stopped
 same $work/straight/losses $work/stopped/losses
 $long --out $work/killed > /dev/null 2>&1 & pid=$!
 while [ ! -e $work/killed/state.safetensors ]; do sleep 0.02; done
 kill -KILL $pid; wait $pid 2> /dev/null
-expect 0 'step=400' ./train --resume --out $work/killed --quiet --log-every 7 --save-every 9 --score-points 1 --score-count 24
+expect 0 'step=200' ./train --resume --out $work/killed --quiet --log-every 7 --save-every 9 --score-points 1 --score-count 24
 same $work/straight/state.safetensors $work/killed/state.safetensors
 losses $work/killed
 same $work/straight/losses $work/killed/losses
@@ -408,7 +408,7 @@ expect 0 'trained .*parameters' ./train --resume --dry-run --out $work/held
 kill -KILL $pid; wait $pid 2> /dev/null
 [ -e $work/held/lock ] && ok || bad "no lock in a folder whose holder was killed"
 echo 'process 1 on elsewhere' > $work/held/lock
-expect 0 'step=400' $long --resume --out $work/held
+expect 0 'step=200' $long --resume --out $work/held
 same $work/straight/state.safetensors $work/held/state.safetensors
 [ -e $work/held/lock ] && bad "a lock is left in a finished run" || ok
 ran=0
@@ -444,10 +444,10 @@ near 'the tape of 15 in 4 parts is that of 4' "$(tape 15 4)" "$(tape 4 1)"
 for words in 'tape of one part, longest' 'batch 15 in 4 parts'; do expect 0 "$words" ./train --base $work/base --system h2 --batch 15 --accumulate 4 --dry-run --out $work/dry; done
 for n in 0 17; do expect 2 'accumulate: 1 to the batch, 16, not' $arm --system h2 --accumulate $n --out $work/x; done
 expect 2 'was begun with --accumulate 5' ./train --resume --accumulate 4 --out $work/h2-parts
-expect 0 step=400 $long --accumulate 3 --out $work/parts-straight
+expect 0 step=200 $long --accumulate 3 --out $work/parts-straight
 begun $work/parts-stopped $long --accumulate 3
 kill -TERM $pid; wait $pid
-expect 0 step=400 $long --accumulate 3 --resume --out $work/parts-stopped
+expect 0 step=200 $long --accumulate 3 --resume --out $work/parts-stopped
 same $work/parts-straight/state.safetensors $work/parts-stopped/state.safetensors
 
 # ---- --dry-run: one step and one scoring are timed; a finished run has none left
