@@ -200,7 +200,7 @@ size_t run_room(const run_settings *set, const dual_system *s) {
 }
 
 /* Swept over 3e-4, 1e-3, 3e-3 at width 64, one trial per system and rate: 3e-3 was best for every
- * system (data/README.md has the scores; data/plans/sweep.sh repeats them). Wider models were not
+ * system (data/results/rates.csv has the scores). Wider models were not
  * swept; their rates are smaller. */
 double run_default_rate(int lm, size_t width) {
     if (width >= 512) return lm ? 3e-4 : 1e-4;
