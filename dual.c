@@ -122,8 +122,8 @@ enum { VECTOR = 16 / sizeof(real), MR = 6, PACK_A = 1, MC_TILES = 32 };
 #define WHOLE _Pragma("GCC unroll 1")
 #define ROLLED
 #endif
-/* A panel of B is KC steps deep (a single narrow one DUAL_DEEP); NC_PANELS of them make a part. Up to
- * TURNED rows of A may become the columns of B. */
+/* A panel of B is KC steps deep (a single narrow one DUAL_DEEP); NC_PANELS of them make a part.
+ * Up to TURNED rows of A may become the columns of B. */
 #ifndef DUAL_PACK_K
 #define DUAL_PACK_K 256
 #endif
