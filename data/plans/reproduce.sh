@@ -12,7 +12,7 @@
 #   reproduce.sh --take DIR        goes on from another machine's tables: DIR's rows and rates count
 #                                  as finished here; only a Base that is needed is trained again
 #
-#   QUICK=1    the same matrix small: width 48, 1/6 of the steps, 1/4 of the batch, 2 seeds
+#   QUICK=1    the same matrix small: width 48, 1/12 of the steps, 1/4 of the batch, 2 seeds
 #   JOBS=N     runs side by side, one thread each; as many as there are processors. On 2 cores two
 #              runs of one thread are faster than one after another with two threads each.
 #   RUNS=DIR   where the runs are: runs/reproduce        OUT=DIR   tables: data/results
@@ -22,7 +22,7 @@
 set -u
 QUICK=${QUICK:-0} TEXT=${TEXT:-} here=$0
 if [ "$QUICK" = 1 ]; then
-    RUNS=${RUNS:-runs/quick} OUT=${OUT:-runs/quick/results} SCALE=${SCALE:-6}
+    RUNS=${RUNS:-runs/quick} OUT=${OUT:-runs/quick/results} SCALE=${SCALE:-12}
     seeds_most=2 COUNT=${COUNT:-200} prompts=256 batches=4
     small='--score-count 50' width='--width 48 --heads 4'
 else
