@@ -807,8 +807,8 @@ INLINE void run_tile(const gemm *w, const gemm_plan *p, size_t tiles, size_t t, 
     const int whole = m == MR && n == width && w->c_col == 1;
     if (whole && w->add) from = at;
     else if (whole && w->bias) from = w->bias + j;
-    (p->few_columns ? kernel_few : kernel_wide)(w->K, row, w->A.col, b, b_step, from, from == at ?
-                                            down : 0, whole ? at : sum[0], whole ? down : NR);
+    (p->few_columns ? kernel_few : kernel_wide)(w->K, row, w->A.col, b, b_step, from,
+                            from == at ? down : 0, whole ? at : sum[0], whole ? down : NR);
     if (!whole) store_edge(w, sum, i, apart, m, j, n);
 }
 

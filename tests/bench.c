@@ -1053,17 +1053,20 @@ static const struct { const char *section, *name; } COLUMN[] = {
     {"decode", "Qwen3-0.6B, one stream"},
 };
 
+static const figure *find_figure(const char *of, const char *beginning) {
+    for (const figure *f = figures; f < figures + n_figures; f++)
+        if (!strcmp(f->section, of) && !strncmp(f->name, beginning, strlen(beginning))) return f;
+    return NULL;
+}
+
 static void one_line(void) {
     fprintf(table(), "\nthis machine, a row for tests/README.md:\n| %s, %s, %zu threads |", vector,
             compiler, workers());
     fprintf(table(), " %.0f | %.0f |", figures[1].value, figures[2].value);   /* peak, bandwidth */
-    for (size_t i = 0; i < sizeof COLUMN / sizeof *COLUMN; i++)
-        for (size_t f = 0; f < n_figures; f++)
-            if (!strcmp(figures[f].section, COLUMN[i].section) &&
-                !strncmp(figures[f].name, COLUMN[i].name, strlen(COLUMN[i].name))) {
-                fprintf(table(), " %.0f %% |", 100 * figures[f].share);
-                break;
-            }
+    for (size_t i = 0; i < sizeof COLUMN / sizeof *COLUMN; i++) {
+        const figure *f = find_figure(COLUMN[i].section, COLUMN[i].name);
+        if (f) fprintf(table(), " %.0f %% |", 100 * f->share);
+    }
     end_line();
 }
 

@@ -399,7 +399,7 @@ static const scored_point *scored_near(const run_entry *e, double step) {
 
 static arm_point point_at(const comparison *k, const arm *a, double step) {
     arm_point p = {step, 0, 1, 0, 0};
-    for (const run_entry *e = k->entries + a->first; e < k->entries + a->first + a->n; e++) {
+    for (const run_entry *e = arm_first(k, a); e < arm_first(k, a) + a->n; e++) {
         const scored_point *s = scored_near(e, step);
         if (!s) continue;
         p.seeds++;
@@ -413,7 +413,7 @@ static arm_point point_at(const comparison *k, const arm *a, double step) {
 /* A run that stopped at an earlier stage of a curriculum has other slots. */
 static void mean_overlap(const comparison *k, arm *a) {
     double n = 0;
-    for (const run_entry *e = k->entries + a->first; e < k->entries + a->first + a->n; e++) {
+    for (const run_entry *e = arm_first(k, a); e < arm_first(k, a) + a->n; e++) {
         if (!e->latents.H || e->latents.slots != a->slots) continue;
         n++;
         for (size_t i = 0; i < a->slots * a->slots; i++)
